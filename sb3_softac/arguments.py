@@ -1,0 +1,202 @@
+"""What users may pass, checked and parsed: every refusal says what was given, what is allowed and what to do."""
+
+import math
+import operator
+import warnings
+from collections.abc import Callable, Container
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+
+# Beyond this, a tanh policy rarely explores well: rescale in a wrapper.
+LARGE_ACTION_BOUND = 10.0
+DISCRETE_TARGET_ENTROPY_FACTOR = 0.98  # arXiv:1910.07207, section 4
+
+
+def positive_int(name: str, value: Any, minimum: int = 1) -> int:
+    """Whole number of at least ``minimum``; 1e6 counts as 1000000.
+
+    :param name: of the argument, for the message
+    :param value: what the user gave
+    :param minimum: smallest value allowed
+    :raises ValueError: anything else
+    """
+    try:
+        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or number < minimum:
+        raise ValueError(f"`{name}` must be a whole number of at least {minimum}, but {value!r} was given")
+    return number
+
+
+def bounded_float(name: str, value: Any, allowed: str, is_allowed: Callable[[float], bool]) -> float:
+    """A finite number in a range; numbers in a string (YAML reads ``1e-3`` as one) count.
+
+    :param name: of the argument, for the message
+    :param value: what the user gave
+    :param allowed: the range in words, for the message
+    :param is_allowed: the range
+    :raises ValueError: anything else
+    """
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and is_allowed(number)):
+        raise ValueError(f"`{name}` must be a number {allowed}, but {value!r} was given")
+    return number
+
+
+def one_of(name: str, value: Any, allowed: Container[str]) -> str:
+    """One of a few words.
+
+    :param name: of the argument, for the message
+    :param value: what the user gave
+    :param allowed: the words
+    :raises ValueError: anything else
+    """
+    if value not in allowed:
+        raise ValueError(f"`{name}` must be one of {sorted(allowed)}, but {value!r} was given")  # type: ignore[call-overload]
+    return value
+
+
+def schedule(name: str, value: Any, allowed: str, is_allowed: Callable[[float], bool]) -> FloatSchedule:
+    """A number, a callable of the remaining progress (1 to 0), or the zoo's ``"lin_<start>"`` (linear down to 0).
+
+    :param name: of the argument, for the message
+    :param value: what the user gave
+    :param allowed: the range of the numbers in words, for the message
+    :param is_allowed: the range of the numbers
+    :return: a schedule that can be pickled if ``value`` can
+    :raises ValueError: anything else
+    """
+    if callable(value):
+        return FloatSchedule(value)
+    if isinstance(value, str) and value.startswith("lin_"):
+        start = bounded_float(name, value.removeprefix("lin_"), allowed, is_allowed)
+        return FloatSchedule(LinearSchedule(start, 0.0, 1.0))
+    try:
+        return FloatSchedule(bounded_float(name, value, allowed, is_allowed))
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; a callable of the remaining progress (from 1 to 0) and 'lin_<start>' are allowed too"
+        ) from None
+
+
+def learning_rate(name: str, value: Any) -> FloatSchedule:
+    """A learning rate: :func:`schedule` of numbers of at least 0."""
+    return schedule(name, value, "of at least 0", lambda rate: rate >= 0.0)
+
+
+def number_or_schedule(
+    name: str, value: Any, allowed: str, is_allowed: Callable[[float], bool]
+) -> float | FloatSchedule:
+    """As :func:`schedule`, but a number stays a number, for the user to read and to change."""
+    parsed = schedule(name, value, allowed, is_allowed)
+    constant = parsed.value_schedule
+    return constant.val if isinstance(constant, ConstantSchedule) else parsed
+
+
+def value_at(value: float | Schedule, progress_remaining: float) -> float:
+    """The value of a number or a schedule.
+
+    :param value: from :func:`number_or_schedule`
+    :param progress_remaining: from 1 to 0
+    """
+    return value(progress_remaining) if callable(value) else value
+
+
+def auto_number(name: str, value: Any) -> float | None:
+    """The number in ``"auto_<number>"``, None for plain ``"auto"``.
+
+    :param name: of the argument, for the message
+    :param value: a string that starts with ``"auto"``
+    :raises ValueError: another string
+    """
+    if value == "auto":
+        return None
+    number = value.removeprefix("auto_")
+    if number == value:
+        raise ValueError(f"`{name}` must be 'auto', 'auto_<number>' or a number, but {value!r} was given")
+    return bounded_float(name, number, "above 0 after 'auto_'", lambda x: x > 0.0)
+
+
+def is_auto(value: Any) -> bool:
+    """Whether a value asks for ``"auto"`` or ``"auto_<number>"``."""
+    return isinstance(value, str) and value.startswith("auto")
+
+
+def default_target_entropy(action_space: spaces.Space, factor: float | None = None) -> float:
+    """The entropy that a learned temperature aims at: -dim(A) for Box, 0.98 log|A| for Discrete.
+
+    arXiv:1812.05905v2, section 5 and appendix D; arXiv:1910.07207, section 4
+
+    :param action_space: a Box or a Discrete space
+    :param factor: replaces the 1 in -1 * dim(A), or the 0.98
+    :return: in nats; for Box, of the actions scaled to [-1, 1]
+    """
+    if isinstance(action_space, spaces.Discrete):
+        return (DISCRETE_TARGET_ENTROPY_FACTOR if factor is None else factor) * math.log(action_space.n)
+    return -(1.0 if factor is None else factor) * float(np.prod(action_space.shape))
+
+
+def target_entropy(value: Any, action_space: spaces.Space) -> float | FloatSchedule:
+    """A target entropy: ``"auto"``, ``"auto_<factor>"``, a number, or a schedule.
+
+    :param value: what the user gave
+    :param action_space: gives the default
+    :raises ValueError: anything else
+    """
+    if is_auto(value):
+        return default_target_entropy(action_space, auto_number("target_entropy", value))
+    try:
+        return number_or_schedule("target_entropy", value, "that is finite", lambda _: True)
+    except ValueError as error:
+        raise ValueError(f"{error}, and so are 'auto' and 'auto_<factor>'") from None
+
+
+def check_action_space(action_space: spaces.Space) -> None:
+    """Refuse spaces that SoftAC cannot act in, and warn of those that it rarely learns in.
+
+    :param action_space: of the environment
+    :raises ValueError: not a Box; infinite or empty bounds
+    """
+    if not isinstance(action_space, spaces.Box):
+        raise ValueError(f"SoftAC needs an action space of type Box, but the environment has {action_space}")
+    low, high = action_space.low, action_space.high
+    with np.errstate(over="ignore"):  # a range that overflows is as good as infinite
+        width = high - low
+    if not np.all(np.isfinite(width)):
+        raise ValueError(
+            f"SoftAC needs finite bounds of the actions, but the environment has {action_space}; "
+            "wrap it in gymnasium.wrappers.RescaleAction, or give its Box a finite `low` and `high`"
+        )
+    if np.any(width <= 0):
+        raise ValueError(f"Each action needs `low` below `high`, but the environment has {action_space}")
+    if max(np.abs(low).max(), np.abs(high).max()) > LARGE_ACTION_BOUND:
+        warnings.warn(
+            f"The actions' bounds exceed {LARGE_ACTION_BOUND:g} ({action_space}). The policy spans them evenly, so "
+            "exploration is as coarse as they are wide; narrow them to what the task needs.",
+            stacklevel=3,
+        )
+
+
+def train_freq(value: Any, n_envs: int) -> TrainFreq:
+    """How often to train: a number of steps, or (number, "step" or "episode").
+
+    :param value: what the user gave
+    :param n_envs: number of environments
+    :raises ValueError: anything else; episodes with several environments
+    """
+    frequency, unit = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, "step")
+    units = [u.value for u in TrainFrequencyUnit]
+    unit = TrainFrequencyUnit(one_of("train_freq", getattr(unit, "value", unit), units))
+    if unit is TrainFrequencyUnit.EPISODE and n_envs > 1:
+        raise ValueError(
+            f"`train_freq` in episodes needs one environment, but there are {n_envs}; count in steps: (1, 'step')"
+        )
+    return TrainFreq(positive_int("train_freq", frequency), unit)

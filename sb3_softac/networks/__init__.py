@@ -1,0 +1,1 @@
+"""Networks of SoftAC: actors, critics, and the distributions that actors compute."""

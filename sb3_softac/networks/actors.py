@@ -1,0 +1,222 @@
+"""Actors: networks that map observations to a distribution over actions.
+
+Every actor answers one question for the losses: on which actions, with which weights, is the expectation under
+pi taken? (:class:`~sb3_softac.networks.distributions.PolicySupport`)
+"""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+
+from sb3_softac.networks.distributions import (
+    PolicySupport,
+    StateDependentNoise,
+    hard_clip,
+    squashed_gaussian_log_prob,
+)
+
+# Bounds of the log standard deviation: those of the published implementation and of Stable-Baselines3.
+LOG_STD_MIN = -20.0
+LOG_STD_MAX = 2.0
+
+
+class SoftActor(BasePolicy):
+    """What every actor has: a features extractor, a trunk, and a support for the losses.
+
+    :param observation_space: space of the observations
+    :param action_space: space of the actions
+    :param net_arch: units of the hidden layers
+    :param features_extractor: maps preprocessed observations to (B, features_dim)
+    :param features_dim: number of features
+    :param activation_fn: activation of the hidden layers
+    :param normalize_images: divide uint8 images by 255
+    """
+
+    features_extractor: BaseFeaturesExtractor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        net_arch: list[int],
+        features_extractor: BaseFeaturesExtractor,
+        features_dim: int,
+        activation_fn: type[nn.Module] = nn.ReLU,
+        normalize_images: bool = True,
+    ) -> None:
+        super().__init__(
+            observation_space,
+            action_space,
+            features_extractor=features_extractor,
+            normalize_images=normalize_images,
+            squash_output=isinstance(action_space, spaces.Box),
+        )
+        self.net_arch = net_arch
+        self.features_dim = features_dim
+        self.activation_fn = activation_fn
+        self.latent_dim = net_arch[-1] if net_arch else features_dim
+        self.latent_pi = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
+
+    @abstractmethod
+    def support(self, obs: PyTorchObs) -> PolicySupport:
+        """Actions and weights for an expectation under pi; gradients reach this actor.
+
+        :param obs: observations, first dimension B
+        :return: a support of size K
+        """
+
+    def resample_noise(self) -> None:
+        """Called before each gradient step; an actor whose noise is held between draws draws anew."""
+
+    def latent(self, obs: PyTorchObs) -> th.Tensor:
+        """Last hidden layer.
+
+        :param obs: observations, first dimension B
+        :return: (B, latent_dim)
+        """
+        return self.latent_pi(self.extract_features(obs, self.features_extractor))
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        return self(observation, deterministic)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | {
+            "net_arch": self.net_arch,
+            "features_extractor": self.features_extractor,
+            "features_dim": self.features_dim,
+            "activation_fn": self.activation_fn,
+        }
+
+
+class SquashedGaussianActor(SoftActor):
+    """Diagonal Gaussian through tanh, for Box actions; its support is ``n_action_samples`` reparameterised samples.
+
+    Parameter names are those of Stable-Baselines3's SAC, so that its weights load unchanged.
+
+    :param use_sde: generalized state-dependent exploration (gSDE, arXiv:2005.05719)
+    :param log_std_init: initial log standard deviation of the gSDE weights
+    :param use_expln: grow the gSDE standard deviation like ``log`` above 1 in place of ``exp``
+    :param clip_mean: with gSDE, limit the mean before tanh to [-clip_mean, clip_mean]; 0 for no limit
+    :param kwargs: the arguments of :class:`SoftActor`
+    """
+
+    action_space: spaces.Box
+
+    def __init__(
+        self,
+        *args: Any,
+        use_sde: bool = False,
+        log_std_init: float = -3.0,
+        use_expln: bool = False,
+        clip_mean: float = 2.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.use_sde = use_sde
+        self.log_std_init = log_std_init
+        self.use_expln = use_expln
+        self.clip_mean = clip_mean
+        self.n_action_samples = 1  # K; set by the algorithm, it belongs to the losses and not to the network
+
+        action_dim = get_action_dim(self.action_space)
+        self.mu: nn.Module = nn.Linear(self.latent_dim, action_dim)
+        self.log_std: nn.Module | nn.Parameter
+        if use_sde:
+            self.mu = hard_clip(self.mu, clip_mean)
+            self.log_std = nn.Parameter(th.full((self.latent_dim, action_dim), float(log_std_init)))
+            self.sde_noise = StateDependentNoise(use_expln)
+            self.reset_noise()
+        else:
+            self.log_std = nn.Linear(self.latent_dim, action_dim)
+
+    def support(self, obs: PyTorchObs) -> PolicySupport:
+        """K samples of equal weight.
+
+        :param obs: observations, first dimension B
+        :return: actions (B, K, D), log_pi and weight (B, K)
+        """
+        actions, log_pi = self._sample(obs, self.n_action_samples)
+        return PolicySupport(actions, log_pi, th.full_like(log_pi, 1.0 / self.n_action_samples))
+
+    def _sample(self, obs: PyTorchObs, n_samples: int) -> tuple[th.Tensor, th.Tensor]:
+        """Reparameterised actions (B, K, D) and their log-probabilities (B, K)."""
+        latent = self.latent(obs)
+        mean = self.mu(latent).unsqueeze(1)
+        if self.use_sde:
+            log_std = self.sde_noise.marginal_log_std(latent, self.log_std).unsqueeze(1)
+            noise = self.sde_noise(latent, self.log_std).unsqueeze(1) / log_std.exp()
+        else:
+            log_std = self._log_std(latent).unsqueeze(1)
+            noise = th.randn(len(mean), n_samples, mean.shape[-1], dtype=mean.dtype, device=mean.device)
+        pre_tanh = mean + log_std.exp() * noise
+        return pre_tanh.tanh(), squashed_gaussian_log_prob(noise, log_std, pre_tanh)
+
+    def _log_std(self, latent: th.Tensor) -> th.Tensor:
+        """Log standard deviation that depends on the state, (B, D)."""
+        return self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        """Action to take.
+
+        :param obs: observations, first dimension B
+        :param deterministic: the mode of the Gaussian before tanh in place of a sample
+        :return: (B, D), in [-1, 1]
+        """
+        latent = self.latent(obs)
+        mean = self.mu(latent)
+        if deterministic:
+            return mean.tanh()
+        if self.use_sde:
+            return (mean + self.sde_noise(latent, self.log_std)).tanh()
+        return (mean + self._log_std(latent).exp() * th.randn_like(mean)).tanh()
+
+    def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
+        """One reparameterised sample for each state; Stable-Baselines3's interface to :meth:`support`.
+
+        :param obs: observations, first dimension B
+        :return: actions (B, D) in [-1, 1], log-probabilities (B,)
+        """
+        actions, log_pi = self._sample(obs, n_samples=1)
+        return actions.squeeze(1), log_pi.squeeze(1)
+
+    def get_std(self) -> th.Tensor:
+        """Standard deviation of the gSDE exploration weights.
+
+        :return: (latent_dim, D)
+        :raises ValueError: without gSDE, where the deviation depends on the state
+        """
+        self._require_sde("get_std")
+        return self.sde_noise.std(self.log_std)
+
+    def reset_noise(self, batch_size: int = 1) -> None:
+        """Draw new gSDE exploration weights.
+
+        :param batch_size: number of environments that explore side by side
+        :raises ValueError: without gSDE
+        """
+        self._require_sde("reset_noise")
+        self.sde_noise.resample(self.log_std, batch_size)
+
+    def resample_noise(self) -> None:
+        """With gSDE, draw new exploration weights: ``log_std`` has changed since the last gradient step."""
+        if self.use_sde:
+            self.reset_noise()
+
+    def _require_sde(self, method: str) -> None:
+        if not self.use_sde:
+            raise ValueError(f"`{method}()` needs gSDE, but the policy was made with `use_sde=False`; pass `use_sde=True`")
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | {
+            "use_sde": self.use_sde,
+            "log_std_init": self.log_std_init,
+            "use_expln": self.use_expln,
+            "clip_mean": self.clip_mean,
+        }

@@ -1,0 +1,129 @@
+"""Action distributions as pure functions of tensors, and the state-dependent noise of gSDE.
+
+Shapes: B batch, K support size, D action dimension.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch as th
+from torch import nn
+from torch.nn import functional as F
+
+LOG_2 = math.log(2.0)
+LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
+# Keeps the square root of the gSDE variance differentiable at zero; the value of Stable-Baselines3.
+SDE_VARIANCE_FLOOR = 1e-6
+
+
+class PolicySupport(NamedTuple):
+    """The actions, and their weights, on which an expectation under pi(.|s) is taken.
+
+    ``E_pi[f(s, a)] = sum_k weight_k f(s, a_k)``, exactly or as an unbiased estimate.
+    """
+
+    actions: th.Tensor  #: (B, K, D), in [-1, 1]
+    log_pi: th.Tensor  #: (B, K), log density of each action
+    weight: th.Tensor  #: (B, K), sums to one over K
+
+
+def tanh_log_det(pre_tanh: th.Tensor) -> th.Tensor:
+    """Log-determinant of the Jacobian of a = tanh(u).
+
+    ``sum_d log(1 - tanh(u_d)^2) = sum_d 2 (log 2 - u_d - softplus(-2 u_d))``, which is arXiv:1812.05905v2, appendix C,
+    Eq. (21) in the form that neither overflows nor loses its gradient for large \\|u\\|. (``log(1 - a^2 + 1e-6)``, the
+    usual form, stops pulling a saturated mean back from \\|u\\| = 7 on.)
+
+    :param pre_tanh: u, (..., D)
+    :return: (...)
+    """
+    return 2.0 * (LOG_2 - pre_tanh - F.softplus(-2.0 * pre_tanh)).sum(dim=-1)
+
+
+def standardized_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor) -> th.Tensor:
+    """Log-density of u = mean + std * noise under N(mean, std^2), from the noise that made it.
+
+    ``sum_d -noise_d^2 / 2 - log std_d - log sqrt(2 pi)``
+
+    :param noise: (u - mean) / std, (..., D)
+    :param log_std: (..., D), broadcast against ``noise``
+    :return: (...)
+    """
+    return (-0.5 * noise.square() - log_std - LOG_SQRT_2_PI).sum(dim=-1)
+
+
+def squashed_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor, pre_tanh: th.Tensor) -> th.Tensor:
+    """Log-density of a = tanh(u), u = mean + std * noise.   arXiv:1812.05905v2, appendix C, Eq. (21)
+
+    :param noise: (..., D)
+    :param log_std: (..., D), broadcast against ``noise``
+    :param pre_tanh: u, (..., D)
+    :return: (...)
+    """
+    return standardized_gaussian_log_prob(noise, log_std) - tanh_log_det(pre_tanh)
+
+
+class StateDependentNoise:
+    """The exploration noise of gSDE: linear in the latent state, with weights held until the next resampling.
+
+    ``noise(s) = latent(s)^T W``, ``W ~ N(0, std^2)``.   arXiv:2005.05719, Eq. (4), (9)
+
+    Only the standard normal draws are kept, so that no autograd graph outlives an update and the model can be
+    copied and pickled at any time; gradients reach ``log_std`` and the latent state where the noise is computed.
+
+    :param use_expln: grow the standard deviation like ``log`` above 1 in place of ``exp``
+    """
+
+    def __init__(self, use_expln: bool) -> None:
+        self.use_expln = use_expln
+        self._draw = th.empty(0)  # (L, D), used for a batch of any size
+        self._draws = th.empty(0)  # (n_envs, L, D), one for each environment
+
+    def resample(self, log_std: th.Tensor, batch_size: int) -> None:
+        """Draw new exploration weights.
+
+        :param log_std: (L, D), gives shape, dtype and device
+        :param batch_size: how many environments explore side by side
+        """
+        self._draw = th.randn_like(log_std)
+        self._draws = th.randn(batch_size, *log_std.shape, dtype=log_std.dtype, device=log_std.device)
+
+    def std(self, log_std: th.Tensor) -> th.Tensor:
+        """Standard deviation of the exploration weights.
+
+        :param log_std: (L, D)
+        :return: (L, D), positive
+        """
+        if not self.use_expln:
+            return log_std.exp()
+        # The clamps keep the branch that is not taken finite, so that no NaN enters the gradient.
+        below = log_std.clamp(max=0.0).exp()
+        above = log_std.clamp(min=0.0).log1p() + 1.0
+        return th.where(log_std <= 0.0, below, above)
+
+    def marginal_log_std(self, latent: th.Tensor, log_std: th.Tensor) -> th.Tensor:
+        """Log standard deviation of the noise at a state, over all draws of the weights.
+
+        :param latent: (B, L)
+        :param log_std: (L, D)
+        :return: (B, D)
+        """
+        variance = latent.square() @ self.std(log_std).square()
+        return 0.5 * (variance + SDE_VARIANCE_FLOOR).log()
+
+    def __call__(self, latent: th.Tensor, log_std: th.Tensor) -> th.Tensor:
+        """The noise at a state for the current weights.
+
+        :param latent: (B, L)
+        :param log_std: (L, D)
+        :return: (B, D)
+        """
+        std = self.std(log_std)
+        if len(latent) == 1 or len(latent) != len(self._draws):
+            return latent @ (std * self._draw)
+        return th.bmm(latent.unsqueeze(1), std * self._draws).squeeze(1)
+
+
+def hard_clip(mean_net: nn.Module, bound: float) -> nn.Module:
+    """Limit the output of a layer to [-bound, bound]; a bound of zero or less leaves it as it is."""
+    return nn.Sequential(mean_net, nn.Hardtanh(-bound, bound)) if bound > 0.0 else mean_net

@@ -1,0 +1,471 @@
+"""SoftAC: Soft Actor-Critic behind the interface of Stable-Baselines3."""
+
+import io
+import pathlib
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.base_class import maybe_make_env
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
+from stable_baselines3.common.utils import update_learning_rate
+from stable_baselines3.sac import SAC
+
+from sb3_softac import arguments, checkpoint
+from sb3_softac.networks.actors import SquashedGaussianActor
+from sb3_softac.networks.critics import ContinuousCritic
+from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
+from sb3_softac.updates.batch import Batch
+from sb3_softac.updates.engine import EagerEngine
+from sb3_softac.updates.gradient import GradientStep
+from sb3_softac.updates.targets import TargetNetwork
+from sb3_softac.updates.temperature import FixedTemperature, LearnedTemperature, Temperature
+from sb3_softac.updates.v2 import UpdateV2
+
+SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
+
+VARIANTS = {"v2": UpdateV2}
+ENGINES = {"auto": EagerEngine, "eager": EagerEngine}
+
+
+class SoftAC(OffPolicyAlgorithm):
+    """Soft Actor-Critic: off-policy maximum-entropy reinforcement learning with a stochastic actor.
+
+    Papers: arXiv:1812.05905 (twin target critics, learned temperature). The arguments up to
+    ``_init_setup_model`` are those of Stable-Baselines3's SAC, in its order and with its defaults.
+
+    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"``, or a subclass of ``SoftACPolicy``
+    :param env: the environment to learn from, or its registered id
+    :param learning_rate: of every optimizer that has none of its own: a number, a callable of the remaining progress
+        (from 1 to 0), or ``"lin_<start>"``, linear down to 0
+    :param buffer_size: transitions that the replay buffer holds
+    :param learning_starts: environment steps with random actions before learning
+    :param batch_size: transitions in one gradient step
+    :param tau: in (0, 1]; how far the targets move towards the trained networks. Small: stable and slow
+    :param gamma: discount of one step, in [0, 1]
+    :param train_freq: environment steps between trainings, or ``(number, "step" or "episode")``
+    :param gradient_steps: gradient steps in one training; -1: as many as environment steps since the last
+    :param action_noise: noise added to the actions while exploring; None for none
+    :param replay_buffer_class: None: by the observation space and ``n_steps``
+    :param replay_buffer_kwargs: arguments of the replay buffer
+    :param optimize_memory_usage: Stable-Baselines3's single-copy replay buffer, which cannot tell time limits
+        from terminal states
+    :param n_steps: steps of reward in the TD target before bootstrapping
+    :param ent_coef: the temperature: ``"auto"`` learns it from 1, ``"auto_0.1"`` from 0.1, a number fixes it.
+        Large: more random actions
+    :param target_update_interval: gradient steps, over the whole run, between updates of the targets
+    :param target_entropy: the entropy that a learned temperature aims at, in nats, of the actions scaled to [-1, 1]:
+        ``"auto"`` is -dim(A), ``"auto_0.5"`` is -0.5 dim(A); a number, or a schedule as for ``learning_rate``
+    :param use_sde: generalized state-dependent exploration (gSDE)
+    :param sde_sample_freq: environment steps between draws of the gSDE weights; -1: only as a rollout begins
+    :param use_sde_at_warmup: gSDE in place of uniform actions before learning starts
+    :param stats_window_size: episodes over which the rollout's statistics are averaged
+    :param tensorboard_log: folder of the TensorBoard logs; None for none
+    :param policy_kwargs: arguments of the policy, see ``SoftACPolicy``
+    :param verbose: 0: silent, 1: information, 2: debugging
+    :param seed: of all random numbers
+    :param device: ``"cpu"``, ``"cuda"``, ...; ``"auto"`` takes a GPU if there is one
+    :param _init_setup_model: create networks and buffer now
+    :param variant: ``"v2"``: arXiv:1812.05905
+    :param n_action_samples: actions sampled in each state for the losses; more: less variance, more time
+    :param reward_scale: factor on the rewards of a batch (not of the buffer): a number above 0, or a schedule
+    :param actor_learning_rate: of the actor; None: ``learning_rate``
+    :param critic_learning_rate: of the critics; None: ``learning_rate``
+    :param ent_coef_learning_rate: of the temperature; None: ``learning_rate``
+    :param max_grad_norm: clip the gradients of actor and critics to this norm; None for no clipping
+    :param engine: how a gradient step runs: ``"eager"``; ``"auto"``: what is fastest here
+    :raises ValueError: for any argument that is out of its range
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+    policy: SoftACPolicy
+    actor: SquashedGaussianActor
+    critic: ContinuousCritic
+    critic_target: ContinuousCritic
+
+    def __init__(
+        self,
+        policy: str | type[SoftACPolicy],
+        env: GymEnv | str,
+        learning_rate: float | str | Schedule = 3e-4,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 100,
+        batch_size: int = 256,
+        tau: float = 0.005,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 1,
+        gradient_steps: int = 1,
+        action_noise: ActionNoise | None = None,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        ent_coef: str | float = "auto",
+        target_update_interval: int = 1,
+        target_entropy: str | float | Schedule = "auto",
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        use_sde_at_warmup: bool = False,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        variant: str = "v2",
+        n_action_samples: int = 1,
+        reward_scale: float | str | Schedule = 1.0,
+        actor_learning_rate: float | str | Schedule | None = None,
+        critic_learning_rate: float | str | Schedule | None = None,
+        ent_coef_learning_rate: float | str | Schedule | None = None,
+        max_grad_norm: float | None = None,
+        engine: str = "auto",
+    ) -> None:
+        checkpoint.check_policy_class(policy)
+        if env is not None:  # None while loading
+            env = maybe_make_env(env, verbose)
+            arguments.check_action_space(env.action_space)
+        super().__init__(
+            policy,
+            env,
+            learning_rate,  # type: ignore[arg-type]  # a string is parsed in _setup_lr_schedule()
+            buffer_size,
+            learning_starts,
+            batch_size,
+            tau,
+            gamma,
+            train_freq,  # type: ignore[arg-type]
+            gradient_steps,
+            action_noise,
+            replay_buffer_class=replay_buffer_class,
+            replay_buffer_kwargs=replay_buffer_kwargs,
+            optimize_memory_usage=optimize_memory_usage,
+            n_steps=n_steps,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            seed=seed,
+            use_sde=use_sde,
+            sde_sample_freq=sde_sample_freq,
+            use_sde_at_warmup=use_sde_at_warmup,
+            support_multi_env=True,
+        )
+        self.ent_coef = ent_coef
+        self.target_entropy = target_entropy
+        self.target_update_interval = target_update_interval
+        self.log_ent_coef: th.Tensor | None = None
+        self.ent_coef_optimizer: th.optim.Optimizer | None = None
+        self.variant = variant
+        self.n_action_samples = n_action_samples
+        self.reward_scale = reward_scale
+        self.actor_learning_rate = actor_learning_rate
+        self.critic_learning_rate = critic_learning_rate
+        self.ent_coef_learning_rate = ent_coef_learning_rate
+        self.max_grad_norm = max_grad_norm
+        self.engine = engine
+
+        if _init_setup_model:
+            if env is None:
+                raise ValueError("`env` must be an environment or the id of one, but None was given")
+            self._setup_model()
+            self.replay_buffer = self._make_replay_buffer()
+
+    # Set-up
+
+    def _setup_model(self) -> None:
+        self._check_arguments()
+        # Stable-Baselines3 would allocate the replay buffer here, also for an agent that is loaded only to act:
+        # `replay_buffer` makes it when it is first needed.
+        deferred = self.__dict__.get("replay_buffer") is None
+        if self.n_steps > 1 and self.replay_buffer_class is NStepReplayBuffer:
+            self.replay_buffer_class = None  # chosen by an earlier set-up: choose again, `n_steps` may have changed
+        if deferred:
+            self.replay_buffer = "deferred"  # type: ignore[assignment]
+        super()._setup_model()
+        if deferred:
+            del self.replay_buffer
+        self.actor = self.policy.actor
+        self.actor.n_action_samples = self.n_action_samples
+        self.critic = self.policy.critic
+        self.critic_target = self.policy.critic_target
+        self._setup_temperature()
+
+    def _check_arguments(self) -> None:
+        """Check and normalise what the user gave, here and not in the constructor: loading can change arguments."""
+        for name in ("buffer_size", "batch_size", "n_steps", "target_update_interval", "n_action_samples"):
+            setattr(self, name, arguments.positive_int(name, getattr(self, name)))
+        self.learning_starts = arguments.positive_int("learning_starts", self.learning_starts, minimum=0)
+        self.gradient_steps = arguments.positive_int("gradient_steps", self.gradient_steps, minimum=-1)
+        self.sde_sample_freq = arguments.positive_int("sde_sample_freq", self.sde_sample_freq, minimum=-1)
+        self.tau = arguments.bounded_float("tau", self.tau, "above 0 and at most 1", lambda tau: 0.0 < tau <= 1.0)
+        self.gamma = arguments.bounded_float("gamma", self.gamma, "from 0 to 1", lambda gamma: 0.0 <= gamma <= 1.0)
+        self.train_freq = arguments.train_freq(self.train_freq, self.n_envs)  # type: ignore[assignment]
+        if self.max_grad_norm is not None:
+            norm = arguments.bounded_float("max_grad_norm", self.max_grad_norm, "above 0", lambda norm: norm > 0.0)
+            self.max_grad_norm = norm
+        arguments.one_of("variant", self.variant, VARIANTS)
+        arguments.one_of("engine", self.engine, ENGINES)
+        self.reward_scale = arguments.number_or_schedule(
+            "reward_scale", self.reward_scale, "above 0", lambda scale: scale > 0.0
+        )
+        self.target_entropy = arguments.target_entropy(self.target_entropy, self.action_space)
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        if self.use_sde and self.n_action_samples > 1:
+            raise ValueError(
+                f"`n_action_samples={self.n_action_samples}` needs independent samples, which gSDE does not give: "
+                "it holds its noise. Pass `n_action_samples=1` or `use_sde=False`"
+            )
+        if isinstance(self.observation_space, spaces.Dict) and self.replay_buffer_class is None:
+            if self.n_steps > 1:
+                raise ValueError(
+                    f"`n_steps={self.n_steps}` needs an observation space that is no Dict, but the environment has "
+                    f"{self.observation_space}; pass `n_steps=1`, or a `replay_buffer_class` of your own"
+                )
+            if self.optimize_memory_usage:
+                raise ValueError("`optimize_memory_usage=True` is not available for Dict observations; pass False")
+
+    def _setup_lr_schedule(self) -> None:
+        self.lr_schedule = arguments.learning_rate("learning_rate", self.learning_rate)
+        own_rates = {
+            "actor": self.actor_learning_rate,
+            "critic": self.critic_learning_rate,
+            "ent_coef": self.ent_coef_learning_rate,
+        }
+        self._own_lr_schedules = {
+            name: None if rate is None else arguments.learning_rate(f"{name}_learning_rate", rate)
+            for name, rate in own_rates.items()
+        }
+
+    def _setup_temperature(self) -> None:
+        """Create the temperature, in the attributes that Stable-Baselines3's SAC has."""
+        self.log_ent_coef, self.ent_coef_optimizer = None, None
+        self._drop_engine()
+        if arguments.is_auto(self.ent_coef):
+            initial = arguments.auto_number("ent_coef", self.ent_coef) or 1.0
+            self.log_ent_coef = th.tensor([initial], device=self.device).log().requires_grad_(True)
+            self.ent_coef_optimizer = th.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1.0))
+            self._temperature: Temperature = LearnedTemperature(self.log_ent_coef, self.ent_coef_optimizer)
+        else:
+            value = arguments.bounded_float("ent_coef", self.ent_coef, "of at least 0", lambda alpha: alpha >= 0.0)
+            self.ent_coef_tensor = th.tensor(value, device=self.device)
+            self._temperature = FixedTemperature(self.ent_coef_tensor)
+
+    @cached_property
+    def replay_buffer(self) -> ReplayBuffer:  # type: ignore[override]
+        """The replay buffer, allocated when first used."""
+        return self._make_replay_buffer()
+
+    def _make_replay_buffer(self) -> ReplayBuffer:
+        assert self.replay_buffer_class is not None  # chosen in _setup_model()
+        kwargs = dict(self.replay_buffer_kwargs)
+        if issubclass(self.replay_buffer_class, HerReplayBuffer):
+            if self.env is None:
+                raise ValueError("`HerReplayBuffer` needs the environment, but there is none: call `set_env()` first")
+            kwargs["env"] = self.env
+        return self.replay_buffer_class(
+            self.buffer_size,
+            self.observation_space,
+            self.action_space,
+            device=self.device,
+            n_envs=self.n_envs,
+            optimize_memory_usage=self.optimize_memory_usage,
+            **kwargs,
+        )
+
+    @cached_property
+    def _engine(self) -> EagerEngine:
+        """Runs the gradient steps; made anew for each call of `learn()`, as it holds what the arguments were."""
+        update = VARIANTS[self.variant](
+            self.actor,
+            self.critic,
+            self.critic_target,
+            GradientStep(self.actor.optimizer, self.max_grad_norm),
+            GradientStep(self.critic.optimizer, self.max_grad_norm),
+            self._temperature,
+            TargetNetwork(self.critic, self.critic_target, self.tau, self.target_update_interval),
+        )
+        return ENGINES[self.engine](update)
+
+    def _drop_engine(self) -> None:
+        self.__dict__.pop("_engine", None)
+
+    # Training
+
+    def learn(
+        self: SelfSoftAC,
+        total_timesteps: float,
+        callback: MaybeCallback = None,
+        log_interval: int | None = 4,
+        tb_log_name: str = "SoftAC",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfSoftAC:
+        """Interact with the environment and learn.
+
+        :param total_timesteps: environment steps; ``1e6`` is fine
+        :param callback: called at every step
+        :param log_interval: episodes between logs; None for no logs
+        :param tb_log_name: name of the run in TensorBoard
+        :param reset_num_timesteps: start counting from zero, or continue
+        :param progress_bar: show one, with tqdm and rich
+        :return: self
+        """
+        return super().learn(
+            arguments.positive_int("total_timesteps", total_timesteps, minimum=0),
+            callback=callback,
+            log_interval=log_interval,  # type: ignore[arg-type]  # None is documented there
+            tb_log_name=tb_log_name,
+            reset_num_timesteps=reset_num_timesteps,
+            progress_bar=progress_bar,
+        )
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        self._drop_engine()
+        return super()._setup_learn(*args, **kwargs)
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """Sample the replay buffer and update every network.
+
+        :param gradient_steps: how often
+        :param batch_size: transitions in each gradient step
+        """
+        self.policy.set_training_mode(True)
+        self._update_learning_rates()
+        progress = self._current_progress_remaining
+        self._temperature.set_target_entropy(arguments.value_at(self.target_entropy, progress))
+        reward_scale = arguments.value_at(self.reward_scale, progress)
+        for _ in range(gradient_steps):
+            self._n_updates += 1
+            samples = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+            self._engine.update(Batch.from_samples(samples, self.gamma, reward_scale), self._n_updates)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        for name, value in self._engine.read_metrics().items():
+            self.logger.record(f"train/{name}", value)
+
+    def _update_learning_rates(self) -> None:
+        """Set each optimizer's learning rate for the current progress, and log the common one."""
+        optimizers = {
+            "actor": self.actor.optimizer,
+            "critic": self.critic.optimizer,
+            "ent_coef": self.ent_coef_optimizer,
+        }
+        progress = self._current_progress_remaining
+        self.logger.record("train/learning_rate", self.lr_schedule(progress))
+        for name, optimizer in optimizers.items():
+            own_schedule = self._own_lr_schedules[name]
+            rate = (own_schedule or self.lr_schedule)(progress)
+            if own_schedule is not None:
+                self.logger.record(f"train/{name}_learning_rate", rate)
+            if optimizer is not None:
+                update_learning_rate(optimizer, rate)
+
+    # Saving and loading
+
+    def _excluded_save_params(self) -> list[str]:
+        live = ["actor", "critic", "critic_target", "_temperature", "_engine"]
+        return super()._excluded_save_params() + live  # noqa: RUF005
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]
+        if self.ent_coef_optimizer is None:
+            return state_dicts, ["ent_coef_tensor"]
+        return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]
+
+    def set_parameters(
+        self,
+        load_path_or_dict: str | TensorDict,
+        exact_match: bool = True,
+        device: th.device | str = "auto",
+    ) -> None:
+        """Load networks and optimizers in place; nothing is changed if anything does not fit.
+
+        :param load_path_or_dict: a checkpoint, or a dict as :meth:`get_parameters` returns it
+        :param exact_match: refuse missing and unexpected entries
+        :param device: of the loaded tensors
+        :raises ValueError: the parameters are not for these networks
+        """
+        parameters = checkpoint.read_parameters(load_path_or_dict, device)
+        checkpoint.check_parameters(self, parameters, exact_match)
+        super().set_parameters(parameters, exact_match, device)
+
+    @classmethod
+    def load(
+        cls: type[SelfSoftAC],
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> SelfSoftAC:
+        """Load a model that :meth:`save` wrote. The replay buffer is not in it, and is allocated only when needed.
+
+        :param path: the zip file, or an open one
+        :param env: to go on learning in; None if the model only acts
+        :param device: to put the model on
+        :param custom_objects: replace entries of the file, for those that cannot be unpickled
+        :param print_system_info: print the systems that saved and that load
+        :param force_reset: reset the environment before learning goes on
+        :param kwargs: arguments of the constructor to change. A learned ``ent_coef`` stays as learned if the new one is
+            learned too, and is set up anew if learning is switched on or off
+        :raises ValueError: the file was made by another algorithm, or for other spaces
+        """
+        ent_coef = kwargs.pop("ent_coef", None)
+        model = super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+        if ent_coef is not None:
+            model._change_ent_coef(ent_coef)
+        return model
+
+    def _change_ent_coef(self, ent_coef: str | float) -> None:
+        stays_learned = arguments.is_auto(self.ent_coef) and arguments.is_auto(ent_coef)
+        self.ent_coef = ent_coef
+        if stays_learned:
+            arguments.auto_number("ent_coef", ent_coef)
+        else:
+            self._setup_temperature()
+
+    @classmethod
+    def from_sac(
+        cls: type[SelfSoftAC],
+        path_or_model: str | pathlib.Path | io.BufferedIOBase | SAC,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        **kwargs: Any,
+    ) -> SelfSoftAC:
+        """Import a SAC of Stable-Baselines3: networks, optimizers, temperature, counters and arguments.
+
+        :param path_or_model: its zip file, or the model itself, whose environment and replay buffer are then shared
+        :param env: to go on learning in; None: the model's, or none
+        :param device: to put the model on
+        :param kwargs: arguments of the constructor to change
+        :return: a model that acts as the imported one does
+        :raises ValueError: not a SAC of Stable-Baselines3, or one with a policy class of its own
+        """
+        file, policy_class = checkpoint.open_sac(path_or_model)
+        source = path_or_model if isinstance(path_or_model, SAC) else None
+        if env is None and source is not None:
+            env = source.get_env()
+        model = cls.load(file, env, device, custom_objects={"policy_class": policy_class}, **kwargs)
+        for name in checkpoint.SAC_ONLY_ATTRIBUTES:
+            model.__dict__.pop(name, None)
+        if source is not None and source.replay_buffer is not None:
+            model.replay_buffer = source.replay_buffer
+        return model

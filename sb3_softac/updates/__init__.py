@@ -1,0 +1,1 @@
+"""One gradient step of each variant, and the engine that runs it."""

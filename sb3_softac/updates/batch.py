@@ -1,0 +1,34 @@
+"""A batch of transitions in the layout of the losses."""
+
+from typing import NamedTuple
+
+import torch as th
+from stable_baselines3.common.type_aliases import PyTorchObs, ReplayBufferSamples
+
+
+class Batch(NamedTuple):
+    """B transitions; scalars are (B,), never (B, 1)."""
+
+    obs: PyTorchObs  #: (B, ...), or a dict of such
+    action: th.Tensor  #: (B, D), scaled to [-1, 1]
+    reward: th.Tensor  #: (B,), scaled by ``reward_scale``
+    next_obs: PyTorchObs  #: (B, ...), or a dict of such
+    done: th.Tensor  #: (B,), 1 for a terminal state, 0 for a time limit
+    discount: th.Tensor | float  #: (B,) or a scalar, gamma to the number of steps between obs and next_obs
+
+    @classmethod
+    def from_samples(cls, samples: ReplayBufferSamples, gamma: float, reward_scale: float) -> "Batch":
+        """Lay out what a replay buffer returned.
+
+        :param samples: from any buffer with Stable-Baselines3's interface
+        :param gamma: discount of one step; an n-step buffer brings its own discounts
+        :param reward_scale: factor on the rewards, applied here and not in the buffer, so that it may change
+        """
+        return cls(
+            obs=samples.observations,
+            action=samples.actions,
+            reward=samples.rewards.flatten() * reward_scale,
+            next_obs=samples.next_observations,
+            done=samples.dones.flatten(),
+            discount=gamma if samples.discounts is None else samples.discounts.flatten(),
+        )

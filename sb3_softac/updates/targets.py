@@ -1,0 +1,39 @@
+"""Target networks: slowly following copies."""
+
+import torch as th
+from stable_baselines3.common.utils import get_parameters_by_name
+from torch import nn
+
+
+class TargetNetwork:
+    """Keeps ``target`` a moving average of ``online``.
+
+    ``target <- target + tau (online - target)``, every ``interval`` gradient steps; ``tau=1`` is a periodic copy.
+    arXiv:1812.05905v2, algorithm 1, last line
+
+    :param online: the network that is trained
+    :param target: its copy, of the same structure
+    :param tau: in (0, 1]
+    :param interval: in gradient steps, counted over the whole run
+    """
+
+    def __init__(self, online: nn.Module, target: nn.Module, tau: float, interval: int) -> None:
+        self._online = list(online.parameters())
+        self._target = list(target.parameters())
+        # Running statistics of batch normalisation are averages already: they are copied.
+        self._online_statistics = get_parameters_by_name(online, ["running_"])
+        self._target_statistics = get_parameters_by_name(target, ["running_"])
+        self._tau = tau
+        self._interval = interval
+
+    @th.no_grad()
+    def step(self, n_updates: int) -> None:
+        """Follow, if it is time to.
+
+        :param n_updates: gradient steps done in the whole run, this one included
+        """
+        if n_updates % self._interval != 0:
+            return
+        th._foreach_lerp_(self._target, self._online, self._tau)
+        if self._target_statistics:
+            th._foreach_copy_(self._target_statistics, self._online_statistics)

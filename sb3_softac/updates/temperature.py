@@ -1,0 +1,73 @@
+"""The temperature alpha, called ``ent_coef`` outside: fixed or learned, behind one interface."""
+
+from abc import ABC, abstractmethod
+
+import torch as th
+
+from sb3_softac.updates import losses
+from sb3_softac.updates.gradient import GradientStep
+
+
+class Temperature(ABC):
+    """Weight of the entropy against the reward."""
+
+    @abstractmethod
+    def alpha(self) -> th.Tensor:
+        """Current value, without gradient.
+
+        :return: (1,)
+        """
+
+    @abstractmethod
+    def step(self, policy_entropy: th.Tensor) -> dict[str, th.Tensor]:
+        """Learn from the policy's entropy, where there is anything to learn.
+
+        :param policy_entropy: (B,)
+        :return: what to log, each ()
+        """
+
+    def set_target_entropy(self, target_entropy: float) -> None:
+        """Aim at another entropy from now on; a schedule's hook.
+
+        :param target_entropy: in nats
+        """
+
+
+class FixedTemperature(Temperature):
+    """A constant.
+
+    :param alpha: (1,)
+    """
+
+    def __init__(self, alpha: th.Tensor) -> None:
+        self._alpha = alpha
+
+    def alpha(self) -> th.Tensor:
+        return self._alpha
+
+    def step(self, policy_entropy: th.Tensor) -> dict[str, th.Tensor]:
+        return {}
+
+
+class LearnedTemperature(Temperature):
+    """Lagrange multiplier of the constraint that the policy's mean entropy is at least ``target_entropy``.
+
+    :param log_alpha: (1,), the parameter
+    :param optimizer: holds ``log_alpha`` alone
+    """
+
+    def __init__(self, log_alpha: th.Tensor, optimizer: th.optim.Optimizer) -> None:
+        self._log_alpha = log_alpha
+        self._target_entropy = th.zeros((), device=log_alpha.device)
+        self._gradient_step = GradientStep(optimizer)
+
+    def set_target_entropy(self, target_entropy: float) -> None:
+        self._target_entropy.fill_(target_entropy)
+
+    def alpha(self) -> th.Tensor:
+        return self._log_alpha.detach().exp()
+
+    def step(self, policy_entropy: th.Tensor) -> dict[str, th.Tensor]:
+        loss = losses.temperature_loss(self._log_alpha, policy_entropy, self._target_entropy)
+        self._gradient_step(loss)
+        return {"ent_coef_loss": loss.detach()}
