@@ -3,13 +3,19 @@
 import math
 import operator
 import warnings
-from collections.abc import Callable, Container
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.type_aliases import Schedule, TrainFreq, TrainFrequencyUnit
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+
+if TYPE_CHECKING:
+    from sb3_softac.softac import SoftAC
+
+VARIANTS = ("v2",)
+ENGINES = ("auto", "eager")
 
 # Beyond this, a tanh policy rarely explores well: rescale in a wrapper.
 LARGE_ACTION_BOUND = 10.0
@@ -51,7 +57,7 @@ def bounded_float(name: str, value: Any, allowed: str, is_allowed: Callable[[flo
     return number
 
 
-def one_of(name: str, value: Any, allowed: Container[str]) -> str:
+def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
     """One of a few words.
 
     :param name: of the argument, for the message
@@ -59,8 +65,8 @@ def one_of(name: str, value: Any, allowed: Container[str]) -> str:
     :param allowed: the words
     :raises ValueError: anything else
     """
-    if value not in allowed:
-        raise ValueError(f"`{name}` must be one of {sorted(allowed)}, but {value!r} was given")  # type: ignore[call-overload]
+    if value not in tuple(allowed):
+        raise ValueError(f"`{name}` must be one of {sorted(allowed)}, but {value!r} was given")
     return value
 
 
@@ -101,7 +107,7 @@ def number_or_schedule(
     return constant.val if isinstance(constant, ConstantSchedule) else parsed
 
 
-def value_at(value: float | Schedule, progress_remaining: float) -> float:
+def value_at(value: Any, progress_remaining: float) -> float:
     """The value of a number or a schedule.
 
     :param value: from :func:`number_or_schedule`
@@ -141,7 +147,7 @@ def default_target_entropy(action_space: spaces.Space, factor: float | None = No
     """
     if isinstance(action_space, spaces.Discrete):
         return (DISCRETE_TARGET_ENTROPY_FACTOR if factor is None else factor) * math.log(action_space.n)
-    return -(1.0 if factor is None else factor) * float(np.prod(action_space.shape))
+    return -(1.0 if factor is None else factor) * math.prod(action_space.shape or (1,))
 
 
 def target_entropy(value: Any, action_space: spaces.Space) -> float | FloatSchedule:
@@ -200,3 +206,44 @@ def train_freq(value: Any, n_envs: int) -> TrainFreq:
             f"`train_freq` in episodes needs one environment, but there are {n_envs}; count in steps: (1, 'step')"
         )
     return TrainFreq(positive_int("train_freq", frequency), unit)
+
+
+def check(model: "SoftAC") -> None:
+    """Check and normalise every argument that is an attribute of a model.
+
+    :param model: constructed or loaded, not yet set up
+    :raises ValueError: naming the argument
+    """
+    for name in ("buffer_size", "batch_size", "n_steps", "target_update_interval", "n_action_samples"):
+        setattr(model, name, positive_int(name, getattr(model, name)))
+    model.learning_starts = positive_int("learning_starts", model.learning_starts, minimum=0)
+    model.gradient_steps = positive_int("gradient_steps", model.gradient_steps, minimum=-1)
+    model.sde_sample_freq = positive_int("sde_sample_freq", model.sde_sample_freq, minimum=-1)
+    model.tau = bounded_float("tau", model.tau, "from 0 to 1", lambda tau: 0.0 <= tau <= 1.0)
+    model.gamma = bounded_float("gamma", model.gamma, "from 0 to 1", lambda gamma: 0.0 <= gamma <= 1.0)
+    model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
+    if model.max_grad_norm is not None:
+        model.max_grad_norm = bounded_float("max_grad_norm", model.max_grad_norm, "above 0", lambda norm: norm > 0.0)
+    one_of("variant", model.variant, VARIANTS)
+    one_of("engine", model.engine, ENGINES)
+    scale = number_or_schedule("reward_scale", model.reward_scale, "above 0", lambda scale: scale > 0.0)
+    model.reward_scale = scale
+    model.target_entropy = target_entropy(model.target_entropy, model.action_space)
+    _check_combinations(model)
+
+
+def _check_combinations(model: "SoftAC") -> None:
+    if model.use_sde and model.n_action_samples > 1:
+        raise ValueError(
+            f"`n_action_samples={model.n_action_samples}` needs independent samples, which gSDE does not give: "
+            "it holds its noise. Pass `n_action_samples=1` or `use_sde=False`"
+        )
+    if not isinstance(model.observation_space, spaces.Dict) or model.replay_buffer_class is not None:
+        return
+    if model.n_steps > 1:
+        raise ValueError(
+            f"`n_steps={model.n_steps}` needs an observation space that is no Dict, but the environment has "
+            f"{model.observation_space}; pass `n_steps=1`, or a `replay_buffer_class` of your own"
+        )
+    if model.optimize_memory_usage:
+        raise ValueError("`optimize_memory_usage=True` is not available for Dict observations; pass False")

@@ -98,6 +98,7 @@ def open_sac(
     :raises ValueError: another algorithm's, or a policy class that has no counterpart
     """
     file: Any = path_or_model
+    policy_class: Any
     if isinstance(path_or_model, SAC):
         file = io.BytesIO()
         path_or_model.save(file)
@@ -109,6 +110,7 @@ def open_sac(
         file.seek(0)
     if policy_class not in POLICY_OF_SAC:
         raise ValueError(
-            f"`from_sac()` imports Stable-Baselines3's SAC with one of its own policies, but the policy is {policy_class!r}"
+            "`from_sac()` imports Stable-Baselines3's SAC with one of its own policies, "
+            f"but the policy is {policy_class!r}"
         )
     return file, POLICY_OF_SAC[policy_class]

@@ -125,16 +125,16 @@ class SoftACPolicy(BasePolicy):
 
         :param features_extractor: to share; None for one of its own
         """
-        return SquashedGaussianActor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(
-            self.device
-        )
+        kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
+        return SquashedGaussianActor(**kwargs).to(self.device)
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
         """Create an ensemble of critics.
 
         :param features_extractor: to share; None for one of its own
         """
-        return ContinuousCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)
+        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
+        return ContinuousCritic(**kwargs).to(self.device)
 
     def reset_noise(self, batch_size: int = 1) -> None:
         """Draw new gSDE exploration weights.

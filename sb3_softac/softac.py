@@ -6,11 +6,9 @@ from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
-from gymnasium import spaces
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -31,9 +29,6 @@ from sb3_softac.updates.v2 import UpdateV2
 
 SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
 
-VARIANTS = {"v2": UpdateV2}
-ENGINES = {"auto": EagerEngine, "eager": EagerEngine}
-
 
 class SoftAC(OffPolicyAlgorithm):
     """Soft Actor-Critic: off-policy maximum-entropy reinforcement learning with a stochastic actor.
@@ -48,7 +43,7 @@ class SoftAC(OffPolicyAlgorithm):
     :param buffer_size: transitions that the replay buffer holds
     :param learning_starts: environment steps with random actions before learning
     :param batch_size: transitions in one gradient step
-    :param tau: in (0, 1]; how far the targets move towards the trained networks. Small: stable and slow
+    :param tau: in [0, 1]; how far the targets move towards the trained networks. Small: stable and slow
     :param gamma: discount of one step, in [0, 1]
     :param train_freq: environment steps between trainings, or ``(number, "step" or "episode")``
     :param gradient_steps: gradient steps in one training; -1: as many as environment steps since the last
@@ -147,7 +142,7 @@ class SoftAC(OffPolicyAlgorithm):
             batch_size,
             tau,
             gamma,
-            train_freq,  # type: ignore[arg-type]
+            train_freq,
             gradient_steps,
             action_noise,
             replay_buffer_class=replay_buffer_class,
@@ -188,7 +183,7 @@ class SoftAC(OffPolicyAlgorithm):
     # Set-up
 
     def _setup_model(self) -> None:
-        self._check_arguments()
+        arguments.check(self)  # here and not in the constructor: loading can change arguments
         # Stable-Baselines3 would allocate the replay buffer here, also for an agent that is loaded only to act:
         # `replay_buffer` makes it when it is first needed.
         deferred = self.__dict__.get("replay_buffer") is None
@@ -205,42 +200,6 @@ class SoftAC(OffPolicyAlgorithm):
         self.critic_target = self.policy.critic_target
         self._setup_temperature()
 
-    def _check_arguments(self) -> None:
-        """Check and normalise what the user gave, here and not in the constructor: loading can change arguments."""
-        for name in ("buffer_size", "batch_size", "n_steps", "target_update_interval", "n_action_samples"):
-            setattr(self, name, arguments.positive_int(name, getattr(self, name)))
-        self.learning_starts = arguments.positive_int("learning_starts", self.learning_starts, minimum=0)
-        self.gradient_steps = arguments.positive_int("gradient_steps", self.gradient_steps, minimum=-1)
-        self.sde_sample_freq = arguments.positive_int("sde_sample_freq", self.sde_sample_freq, minimum=-1)
-        self.tau = arguments.bounded_float("tau", self.tau, "above 0 and at most 1", lambda tau: 0.0 < tau <= 1.0)
-        self.gamma = arguments.bounded_float("gamma", self.gamma, "from 0 to 1", lambda gamma: 0.0 <= gamma <= 1.0)
-        self.train_freq = arguments.train_freq(self.train_freq, self.n_envs)  # type: ignore[assignment]
-        if self.max_grad_norm is not None:
-            norm = arguments.bounded_float("max_grad_norm", self.max_grad_norm, "above 0", lambda norm: norm > 0.0)
-            self.max_grad_norm = norm
-        arguments.one_of("variant", self.variant, VARIANTS)
-        arguments.one_of("engine", self.engine, ENGINES)
-        self.reward_scale = arguments.number_or_schedule(
-            "reward_scale", self.reward_scale, "above 0", lambda scale: scale > 0.0
-        )
-        self.target_entropy = arguments.target_entropy(self.target_entropy, self.action_space)
-        self._check_combinations()
-
-    def _check_combinations(self) -> None:
-        if self.use_sde and self.n_action_samples > 1:
-            raise ValueError(
-                f"`n_action_samples={self.n_action_samples}` needs independent samples, which gSDE does not give: "
-                "it holds its noise. Pass `n_action_samples=1` or `use_sde=False`"
-            )
-        if isinstance(self.observation_space, spaces.Dict) and self.replay_buffer_class is None:
-            if self.n_steps > 1:
-                raise ValueError(
-                    f"`n_steps={self.n_steps}` needs an observation space that is no Dict, but the environment has "
-                    f"{self.observation_space}; pass `n_steps=1`, or a `replay_buffer_class` of your own"
-                )
-            if self.optimize_memory_usage:
-                raise ValueError("`optimize_memory_usage=True` is not available for Dict observations; pass False")
-
     def _setup_lr_schedule(self) -> None:
         self.lr_schedule = arguments.learning_rate("learning_rate", self.learning_rate)
         own_rates = {
@@ -256,7 +215,8 @@ class SoftAC(OffPolicyAlgorithm):
     def _setup_temperature(self) -> None:
         """Create the temperature, in the attributes that Stable-Baselines3's SAC has."""
         self.log_ent_coef, self.ent_coef_optimizer = None, None
-        self._drop_engine()
+        self._engine: EagerEngine | None = None  # holds the temperature
+        self._engine_settings: tuple[Any, ...] = ()
         if arguments.is_auto(self.ent_coef):
             initial = arguments.auto_number("ent_coef", self.ent_coef) or 1.0
             self.log_ent_coef = th.tensor([initial], device=self.device).log().requires_grad_(True)
@@ -289,22 +249,24 @@ class SoftAC(OffPolicyAlgorithm):
             **kwargs,
         )
 
-    @cached_property
-    def _engine(self) -> EagerEngine:
-        """Runs the gradient steps; made anew for each call of `learn()`, as it holds what the arguments were."""
-        update = VARIANTS[self.variant](
-            self.actor,
-            self.critic,
-            self.critic_target,
-            GradientStep(self.actor.optimizer, self.max_grad_norm),
-            GradientStep(self.critic.optimizer, self.max_grad_norm),
-            self._temperature,
-            TargetNetwork(self.critic, self.critic_target, self.tau, self.target_update_interval),
-        )
-        return ENGINES[self.engine](update)
+    def _engine_of(self, settings: tuple[Any, ...]) -> EagerEngine:
+        """The engine, made anew when an attribute that it holds was changed.
 
-    def _drop_engine(self) -> None:
-        self.__dict__.pop("_engine", None)
+        :param settings: those attributes
+        """
+        if self._engine is None or self._engine_settings != settings:
+            tau, interval, max_grad_norm = self._engine_settings = settings
+            update = UpdateV2(
+                self.actor,
+                self.critic,
+                self.critic_target,
+                GradientStep(self.actor.optimizer, max_grad_norm),
+                GradientStep(self.critic.optimizer, max_grad_norm),
+                self._temperature,
+                TargetNetwork(self.critic, self.critic_target, tau, interval),
+            )
+            self._engine = EagerEngine(update)
+        return self._engine
 
     # Training
 
@@ -336,10 +298,6 @@ class SoftAC(OffPolicyAlgorithm):
             progress_bar=progress_bar,
         )
 
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        self._drop_engine()
-        return super()._setup_learn(*args, **kwargs)
-
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Sample the replay buffer and update every network.
 
@@ -351,12 +309,13 @@ class SoftAC(OffPolicyAlgorithm):
         progress = self._current_progress_remaining
         self._temperature.set_target_entropy(arguments.value_at(self.target_entropy, progress))
         reward_scale = arguments.value_at(self.reward_scale, progress)
+        engine = self._engine_of((self.tau, self.target_update_interval, self.max_grad_norm))
         for _ in range(gradient_steps):
             self._n_updates += 1
             samples = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
-            self._engine.update(Batch.from_samples(samples, self.gamma, reward_scale), self._n_updates)
+            engine.update(Batch.from_samples(samples, self.gamma, reward_scale), self._n_updates)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        for name, value in self._engine.read_metrics().items():
+        for name, value in engine.read_metrics().items():
             self.logger.record(f"train/{name}", value)
 
     def _update_learning_rates(self) -> None:
@@ -379,8 +338,8 @@ class SoftAC(OffPolicyAlgorithm):
     # Saving and loading
 
     def _excluded_save_params(self) -> list[str]:
-        live = ["actor", "critic", "critic_target", "_temperature", "_engine"]
-        return super()._excluded_save_params() + live  # noqa: RUF005
+        made_by_setup = ["actor", "critic", "critic_target", "_temperature", "_engine", "_own_lr_schedules"]
+        return super()._excluded_save_params() + made_by_setup
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]

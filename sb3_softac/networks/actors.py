@@ -127,10 +127,9 @@ class SquashedGaussianActor(SoftActor):
 
         action_dim = get_action_dim(self.action_space)
         self.mu: nn.Module = nn.Linear(self.latent_dim, action_dim)
-        self.log_std: nn.Module | nn.Parameter
         if use_sde:
             self.mu = hard_clip(self.mu, clip_mean)
-            self.log_std = nn.Parameter(th.full((self.latent_dim, action_dim), float(log_std_init)))
+            self.log_std: Any = nn.Parameter(th.full((self.latent_dim, action_dim), float(log_std_init)))
             self.sde_noise = StateDependentNoise(use_expln)
             self.reset_noise()
         else:
@@ -211,7 +210,7 @@ class SquashedGaussianActor(SoftActor):
 
     def _require_sde(self, method: str) -> None:
         if not self.use_sde:
-            raise ValueError(f"`{method}()` needs gSDE, but the policy was made with `use_sde=False`; pass `use_sde=True`")
+            raise ValueError(f"`{method}()` needs gSDE, but `use_sde=False` was given; pass `use_sde=True`")
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | {

@@ -13,13 +13,13 @@ class TargetNetwork:
 
     :param online: the network that is trained
     :param target: its copy, of the same structure
-    :param tau: in (0, 1]
+    :param tau: in [0, 1]; 0 freezes the target
     :param interval: in gradient steps, counted over the whole run
     """
 
     def __init__(self, online: nn.Module, target: nn.Module, tau: float, interval: int) -> None:
-        self._online = list(online.parameters())
-        self._target = list(target.parameters())
+        self._online: list[th.Tensor] = list(online.parameters())
+        self._target: list[th.Tensor] = list(target.parameters())
         # Running statistics of batch normalisation are averages already: they are copied.
         self._online_statistics = get_parameters_by_name(online, ["running_"])
         self._target_statistics = get_parameters_by_name(target, ["running_"])

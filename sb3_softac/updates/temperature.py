@@ -26,8 +26,8 @@ class Temperature(ABC):
         :return: what to log, each ()
         """
 
-    def set_target_entropy(self, target_entropy: float) -> None:
-        """Aim at another entropy from now on; a schedule's hook.
+    def set_target_entropy(self, target_entropy: float) -> None:  # noqa: B027  # nothing to do where nothing is learned
+        """Aim at another entropy from now on.
 
         :param target_entropy: in nats
         """
