@@ -1,0 +1,103 @@
+"""Small environments and shorthands that several tests share."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+
+from sb3_softac import SoftAC
+
+SMALL = {"policy_kwargs": {"net_arch": [16, 16]}, "learning_starts": 16, "batch_size": 16, "buffer_size": 500}
+
+
+class Target(gym.Env):
+    """Reward is minus the squared distance of the action to a part of the observation.
+
+    :param observation_space: a Box of one or three dimensions, or a Dict of such
+    :param action_space: any Box
+    :param horizon: steps before the episode ends
+    :param truncate: end by a time limit in place of a terminal state
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space | None = None,
+        action_space: spaces.Box | None = None,
+        horizon: int = 10,
+        truncate: bool = False,
+    ) -> None:
+        self.observation_space = observation_space or spaces.Box(-1.0, 1.0, (3,))
+        self.action_space = action_space or spaces.Box(-1.0, 1.0, (2,))
+        self._horizon = horizon
+        self._truncate = truncate
+        self._step = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self._step = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._step += 1
+        over = self._step >= self._horizon
+        reward = -float(np.square(action).mean())
+        return self.observation_space.sample(), reward, over and not self._truncate, over and self._truncate, {}
+
+
+def image_space(channels_first: bool = True) -> spaces.Box:
+    """A small uint8 image."""
+    shape = (1, 36, 36) if channels_first else (36, 36, 1)
+    return spaces.Box(0, 255, shape, dtype=np.uint8)
+
+
+def dict_space() -> spaces.Dict:
+    """An image and a vector."""
+    return spaces.Dict({"image": image_space(), "vector": spaces.Box(-1.0, 1.0, (2,))})
+
+
+def ready(model: Any) -> Any:
+    """A model whose `train()` can be called without `learn()`."""
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    return model
+
+
+def fixed_samples(model: Any, samples: list[ReplayBufferSamples]) -> None:
+    """Let the replay buffer of a model return the given batches in turn."""
+    queue = iter(samples)
+    model.replay_buffer.sample = lambda *args, **kwargs: next(queue)
+
+
+def random_samples(
+    n_batches: int, batch_size: int = 32, obs_dim: int = 3, action_dim: int = 2, dtype: th.dtype = th.float32
+) -> list[ReplayBufferSamples]:
+    """Batches of random transitions with discounts as of n-step returns."""
+    generator = th.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> th.Tensor:
+        return th.randn(*shape, generator=generator).to(dtype)
+
+    def uniform(*shape: int) -> th.Tensor:
+        return th.rand(*shape, generator=generator).to(dtype)
+
+    return [
+        ReplayBufferSamples(
+            observations=normal(batch_size, obs_dim),
+            actions=uniform(batch_size, action_dim) * 2 - 1,
+            next_observations=normal(batch_size, obs_dim),
+            dones=(uniform(batch_size, 1) < 0.3).to(dtype),
+            rewards=normal(batch_size, 1),
+            discounts=None,
+        )
+        for _ in range(n_batches)
+    ]
+
+
+def parameters_of(model: SoftAC) -> dict[str, th.Tensor]:
+    """A copy of every parameter of the policy."""
+    return {name: value.clone() for name, value in model.policy.state_dict().items()}
