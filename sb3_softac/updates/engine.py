@@ -35,6 +35,8 @@ class EagerEngine:
     def read_metrics(self) -> dict[str, float]:
         """Mean of each metric since the last call, in one transfer from the device."""
         metrics, self._metrics = self._metrics, []
+        if not metrics:
+            return {}
         names = list(metrics[0])
         means = th.stack([th.stack([step[name] for name in names]) for step in metrics]).mean(dim=0)
         return dict(zip(names, means.tolist(), strict=True))

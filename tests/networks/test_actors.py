@@ -1,0 +1,123 @@
+"""The Gaussian actor: its support, its actions, its gSDE noise."""
+
+import copy
+import pickle
+
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
+
+from sb3_softac.networks.actors import LOG_STD_MAX, LOG_STD_MIN, SquashedGaussianActor
+
+OBSERVATIONS = spaces.Box(-1.0, 1.0, (3,))
+ACTIONS = spaces.Box(-2.0, 2.0, (2,))
+
+
+def make_actor(**kwargs) -> SquashedGaussianActor:
+    th.manual_seed(0)
+    return SquashedGaussianActor(OBSERVATIONS, ACTIONS, [8], FlattenExtractor(OBSERVATIONS), 3, **kwargs)
+
+
+@pytest.mark.parametrize("n_samples", [1, 5])
+def test_support_has_samples_of_equal_weight(n_samples):
+    actor = make_actor()
+    actor.n_action_samples = n_samples
+    support = actor.support(th.randn(7, 3))
+    assert support.actions.shape == (7, n_samples, 2)
+    assert support.log_pi.shape == support.weight.shape == (7, n_samples)
+    assert support.actions.abs().max() <= 1.0
+    assert not support.weight.requires_grad
+    th.testing.assert_close(support.weight.sum(dim=1), th.ones(7))
+
+
+@pytest.mark.parametrize("use_sde", [False, True])
+def test_log_pi_of_the_support_is_the_density_of_its_actions(use_sde):
+    """Recomputed from the actions alone, by change of variables."""
+    actor = make_actor(use_sde=use_sde).double()
+    if use_sde:
+        actor.reset_noise()
+    obs = th.randn(7, 3, dtype=th.float64)
+    latent = actor.latent_pi(obs)
+    mean = actor.mu(latent)
+    log_std = (
+        actor.sde_noise.marginal_log_std(latent, actor.log_std)
+        if use_sde
+        else actor.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
+    )
+    actor.extract_features = lambda obs, extractor: obs  # preprocessing casts to single precision
+    support = actor.support(obs)
+    action = support.actions.squeeze(1)
+    expected = th.distributions.Normal(mean, log_std.exp()).log_prob(action.atanh()) - (1 - action**2).log()
+    th.testing.assert_close(support.log_pi.squeeze(1), expected.sum(-1), rtol=1e-6, atol=1e-6)
+
+
+def test_entropy_of_many_samples_matches_quadrature():
+    """H of tanh(N(0, 1)) is about 0.6 nats: -E[log pi] by quadrature against the actor's samples."""
+    actor = make_actor()
+    for parameter in actor.parameters():
+        parameter.data.zero_()
+    u = th.linspace(-8, 8, 4001, dtype=th.float64)
+    density = th.exp(-0.5 * u**2) / (2 * th.pi) ** 0.5
+    log_pi = density.log() - (1 - u.tanh() ** 2).clamp(min=1e-300).log()
+    expected = -2 * th.trapezoid(density * log_pi, u)  # two independent dimensions
+    actor.n_action_samples = 100_000
+    with th.no_grad():
+        support = actor.support(th.zeros(1, 3))
+    assert -support.log_pi.mean().item() == pytest.approx(expected.item(), abs=0.02)
+
+
+def test_deterministic_action_is_the_mode_and_stochastic_actions_differ():
+    actor = make_actor()
+    obs = th.randn(7, 3)
+    mode = actor(obs, deterministic=True)
+    th.testing.assert_close(mode, actor.mu(actor.latent(obs)).tanh())
+    assert not th.allclose(actor(obs), actor(obs))
+
+
+def test_log_std_is_bounded():
+    actor = make_actor()
+    actor.log_std.bias.data.fill_(1e9)
+    actor.mu.bias.data.zero_()
+    assert actor._log_std(th.zeros(1, 8)).max().item() == LOG_STD_MAX
+    actor.log_std.bias.data.fill_(-1e9)
+    assert actor._log_std(th.zeros(1, 8)).min().item() == LOG_STD_MIN
+
+
+def test_sde_noise_is_held_until_it_is_reset():
+    actor = make_actor(use_sde=True, log_std_init=0.0)
+    obs = th.randn(1, 3)
+    th.testing.assert_close(actor(obs), actor(obs))
+    before = actor(obs)
+    actor.reset_noise()
+    assert not th.allclose(before, actor(obs))
+
+
+def test_sde_noise_differs_between_environments():
+    actor = make_actor(use_sde=True, log_std_init=0.0)
+    actor.reset_noise(batch_size=4)
+    actions = actor(th.ones(4, 3))
+    assert len(actions.unique(dim=0)) == 4
+
+
+def test_sde_reaches_log_std_with_a_gradient():
+    actor = make_actor(use_sde=True)
+    actor.support(th.randn(5, 3)).log_pi.sum().backward()
+    assert actor.log_std.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("use_sde", [False, True])
+def test_actor_can_be_copied_and_pickled_after_use(use_sde):
+    actor = make_actor(use_sde=use_sde)
+    actor.support(th.randn(5, 3)).log_pi.sum().backward()
+    obs = th.randn(2, 3)
+    for clone in (copy.deepcopy(actor), pickle.loads(pickle.dumps(actor))):
+        th.testing.assert_close(clone(obs, deterministic=True), actor(obs, deterministic=True))
+
+
+def test_sde_methods_refuse_an_actor_without_it():
+    actor = make_actor()
+    with pytest.raises(ValueError, match="get_std.*use_sde"):
+        actor.get_std()
+    with pytest.raises(ValueError, match="reset_noise.*use_sde"):
+        actor.reset_noise()

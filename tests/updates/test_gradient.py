@@ -1,0 +1,42 @@
+"""A gradient step moves its own network and leaves every other one as it is."""
+
+import pytest
+import torch as th
+from torch import nn
+
+from sb3_softac.updates.gradient import GradientStep
+
+
+def test_only_the_own_network_gets_a_gradient():
+    actor, critic = nn.Linear(2, 2), nn.Linear(2, 1)
+    before = critic.weight.clone()
+    GradientStep(th.optim.SGD(actor.parameters(), lr=0.1))(critic(actor(th.ones(1, 2))).sum())
+    assert actor.weight.grad is not None
+    assert critic.weight.grad is None
+    th.testing.assert_close(critic.weight, before)
+
+
+def test_step_by_hand():
+    layer = nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(2.0)
+    step = GradientStep(th.optim.SGD(layer.parameters(), lr=0.1))
+    step((layer(th.ones(1, 1)) ** 2).sum())  # gradient 2 w = 4
+    assert layer.weight.item() == pytest.approx(1.6)
+    step((layer(th.ones(1, 1)) ** 2).sum())  # the first gradient is gone
+    assert layer.weight.item() == pytest.approx(1.28)
+
+
+def test_clipping_by_hand():
+    layer = nn.Linear(2, 1, bias=False)
+    layer.weight.data.zero_()
+    GradientStep(th.optim.SGD(layer.parameters(), lr=1.0), max_grad_norm=0.5)(layer(th.tensor([[3.0, 4.0]])).sum())
+    th.testing.assert_close(layer.weight.data, th.tensor([[-0.3, -0.4]]), rtol=1e-4, atol=1e-6)
+
+
+def test_a_frozen_layer_stays():
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    network[0].requires_grad_(False)
+    before = network[0].weight.clone()
+    GradientStep(th.optim.Adam(network.parameters(), lr=0.1))(network(th.ones(1, 2)).sum())
+    th.testing.assert_close(network[0].weight, before)
+    assert network[1].weight.grad is not None

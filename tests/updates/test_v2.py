@@ -1,0 +1,111 @@
+"""One update of SAC v2 by hand, and which network each step moves."""
+
+import math
+
+import pytest
+import torch as th
+
+from sb3_softac import SoftAC
+from sb3_softac.updates.batch import Batch
+from tests.helpers import Target, parameters_of, random_samples, ready
+
+
+def make_model(**kwargs) -> SoftAC:
+    kwargs = {"policy_kwargs": {"net_arch": [8]}, "buffer_size": 10, "seed": 0} | kwargs
+    return ready(SoftAC("MlpPolicy", Target(), **kwargs))
+
+
+def update_once(model: SoftAC, batch: Batch | None = None) -> dict[str, float]:
+    engine = model._engine_of((model.tau, model.target_update_interval, model.max_grad_norm))
+    engine.update(batch or Batch.from_samples(random_samples(1)[0], 0.9, 1.0), 1)
+    return engine.read_metrics()
+
+
+def test_metrics_by_hand():
+    """With every weight zero, pi is tanh(N(0, 1)), Q is 0, and the losses follow from the noise alone."""
+    model = make_model(ent_coef=0.5)
+    for parameter in model.policy.parameters():
+        parameter.data.zero_()
+    batch = Batch(
+        obs=th.zeros(2, 3),
+        action=th.zeros(2, 2),
+        reward=th.tensor([1.0, 2.0]),
+        next_obs=th.zeros(2, 3),
+        done=th.tensor([1.0, 0.0]),
+        discount=0.9,
+    )
+    th.manual_seed(5)
+    metrics = update_once(model, batch)
+    th.manual_seed(5)
+    log_pi, next_log_pi = (_log_prob_of_noise(th.randn(2, 2, dtype=th.float32)) for _ in range(2))
+    target = [1.0, 2.0 + 0.9 * (0.0 - 0.5 * next_log_pi[1])]
+    assert metrics["ent_coef"] == pytest.approx(0.5)
+    assert metrics["entropy"] == pytest.approx(-sum(log_pi) / 2, rel=1e-5)
+    assert metrics["q_value"] == 0.0
+    assert metrics["critic_loss"] == pytest.approx(2 * 0.5 * (target[0] ** 2 + target[1] ** 2) / 2, rel=1e-5)
+    # The actor's loss is by the critics after their step: each bias moved by lr in the direction of its target.
+    bias = model.critic.qf0[-1].bias.item()
+    assert bias == pytest.approx(3e-4, rel=1e-3)
+    assert metrics["actor_loss"] == pytest.approx(0.5 * sum(log_pi) / 2 - bias, rel=1e-4)
+
+
+def _log_prob_of_noise(noise: th.Tensor) -> list[float]:
+    return [
+        sum(-0.5 * u * u - 0.5 * math.log(2 * math.pi) - math.log(1 - math.tanh(u) ** 2) for u in row)
+        for row in noise.tolist()
+    ]
+
+
+def test_every_network_moves_but_by_its_own_loss():
+    model = make_model(tau=0.5)
+    before = parameters_of(model)
+    update_once(model)
+    moved = {name.split(".")[0] for name, value in parameters_of(model).items() if not th.equal(value, before[name])}
+    assert moved == {"actor", "critic", "critic_target"}
+    assert all(parameter.grad is None for parameter in model.critic_target.parameters())
+
+
+def test_the_actor_step_leaves_no_gradient_in_the_critics():
+    """The critics' gradients are those of the critic loss alone, not sums with the actor's."""
+    model, reference = make_model(), make_model()
+    samples = random_samples(1)[0]
+    batch = Batch.from_samples(samples, 0.9, 1.0)
+    th.manual_seed(1)
+    update_once(model, batch)
+    th.manual_seed(1)
+    engine = reference._engine_of((reference.tau, 1, None))
+    engine._update._actor_step = lambda loss: None
+    engine.update(batch, 1)
+    for ours, theirs in zip(model.critic.parameters(), reference.critic.parameters(), strict=True):
+        th.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=0)
+
+
+def test_gradient_clipping_bounds_both_steps():
+    model = make_model(max_grad_norm=1e-3)
+    update_once(model)
+    for network in (model.actor, model.critic):
+        norm = th.stack([p.grad.norm() for p in network.parameters() if p.grad is not None]).norm()
+        assert norm.item() <= 1.001e-3
+
+
+def test_more_action_samples_estimate_the_same_loss_with_less_variance():
+    def actor_losses(n_action_samples: int) -> th.Tensor:
+        model = make_model(
+            ent_coef=1.0,
+            n_action_samples=n_action_samples,
+            actor_learning_rate=0.0,
+            critic_learning_rate=0.0,
+            learning_rate=1e-3,
+        )
+        model._update_learning_rates()
+        return th.tensor([update_once(model)["actor_loss"] for _ in range(200)])
+
+    one, many = actor_losses(1), actor_losses(16)
+    assert many.std() < 0.5 * one.std()
+    assert abs(many.mean() - one.mean()) < 4 * one.std() / 200**0.5
+
+
+def test_shared_features_extractor_is_moved_by_the_actor_alone():
+    model = make_model(policy_kwargs={"net_arch": [8], "share_features_extractor": True})
+    owned = {id(p) for group in model.critic.optimizer.param_groups for p in group["params"]}
+    assert not owned & {id(p) for p in model.actor.parameters()}
