@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch as th
 from torch import nn
-from torch.nn import functional as F
+from torch.nn.functional import softplus
 
 LOG_2 = math.log(2.0)
 LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
@@ -31,13 +31,13 @@ def tanh_log_det(pre_tanh: th.Tensor) -> th.Tensor:
     """Log-determinant of the Jacobian of a = tanh(u).
 
     ``sum_d log(1 - tanh(u_d)^2) = sum_d 2 (log 2 - u_d - softplus(-2 u_d))``, which is arXiv:1812.05905v2, appendix C,
-    Eq. (21) in the form that neither overflows nor loses its gradient for large \\|u\\|. (``log(1 - a^2 + 1e-6)``, the
-    usual form, stops pulling a saturated mean back from \\|u\\| = 7 on.)
+    Eq. (21) in the form that neither overflows nor loses its gradient for large abs(u). (``log(1 - a^2 + 1e-6)``, the
+    usual form, stops pulling a saturated mean back from abs(u) = 7 on.)
 
     :param pre_tanh: u, (..., D)
     :return: (...)
     """
-    return 2.0 * (LOG_2 - pre_tanh - F.softplus(-2.0 * pre_tanh)).sum(dim=-1)
+    return 2.0 * (LOG_2 - pre_tanh - softplus(-2.0 * pre_tanh)).sum(dim=-1)
 
 
 def standardized_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor) -> th.Tensor:

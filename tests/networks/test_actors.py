@@ -117,7 +117,7 @@ def test_actor_can_be_copied_and_pickled_after_use(use_sde):
 
 def test_sde_methods_refuse_an_actor_without_it():
     actor = make_actor()
-    with pytest.raises(ValueError, match="get_std.*use_sde"):
+    with pytest.raises(ValueError, match=r"get_std.*use_sde"):
         actor.get_std()
-    with pytest.raises(ValueError, match="reset_noise.*use_sde"):
+    with pytest.raises(ValueError, match=r"reset_noise.*use_sde"):
         actor.reset_noise()

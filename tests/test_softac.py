@@ -1,0 +1,157 @@
+"""The class itself: signature, schedules and counters of training, what it logs, copies of it."""
+
+import copy
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import SAC
+from stable_baselines3.common.env_util import make_vec_env
+
+from sb3_softac import SoftAC
+from tests.helpers import SMALL, Target, fixed_samples, parameters_of, random_samples, ready
+
+SAC_LOG_KEYS = {"n_updates", "ent_coef", "ent_coef_loss", "actor_loss", "critic_loss", "learning_rate"}
+
+
+def make_model(**kwargs) -> SoftAC:
+    return SoftAC("MlpPolicy", kwargs.pop("env", None) or Target(), **SMALL | {"seed": 0} | kwargs)
+
+
+def test_arguments_are_those_of_sac_in_order_with_its_defaults_then_keyword_only():
+    theirs = list(inspect.signature(SAC.__init__).parameters.values())
+    ours = list(inspect.signature(SoftAC.__init__).parameters.values())
+    assert [(p.name, p.default) for p in theirs] == [(p.name, p.default) for p in ours[: len(theirs)]]
+    assert {p.kind for p in ours[len(theirs) :]} == {inspect.Parameter.KEYWORD_ONLY}
+    for method in ("learn", "load", "set_parameters"):
+        expected = inspect.signature(getattr(SAC, method)).parameters
+        assert list(inspect.signature(getattr(SoftAC, method)).parameters) == list(expected)
+
+
+def test_every_argument_is_documented():
+    for name in inspect.signature(SoftAC.__init__).parameters:
+        assert name == "self" or f":param {name}:" in SoftAC.__doc__
+
+
+def test_total_timesteps_may_be_a_float():
+    assert make_model().learn(4e1).num_timesteps == 40
+
+
+def test_log_keys_of_sac_are_kept():
+    model = make_model().learn(30)
+    model.train(1, batch_size=4)
+    logged = {key.removeprefix("train/") for key in model.logger.name_to_value if key.startswith("train/")}
+    assert logged >= SAC_LOG_KEYS
+    fixed = make_model(ent_coef=0.1).learn(30)
+    fixed.train(1, batch_size=4)
+    assert "train/ent_coef_loss" not in fixed.logger.name_to_value
+    assert fixed.logger.name_to_value["train/ent_coef"] == pytest.approx(0.1)
+
+
+def test_logged_losses_are_means_over_the_gradient_steps():
+    model, reference = ready(make_model()), ready(make_model())
+    samples = random_samples(3)
+    fixed_samples(model, samples)
+    fixed_samples(reference, samples)
+    th.manual_seed(0)
+    model.train(3, batch_size=32)
+    th.manual_seed(0)
+    losses = []
+    for _ in range(3):
+        reference.train(1, batch_size=32)
+        losses.append(reference.logger.name_to_value["train/critic_loss"])
+    assert model.logger.name_to_value["train/critic_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize(("gradient_steps", "trainings"), [(1, 12), (4, 3), (3, 4)])
+def test_target_update_interval_counts_gradient_steps_over_the_run(gradient_steps, trainings):
+    """Stable-Baselines3 counts within one training, and so ignores the interval with one gradient step each."""
+    model = ready(make_model(tau=1.0, target_update_interval=5))
+    fixed_samples(model, random_samples(12))
+    initial = model.critic_target.state_dict()["qf0.0.weight"].clone()
+    for _ in range(trainings):
+        before = model._n_updates
+        model.train(gradient_steps, batch_size=32)
+        if model._n_updates < 5:
+            th.testing.assert_close(model.critic_target.state_dict()["qf0.0.weight"], initial)
+        elif before < 5:
+            assert not th.equal(model.critic_target.state_dict()["qf0.0.weight"], initial)
+    assert model._n_updates == 12
+
+
+def test_the_interval_survives_a_checkpoint(tmp_path):
+    model = make_model(tau=1.0, target_update_interval=8, learning_starts=10).learn(15)
+    assert model._n_updates == 5
+    model.save(tmp_path / "model")
+    loaded = ready(SoftAC.load(tmp_path / "model", env=Target()))
+    fixed_samples(loaded, random_samples(3))
+    target = loaded.critic_target.state_dict()["qf0.0.weight"].clone()
+    loaded.train(2, batch_size=32)
+    th.testing.assert_close(loaded.critic_target.state_dict()["qf0.0.weight"], target)
+    loaded.train(1, batch_size=32)
+    th.testing.assert_close(loaded.critic_target.state_dict()["qf0.0.weight"], loaded.critic.qf0[0].weight)
+
+
+def test_attributes_may_change_between_trainings():
+    model = ready(make_model(tau=0.0))
+    fixed_samples(model, random_samples(2))
+    target = model.critic_target.qf0[0].weight.clone()
+    model.train(1, batch_size=32)
+    th.testing.assert_close(model.critic_target.qf0[0].weight, target)
+    model.tau = 1.0
+    model.train(1, batch_size=32)
+    th.testing.assert_close(model.critic_target.qf0[0].weight, model.critic.qf0[0].weight)
+
+
+def test_reward_scale_is_applied_to_batches_and_not_to_the_buffer():
+    plain, scaled = make_model(gamma=0.0).learn(30), make_model(gamma=0.0, reward_scale=7.0).learn(30)
+    np.testing.assert_allclose(scaled.replay_buffer.rewards[:16], plain.replay_buffer.rewards[:16])
+    assert scaled.replay_buffer.rewards.min() >= -1.0
+    targets = []
+    for model in (plain, scaled):
+        for parameter in model.critic.parameters():
+            parameter.data.zero_()
+        fixed_samples(model, random_samples(1))
+        model.train(1, batch_size=32)
+        targets.append(model.logger.name_to_value["train/critic_loss"])
+    assert targets[1] == pytest.approx(49.0 * targets[0], rel=1e-4)  # with gamma 0, y = scale * r
+
+
+@pytest.mark.parametrize("use_sde", [False, True])
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_act_and_learn_as_the_original(clone, use_sde):
+    model = make_model(use_sde=use_sde).learn(30)
+    other = clone(model)
+    samples = random_samples(2)
+    for each in (model, other):
+        ready(each)
+        fixed_samples(each, samples)
+        th.manual_seed(0)
+        each.train(2, batch_size=32)
+    theirs = parameters_of(other)
+    assert all(th.equal(value, theirs[name]) for name, value in parameters_of(model).items())
+    assert th.equal(model.log_ent_coef, other.log_ent_coef)
+    assert model.actor is not other.actor
+
+
+def test_a_seed_repeats_a_run():
+    first, second = (parameters_of(make_model().learn(40)) for _ in range(2))
+    assert all(th.equal(first[name], second[name]) for name in first)
+
+
+def test_gradient_steps_minus_one_is_one_for_each_transition():
+    model = make_model(env=make_vec_env(Target, 3), gradient_steps=-1, train_freq=2, learning_starts=0).learn(30)
+    assert model._n_updates == 30
+
+
+def test_gradient_steps_zero_never_learns():
+    assert make_model(gradient_steps=0).learn(30)._n_updates == 0
+
+
+def test_timeouts_bootstrap_and_terminations_do_not():
+    for truncate in (False, True):
+        model = make_model(env=Target(horizon=2, truncate=truncate)).learn(40)
+        done = model.replay_buffer.sample(200).dones
+        assert bool(done.any()) is not truncate
