@@ -26,6 +26,10 @@ POLICY_OF_SAC: dict[type, type[SoftACPolicy]] = {
 SAC_ONLY_ATTRIBUTES = ("batch_norm_stats", "batch_norm_stats_target")
 
 
+class ParameterMismatchError(ValueError, RuntimeError):
+    """Parameters that do not fit the networks; a RuntimeError too, which is what callers of torch expect."""
+
+
 def check_policy_class(policy: Any) -> None:
     """Refuse the policy class of another algorithm, as it stands in that algorithm's checkpoints.
 
@@ -82,7 +86,7 @@ def _check_state(name: str, own: dict[str, th.Tensor], given: dict[str, th.Tenso
         if own[key].shape != given[key].shape
     ]
     if unmatched or reshaped:
-        raise ValueError(
+        raise ParameterMismatchError(
             f"The parameters of `{name}` are for another network or for other spaces: "
             + "; ".join(sorted(reshaped) + [f"{key} is in only one of the two" for key in unmatched])
         )
