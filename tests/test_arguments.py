@@ -92,8 +92,9 @@ def test_total_timesteps(steps):
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (spaces.Discrete(3), "Box.*Discrete"),
-        (spaces.MultiBinary(3), "Box.*MultiBinary"),
+        (spaces.MultiDiscrete([2, 3]), "Box or Discrete.*MultiDiscrete"),
+        (spaces.Discrete(3, start=1), "start at 0"),
+        (spaces.MultiBinary(3), "Box or Discrete.*MultiBinary"),
         (spaces.Box(-np.inf, np.inf, (1,)), "finite bounds"),
         (spaces.Box(-1.0, np.inf, (1,)), "finite bounds"),
         (spaces.Box(-3e38, 3e38, (1,)), "finite bounds"),

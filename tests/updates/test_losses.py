@@ -16,7 +16,7 @@ def test_soft_value_of_two_actions_by_hand():
     alpha = th.tensor([0.5])
     # 0.25 (1 - 0.5 log 0.25) + 0.75 (2 - 0.5 log 0.75)
     expected = 0.25 * (1 - 0.5 * math.log(0.25)) + 0.75 * (2 - 0.5 * math.log(0.75))
-    value = losses.soft_value(q_NBK, log_pi, weight, alpha)
+    value = losses.soft_value(losses.min_q(q_NBK), log_pi, weight, alpha)
     assert value.shape == (1,)
     assert value.item() == pytest.approx(expected, abs=1e-6)
 
@@ -24,7 +24,7 @@ def test_soft_value_of_two_actions_by_hand():
 def test_minimum_is_inside_the_expectation():
     # The minimum of the two expectations would be 2.5, the expectation of the minimum is 1.
     q_NBK = th.tensor([[[1.0, 4.0]], [[4.0, 1.0]]])
-    value = losses.soft_value(q_NBK, th.zeros(1, 2), th.full((1, 2), 0.5), th.tensor(0.0))
+    value = losses.soft_value(losses.min_q(q_NBK), th.zeros(1, 2), th.full((1, 2), 0.5), th.tensor(0.0))
     assert value.item() == pytest.approx(1.0)
 
 
