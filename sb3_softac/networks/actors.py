@@ -195,6 +195,21 @@ class SquashedGaussianActor(SoftActor):
             noise = (pre_tanh - mean) / log_std.exp()
         return pre_tanh.tanh(), squashed_gaussian_log_prob(noise, log_std, pre_tanh)
 
+    def log_prob(self, obs: PyTorchObs, pre_tanh: th.Tensor) -> th.Tensor:
+        """Log-density of given actions tanh(u).
+
+        :param obs: observations, first dimension B
+        :param pre_tanh: u, (B, K, D)
+        :return: (B, K)
+        """
+        latent = self.latent(obs)
+        if self.use_sde:
+            log_std = self.sde_noise.marginal_log_std(latent, self.log_std).unsqueeze(1)
+        else:
+            log_std = self._log_std(latent).unsqueeze(1)
+        noise = (pre_tanh - self.mu(latent).unsqueeze(1)) / log_std.exp()
+        return squashed_gaussian_log_prob(noise, log_std, pre_tanh)
+
     def _log_std(self, latent: th.Tensor) -> th.Tensor:
         """Log standard deviation that depends on the state, (B, D)."""
         return self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
@@ -323,6 +338,15 @@ class SquashedMixtureActor(SoftActor):
         log_weight, mean, log_std = self.components(obs)
         pre_tanh = self._sample(log_weight, mean, log_std, self.n_action_samples).detach()
         return equally_weighted(pre_tanh.tanh(), self._log_prob(pre_tanh, log_weight, mean, log_std))
+
+    def log_prob(self, obs: PyTorchObs, pre_tanh: th.Tensor) -> th.Tensor:
+        """Log-density of given actions tanh(u).
+
+        :param obs: observations, first dimension B
+        :param pre_tanh: u, (B, K, D)
+        :return: (B, K)
+        """
+        return self._log_prob(pre_tanh, *self.components(obs))
 
     @staticmethod
     def _sample(log_weight: th.Tensor, mean: th.Tensor, log_std: th.Tensor, n_samples: int) -> th.Tensor:

@@ -1,0 +1,68 @@
+# Every target makes what it needs, from `python3` and `pip` alone; `make` lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_FLAGS ?= --quiet
+PYTEST_FLAGS ?=
+
+# make train
+ENV ?= Pendulum-v1
+STEPS ?= 8000
+EVAL_FREQ ?= 1000
+# One thread is nearly as fast for such small networks, and does not stall on a busy machine.
+THREADS ?= 1
+TRAIN_FLAGS ?=
+
+PY = $(VENV)/bin/python
+PACKAGING_FILES = setup.cfg setup.py pyproject.toml constraints.txt sb3_softac/version.py $(wildcard startup/*)
+
+.DEFAULT_GOAL := help
+.PHONY: help train test lint format types check packaging packaging-full wheel clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 18
+	@echo
+	@echo "Variables: PYTHON=python3.12 VENV=.venv; train: ENV=Pendulum-v1 STEPS=8000 EVAL_FREQ=1000 THREADS=1 TRAIN_FLAGS='--seed 1'"
+
+# One environment; an extra is installed into it once, and again when what it hangs on changes.
+$(VENV)/.installed-%: $(PACKAGING_FILES)
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing sb3_softac[$*] into $(VENV)"
+	@$(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@
+
+train: $(VENV)/.installed-zoo ## train SoftAC on ENV with rl_zoo3's own command, evaluate, plot the learning curve
+	$(PY) -m rl_zoo3.train --algo softac --env $(ENV) --progress --eval-freq $(EVAL_FREQ) \
+		-n $(STEPS) --num-threads $(THREADS) $(TRAIN_FLAGS)
+	@$(PY) -m sb3_softac.report "$$(ls -td logs/softac/$(subst /,-,$(ENV))_* | head -n 1)"
+
+# The networks of the tests are small.
+test: export OMP_NUM_THREADS = 1
+test: $(VENV)/.installed-dev ## the test suite
+	$(PY) -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/.installed-dev ## ruff: rules and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(VENV)/.installed-dev ## rewrite the files in ruff's format
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+types: $(VENV)/.installed-dev ## mypy
+	$(PY) -m mypy
+
+packaging: $(VENV)/.installed-dev ## build, install, use, uninstall, in an environment of its own
+	$(PY) -m pytest tests/packaging -m 'packaging and not packaging_full' $(PYTEST_FLAGS)
+
+packaging-full: $(VENV)/.installed-dev ## the same for every kind of installation and every script of rl_zoo3
+	$(PY) -m pytest tests/packaging -m packaging $(PYTEST_FLAGS)
+
+check: lint types packaging test ## all that CI runs
+
+wheel: $(VENV)/.installed-dev ## sdist and wheel in dist/
+	$(PY) -m build
+
+clean: ## remove environments, builds and caches (not logs/)
+	rm -rf .venv* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

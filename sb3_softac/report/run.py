@@ -1,0 +1,124 @@
+"""Reading the folder of one run of rl_zoo3."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+import yaml
+from stable_baselines3.common.monitor import LoadMonitorResultsError, get_monitor_files, load_results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Evaluations(NamedTuple):
+    """What an ``EvalCallback`` wrote down.
+
+    :param timesteps: (E,) steps of the environment before each evaluation
+    :param returns: (E, n_eval_episodes) return of each episode
+    """
+
+    timesteps: np.ndarray
+    returns: np.ndarray
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    :param folder: where it was written
+    :param env_id: id of the environment, the folder's name if the run does not tell
+    :param algo: algorithm's name in rl_zoo3, None if the run does not tell
+    :param seed: seed, None if the run does not tell
+    :param episodes: one row per training episode, in order: columns ``timesteps`` (steps of all environments
+        until its end) and ``returns``
+    :param evaluations: None if the run was not evaluated
+    """
+
+    folder: Path
+    env_id: str
+    algo: str | None
+    seed: int | None
+    episodes: "pd.DataFrame"
+    evaluations: Evaluations | None
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run.
+
+    :param folder: folder that holds the ``*.monitor.csv`` files, such as ``logs/softac/Pendulum-v1_1``
+    :raises ValueError: there is no such folder, or nothing in it to show
+    """
+    folder = Path(folder)
+    _check_is_run(folder)
+    arguments = _read_arguments(folder)
+    episodes = _read_episodes(folder)
+    evaluations = _read_evaluations(folder)
+    if episodes.empty and evaluations is None:
+        raise ValueError(
+            f"{folder} holds no finished episode and no evaluation: train for longer than one episode, "
+            "or evaluate with --eval-freq."
+        )
+    return Run(
+        folder=folder,
+        env_id=arguments.get("env") or folder.resolve().name,
+        algo=arguments.get("algo"),
+        seed=arguments.get("seed"),
+        episodes=episodes,
+        evaluations=evaluations,
+    )
+
+
+def _check_is_run(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder: give the folder of one run, such as logs/softac/Pendulum-v1_1.")
+    if get_monitor_files(str(folder)) or (folder / "evaluations.npz").is_file():
+        return
+    below = sorted({str(path.parent) for path in folder.rglob("*monitor.csv")})
+    hint = f"; runs below it: {', '.join(below[:5])}{', ...' if len(below) > 5 else ''}" if below else ""
+    raise ValueError(f"{folder} is not the folder of a run, it has neither *.monitor.csv nor evaluations.npz{hint}.")
+
+
+def _read_episodes(folder: Path) -> "pd.DataFrame":
+    try:
+        monitored = load_results(str(folder))
+    except LoadMonitorResultsError:  # evaluated, but not monitored
+        import pandas as pd
+
+        return pd.DataFrame(columns=["timesteps", "returns"])
+    # Sorted by time over all environments, so the running sum of lengths counts the steps of the run.
+    return monitored.assign(timesteps=monitored["l"].cumsum()).rename(columns={"r": "returns"})
+
+
+def _read_evaluations(folder: Path) -> Evaluations | None:
+    path = folder / "evaluations.npz"
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as stored:
+            return Evaluations(stored["timesteps"], stored["results"])
+    except (BadZipFile, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not what an EvalCallback writes ({error}): delete it or train again.") from error
+
+
+class _ArgumentsLoader(yaml.SafeLoader):
+    """Reads rl_zoo3's args.yml, an ``OrderedDict``, without building any other Python object."""
+
+
+_PYTHON = "tag:yaml.org,2002:python/"
+_ArgumentsLoader.add_multi_constructor(_PYTHON, lambda loader, suffix, node: None)
+_ArgumentsLoader.add_constructor(
+    f"{_PYTHON}object/apply:collections.OrderedDict",
+    lambda loader, node: dict(loader.construct_sequence(node, deep=True)[0]),
+)
+
+
+def _read_arguments(folder: Path) -> dict[str, Any]:
+    """Read the command line arguments of the run, none if it does not hold them."""
+    for path in sorted(folder.glob("*/args.yml")):
+        arguments = yaml.load(path.read_text(), Loader=_ArgumentsLoader)  # a SafeLoader
+        if isinstance(arguments, dict):
+            return arguments
+    return {}

@@ -1,0 +1,99 @@
+"""What rl_zoo3 must know about SoftAC, so that ``python -m rl_zoo3.train --algo softac`` works.
+
+The start-up file (``startup/_sb3_softac_zoo.py``) calls :func:`extend` right after a module of rl_zoo3 was
+executed. Where start-up files are not read (``python -S``, ``PYTHONPATH`` only, ``pip install --target``, a
+zipapp, or ``SB3_SOFTAC_ZOO_HOOK=0``), use either of::
+
+    python -m sb3_softac.zoo train --algo softac --env Pendulum-v1
+    import sb3_softac.zoo; sb3_softac.zoo.register()
+
+Importing this package imports nothing of rl_zoo3: it happens while rl_zoo3 is half imported.
+"""
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sb3_softac import SoftAC
+from sb3_softac.zoo.sampler import convert_softac_params, sample_softac_params
+
+__all__ = ["ALGO", "extend", "hyperparams_file", "register"]
+
+# rl_zoo3 derives the name of a hub model from the class's name, so no other name would do.
+ALGO = SoftAC.__name__.lower()
+
+
+def hyperparams_file() -> Path:
+    """Where ``softac.yml`` is: inside the installed package, or at the top of the checkout."""
+    package = Path(__file__).resolve().parent.parent
+    candidates = [folder / "hyperparams" / f"{ALGO}.yml" for folder in (package, package.parent)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"{ALGO}.yml is missing, looked for {' and '.join(map(str, candidates))}: reinstall sb3_softac, "
+        "or name a file with --conf-file."
+    )
+
+
+def extend(module: ModuleType) -> None:
+    """Extend one freshly executed module of rl_zoo3; doing it again changes nothing.
+
+    :param module: ``rl_zoo3.utils``, ``rl_zoo3.hyperparams_opt`` or ``rl_zoo3.exp_manager``
+    """
+    if module.__name__ not in _EXTENSIONS:
+        raise ValueError(f"nothing to extend in {module.__name__}, only in {', '.join(_EXTENSIONS)}.")
+    _EXTENSIONS[module.__name__](module)
+
+
+def register() -> None:
+    """Import rl_zoo3 and extend it, whether or not the start-up file did already."""
+    for name in _EXTENSIONS:
+        extend(importlib.import_module(name))
+
+
+def _extend_utils(module: ModuleType) -> None:
+    # In place, here and below: every script of rl_zoo3 reads this same dict. And setdefault: should rl_zoo3
+    # ever bring its own "softac", that one is meant.
+    module.ALGOS.setdefault(ALGO, SoftAC)
+
+
+def _extend_hyperparams_opt(module: ModuleType) -> None:
+    module.HYPERPARAMS_SAMPLER.setdefault(ALGO, sample_softac_params)
+    module.HYPERPARAMS_CONVERTER.setdefault(ALGO, convert_softac_params)
+
+
+def _extend_exp_manager(module: ModuleType) -> None:
+    """Make our file the default of ``--conf-file``, for our algorithm only.
+
+    rl_zoo3 looks for the default only in its own folder. The class is changed in place, because it may have
+    been imported by name or subclassed already.
+    """
+    manager = module.ExperimentManager
+    original = manager.__init__
+    if hasattr(original, "_softac_original"):
+        return
+    signature = inspect.signature(original)
+    if not {"algo", "config"} <= signature.parameters.keys():
+        raise RuntimeError("ExperimentManager.__init__ has no `algo` and `config`: unknown version of rl_zoo3")
+
+    @functools.wraps(original)
+    def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N807
+        bound = signature.bind(*args, **kwargs)
+        if bound.arguments["algo"] == ALGO and not bound.arguments.get("config"):
+            bound.arguments["config"] = str(hyperparams_file())
+        original(*bound.args, **bound.kwargs)
+
+    __init__._softac_original = original  # type: ignore[attr-defined]
+    manager.__init__ = __init__
+
+
+_EXTENSIONS: dict[str, Callable[[ModuleType], None]] = {
+    "rl_zoo3.utils": _extend_utils,
+    "rl_zoo3.hyperparams_opt": _extend_hyperparams_opt,
+    "rl_zoo3.exp_manager": _extend_exp_manager,
+}

@@ -1,0 +1,43 @@
+"""``python -m sb3_softac.zoo SCRIPT [OPTIONS]``: rl_zoo3's scripts, knowing SoftAC without the hook."""
+
+import importlib.util
+import runpy
+import sys
+
+from sb3_softac.zoo import ALGO, register
+
+SCRIPTS = {
+    "train": "rl_zoo3.train",
+    "enjoy": "rl_zoo3.enjoy",
+    "record_video": "rl_zoo3.record_video",
+    "record_training": "rl_zoo3.record_training",
+    "load_from_hub": "rl_zoo3.load_from_hub",
+    "benchmark": "rl_zoo3.benchmark",
+    "plot_train": "rl_zoo3.plots.plot_train",
+    "plot_from_file": "rl_zoo3.plots.plot_from_file",
+    "all_plots": "rl_zoo3.plots.all_plots",
+}
+USAGE = f"""usage: python -m sb3_softac.zoo {{{",".join(SCRIPTS)}}} [options]
+
+Runs the script of rl_zoo3, which knows `--algo {ALGO}` then; `python -m sb3_softac.zoo train --help` lists
+its options."""
+
+
+def main() -> None:
+    """Run the script that the first argument names with the other arguments."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(USAGE)
+        sys.exit(0 if arguments else 2)
+    if arguments[0] not in SCRIPTS:
+        sys.exit(f"{USAGE}\n\nerror: unknown script {arguments[0]!r}, choose one of {', '.join(SCRIPTS)}.")
+    if importlib.util.find_spec("rl_zoo3") is None:
+        sys.exit("error: rl_zoo3 is not installed, run: pip install 'sb3_softac[zoo]'")
+
+    register()
+    del sys.argv[1]
+    runpy.run_module(SCRIPTS[arguments[0]], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The search space of ``--optimize-hyperparameters`` for SoftAC.
+
+rl_zoo3 needs two functions: one that draws a trial, and one that turns the drawn numbers, read back from a
+study (``--storage ... --study-name ... --trial-id ...``), into the same keyword arguments again. Here the
+first calls the second, so the two cannot disagree.
+
+The space is rl_zoo3's for SAC plus :data:`SEARCH_SPACE`. To search over one more argument, add an entry
+there; if the drawn number is not itself the argument's value, say in :func:`convert_softac_params` what it
+becomes.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # rl_zoo3 imports it anyway, but a model needs none
+    from optuna import Trial
+
+HER_PARAMS = ("n_sampled_goal", "goal_selection_strategy")
+
+
+def _target_entropy_factor(trial: "Trial", n_actions: int) -> float:
+    # Box: -factor * dim(A), around the usual 1. Discrete (the zoo says n_actions=0): factor * log|A|, where
+    # 0.98 is nearly uniform and 1 would be the uniform policy.
+    low, high = (0.25, 2.0) if n_actions > 0 else (0.05, 0.98)
+    return trial.suggest_float("target_entropy_factor", low, high)
+
+
+# Flat on purpose, no entry depends on another's value: the zoo's multivariate TPE models only parameters that
+# occur in every trial.
+SEARCH_SPACE: dict[str, Callable[["Trial", int], Any]] = {
+    # Where the learned temperature starts.
+    "ent_coef_init": lambda trial, _: trial.suggest_float("ent_coef_init", 0.01, 1.0, log=True),
+    "target_entropy_factor": _target_entropy_factor,
+    # Learning rates of the networks, as multiples of `learning_rate` (which the temperature keeps).
+    "actor_lr_ratio": lambda trial, _: trial.suggest_float("actor_lr_ratio", 0.2, 5.0, log=True),
+    "critic_lr_ratio": lambda trial, _: trial.suggest_float("critic_lr_ratio", 0.2, 5.0, log=True),
+    # Gradient steps for each step of the (vectorized) environment.
+    "update_ratio": lambda trial, _: trial.suggest_categorical("update_ratio", [0.25, 0.5, 1.0, 2.0, 4.0]),
+    "n_critics": lambda trial, _: trial.suggest_int("n_critics", 1, 4),
+    "max_grad_norm": lambda trial, _: trial.suggest_categorical("max_grad_norm", [None, 0.5, 1.0, 5.0, 20.0]),
+}
+
+
+def sample_softac_params(
+    trial: "Trial", n_actions: int, n_envs: int, additional_args: dict[str, Any]
+) -> dict[str, Any]:
+    """Draw one candidate.
+
+    :param trial: the trial of Optuna
+    :param n_actions: dimension of a Box action space, 0 for every other
+    :param n_envs: number of environments of a run
+    :param additional_args: rl_zoo3's: ``using_her_replay_buffer`` and ``her_kwargs``
+    :return: keyword arguments for ``SoftAC``
+    """
+    from rl_zoo3.hyperparams_opt import sample_sac_params
+
+    sample_sac_params(trial, n_actions, n_envs, additional_args)
+    for suggest in SEARCH_SPACE.values():
+        suggest(trial, n_actions)
+    if _has_n_step_returns(trial, additional_args):
+        trial.suggest_categorical("n_steps", [1, 3, 5])
+
+    hyperparams = convert_softac_params(trial.params)
+    if additional_args["using_her_replay_buffer"]:
+        hyperparams["replay_buffer_kwargs"] = additional_args["her_kwargs"] | hyperparams["replay_buffer_kwargs"]
+    for name in ("gradient_steps", "ent_coef", "target_entropy"):  # shown beside the drawn numbers
+        trial.set_user_attr(name, hyperparams[name])
+    return hyperparams
+
+
+def convert_softac_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
+    """Turn the numbers that a trial drew into keyword arguments.
+
+    :param sampled_params: ``trial.params``, of a running trial or of one read from a study
+    :return: keyword arguments for ``SoftAC``
+    """
+    from rl_zoo3.hyperparams_opt import convert_offpolicy_params
+
+    drawn = dict(sampled_params)
+    ours = {name: drawn.pop(name) for name in SEARCH_SPACE}
+    her_kwargs = {name: drawn.pop(name) for name in HER_PARAMS if name in drawn}
+
+    hyperparams = convert_offpolicy_params(drawn)
+    hyperparams.update(
+        ent_coef=f"auto_{ours['ent_coef_init']:.6g}",
+        target_entropy=f"auto_{ours['target_entropy_factor']:.6g}",
+        actor_learning_rate=drawn["learning_rate"] * ours["actor_lr_ratio"],
+        critic_learning_rate=drawn["learning_rate"] * ours["critic_lr_ratio"],
+        gradient_steps=max(1, round(drawn["train_freq"] * ours["update_ratio"])),
+        max_grad_norm=ours["max_grad_norm"],
+    )
+    hyperparams["policy_kwargs"]["n_critics"] = ours["n_critics"]
+    if her_kwargs:  # rl_zoo3's own converter leaves them at the top, where no constructor takes them
+        hyperparams["replay_buffer_kwargs"] = her_kwargs
+    return hyperparams
+
+
+def _has_n_step_returns(trial: "Trial", additional_args: dict[str, Any]) -> bool:
+    """Whether SB3 can use ``n_steps``: not for Dict observations, nor with a replay buffer of the user's."""
+    # rl_zoo3 hands a sampler no observation space, but stores the run's fixed hyperparameters with the study.
+    study = getattr(trial, "study", None)
+    fixed = study.user_attrs if study is not None else {}
+    is_dict = "MultiInput" in fixed.get("policy", "")
+    has_own_buffer = fixed.get("replay_buffer_class", "None") != "None"
+    return not (additional_args["using_her_replay_buffer"] or is_dict or has_own_buffer)

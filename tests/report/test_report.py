@@ -1,0 +1,115 @@
+"""`python -m sb3_softac.report`: from a folder as rl_zoo3 writes it to a picture."""
+
+import json
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from sb3_softac.report import __main__ as command
+from sb3_softac.report import load_run, write_learning_curve
+
+pytest.importorskip("pandas", reason="needs the extra `zoo`")
+pytest.importorskip("matplotlib", reason="needs the extra `zoo`")
+
+
+def write_monitor(folder: Path, rows: list[tuple[float, int, float]], index: int = 0) -> None:
+    header = json.dumps({"t_start": 100.0, "env_id": "Pendulum-v1"})
+    lines = [f"#{header}", "r,l,t", *(f"{reward},{length},{time}" for reward, length, time in rows)]
+    (folder / f"{index}.monitor.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def run_folder(tmp_path) -> Path:
+    """Two environments, 30 episodes each of 200 steps, five evaluations of three episodes."""
+    folder = tmp_path / "Pendulum-v1_1"
+    (folder / "Pendulum-v1").mkdir(parents=True)
+    for index in (0, 1):
+        write_monitor(folder, [(-1200.0 + 30 * i, 200, 2.0 * i + index) for i in range(30)], index)
+    arguments = OrderedDict(algo="softac", env="Pendulum-v1", seed=7, env_kwargs=None, tuple=(1, 2))
+    (folder / "Pendulum-v1" / "args.yml").write_text(yaml.dump(arguments))
+    timesteps = np.arange(1, 6) * 2000
+    np.savez(
+        folder / "evaluations.npz",
+        timesteps=timesteps,
+        results=-np.outer(6 - np.arange(1, 6), [90, 100, 110]),
+    )
+    return folder
+
+
+def test_the_run_is_read(run_folder):
+    run = load_run(run_folder)
+    assert (run.algo, run.env_id, run.seed) == ("softac", "Pendulum-v1", 7)
+    assert len(run.episodes) == 60
+    # Steps of both environments together; episodes in the order in which they ended.
+    assert run.episodes["timesteps"].tolist() == list(range(200, 12001, 200))
+    assert run.episodes["returns"].tolist()[:4] == [-1200, -1200, -1170, -1170]
+    assert run.evaluations.returns.shape == (5, 3)
+
+
+def test_a_picture_is_written(run_folder):
+    path = write_learning_curve(run_folder)
+    assert path == run_folder / "learning_curve.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("missing", ["evaluations.npz", "Pendulum-v1/args.yml", "*.monitor.csv"])
+def test_what_a_run_lacks_is_left_out(run_folder, missing):
+    for path in run_folder.glob(missing):
+        path.unlink()
+    assert write_learning_curve(run_folder).is_file()
+
+
+def test_a_run_of_one_episode(tmp_path):
+    write_monitor(tmp_path, [(-1.0, 200, 1.0)])
+    run = load_run(tmp_path)
+    assert (run.algo, run.seed, run.env_id) == (None, None, tmp_path.name)
+    assert write_learning_curve(tmp_path).is_file()
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(ValueError, match=r"is not a folder: give the folder of one run"):
+        load_run(tmp_path / "nowhere")
+
+
+def test_a_folder_of_runs_names_them(run_folder):
+    with pytest.raises(ValueError, match=r"not the folder of a run.*Pendulum-v1_1"):
+        load_run(run_folder.parent)
+
+
+def test_empty_logs(tmp_path):
+    write_monitor(tmp_path, [])
+    with pytest.raises(ValueError, match="no finished episode and no evaluation"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip"])
+def test_damaged_evaluations(run_folder, content):
+    (run_folder / "evaluations.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"evaluations\.npz is not what an EvalCallback writes"):
+        load_run(run_folder)
+
+
+def test_arguments_build_no_python_objects(run_folder):
+    path = run_folder / "Pendulum-v1" / "args.yml"
+    path.write_text("env: Pendulum-v1\nseed: !!python/object/apply:os.system ['exit 1']\n")
+    assert load_run(run_folder).seed is None
+
+
+def test_the_command_says_where_the_picture_is(run_folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["report", str(run_folder)])
+    command.main()
+    assert capsys.readouterr().out == f"Learning curve: {run_folder / 'learning_curve.png'}\n"
+
+
+def test_the_command_fails_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
