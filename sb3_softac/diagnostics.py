@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.preprocessing import get_action_dim
 
 from sb3_softac.networks.distributions import tanh_log_det
 from sb3_softac.softac import SoftAC
@@ -54,7 +55,7 @@ def policy_improvement(model: SoftAC, observations: Any) -> PolicyImprovement:
         actions, log_pi, log_volume = np.arange(int(model.action_space.n)), support.log_pi, th.zeros(())
         q = reduce_q(model.critic.q_values(obs, None))
     else:
-        pre_tanh, log_volume = _grid(int(np.prod(model.action_space.shape)))
+        pre_tanh, log_volume = _grid(get_action_dim(model.action_space))
         nodes_BKD = pre_tanh.to(model.device).expand(_batch_size(obs), -1, -1)
         log_volume = log_volume.to(model.device)
         log_pi = model.actor.log_prob(obs, nodes_BKD) + log_volume  # type: ignore[operator]

@@ -25,6 +25,7 @@ from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.engine import EagerEngine
 from sb3_softac.updates.factory import make_update
 from sb3_softac.updates.temperature import FixedTemperature, LearnedTemperature, Temperature
+from sb3_softac.wrappers import warn_of_ignored_masks
 
 # Attributes that take effect from the next training on, if a user changes them.
 HELD_BY_ENGINE = ("tau", "target_update_interval", "max_grad_norm", "actor_gradient", "baseline", "q_reduction")
@@ -207,6 +208,8 @@ class SoftAC(OffPolicyAlgorithm):
         self.engine = engine
         self._warned_of_ent_coef = False
 
+        if env is not None:
+            warn_of_ignored_masks(self.env)
         if _init_setup_model:
             if env is None:
                 raise ValueError("`env` must be an environment or the id of one, but None was given")

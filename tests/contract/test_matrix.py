@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from sb3_softac import SoftAC
+from sb3_softac import ActionMaskObservation, SoftAC
 from tests.helpers import Target, dict_space, image_space
 
 POLICIES = {
@@ -102,6 +102,36 @@ def test_an_action_mask_in_the_observation_is_obeyed():
     assert np.isfinite(model.logger.name_to_value.get("train/entropy", 0.0))
 
 
+class MaskedByMethod(DiscreteTarget):
+    """Action masks as sb3-contrib's MaskablePPO takes them."""
+
+    def action_masks(self) -> np.ndarray:
+        return np.array([False, True, True])
+
+
+@pytest.mark.parametrize("observation_space", [None, dict_space()], ids=["Box", "Dict"])
+def test_action_masks_of_a_method_are_obeyed(observation_space):
+    env = ActionMaskObservation(MaskedByMethod(observation_space))
+    kwargs = {"buffer_size": 200, "learning_starts": 20, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
+    model = SoftAC("MultiInputPolicy", env, **kwargs).learn(60)
+    assert set(model.replay_buffer.actions[20:60].flatten()) <= {1, 2}
+    obs, _ = env.reset()
+    assert env.observation_space.contains(obs)
+    assert model.predict(obs, deterministic=True)[0] in (1, 2)
+
+
+def test_action_masks_that_would_be_ignored_warn():
+    with pytest.warns(UserWarning, match="ActionMaskObservation"):
+        SoftAC("MlpPolicy", MaskedByMethod(), buffer_size=10)
+
+
+def test_action_masks_need_discrete_actions():
+    with pytest.raises(ValueError, match="needs Discrete actions"):
+        ActionMaskObservation(Target())
+    with pytest.raises(ValueError, match=r"`action_masks\(\)`"):
+        ActionMaskObservation(DiscreteTarget())
+
+
 def test_alpha_is_bounded_when_asked():
     model = discrete(ent_coef_bounds=(0.5, 0.9), target_entropy=100.0, learning_rate=0.1, learning_starts=5).learn(30)
     assert model.log_ent_coef.exp().item() == pytest.approx(0.9)
@@ -109,7 +139,9 @@ def test_alpha_is_bounded_when_asked():
 
 def test_a_temperature_that_runs_away_warns_once_and_names_the_remedy():
     model = discrete(target_entropy=100.0, learning_rate=0.5, learning_starts=5)
-    with pytest.warns(UserWarning, match=r"`ent_coef` has grown to .*target_entropy='auto_0.5'.*ent_coef_bounds") as seen:
+    with pytest.warns(
+        UserWarning, match=r"`ent_coef` has grown to .*target_entropy='auto_0.5'.*ent_coef_bounds"
+    ) as seen:
         model.learn(40)
     assert len(seen) == 1
 

@@ -141,7 +141,9 @@ def test_mixture_puts_the_right_mass_on_both_modes_and_one_gaussian_cannot(gradi
     mass_on_left = {}
     for n_components in (1, 4):
         policy_kwargs = {"net_arch": [64, 64], "n_components": n_components}
-        model = SoftAC("MlpPolicy", TwoModesBandit(), **kwargs | gradient | {"policy_kwargs": policy_kwargs}).learn(2500)
+        model = SoftAC("MlpPolicy", TwoModesBandit(), **kwargs | gradient | {"policy_kwargs": policy_kwargs}).learn(
+            2500
+        )
         samples = samples_of(model)
         mass_on_left[n_components] = (samples < 0).mean()
         near_a_mode = (np.abs(np.abs(samples) - 0.6) < 0.4).mean()
@@ -154,7 +156,9 @@ def test_mixture_puts_the_right_mass_on_both_modes_and_one_gaussian_cannot(gradi
 
 
 def test_learned_temperature_holds_the_entropy_at_its_target():
-    model = SoftAC("MlpPolicy", QuadraticBandit(), target_entropy=-0.5, **SETTINGS | {"gradient_steps": 400}).learn(2500)
+    model = SoftAC("MlpPolicy", QuadraticBandit(), target_entropy=-0.5, **SETTINGS | {"gradient_steps": 400}).learn(
+        2500
+    )
     model.actor.n_action_samples = 4000
     with th.no_grad():
         entropy = -model.actor.support(th.zeros(1, 1)).log_pi.mean().item()

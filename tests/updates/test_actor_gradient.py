@@ -127,8 +127,11 @@ def test_reparameterized_gradient_of_a_gaussian_equals_finite_differences():
             mean, log_std = actor.mu(latent) + shift, actor._log_std(latent)
             noise = th.linspace(-7, 7, 20001, dtype=th.float64).view(1, -1, 1)
             pre_tanh = mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * noise
-            log_pi = -0.5 * noise**2 - log_std - 0.9189385332046727 - 2 * (
-                0.6931471805599453 - pre_tanh - th.nn.functional.softplus(-2 * pre_tanh)
+            log_pi = (
+                -0.5 * noise**2
+                - log_std
+                - 0.9189385332046727
+                - 2 * (0.6931471805599453 - pre_tanh - th.nn.functional.softplus(-2 * pre_tanh))
             )
             density = th.exp(-0.5 * noise**2 - 0.9189385332046727)
             cost = ALPHA.double() * log_pi + 2.0 * (pre_tanh.tanh() - 0.3) ** 2
