@@ -25,9 +25,7 @@ class ActionMaskObservation(gym.Wrapper):
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
         if not isinstance(env.action_space, spaces.Discrete):
-            raise ValueError(
-                f"`ActionMaskObservation` needs Discrete actions, but the environment has {env.action_space}"
-            )
+            raise ValueError(f"`ActionMaskObservation` needs Discrete actions, but {env} has {env.action_space}")
         if not env.has_wrapper_attr("action_masks"):
             raise ValueError(f"`ActionMaskObservation` needs an environment with `action_masks()`, but {env} has none")
         mask_space = spaces.MultiBinary(int(env.action_space.n))

@@ -37,7 +37,7 @@ def q_of(actions: th.Tensor | None) -> th.Tensor:
     if actions is None:
         return table
     if actions.dtype == th.long:
-        return table.expand(len(actions), -1).gather(1, actions)
+        return table.expand(len(actions), -1).gather(1, actions.squeeze(-1))
     return -2.0 * (actions.squeeze(-1) - 0.3) ** 2
 
 
