@@ -11,6 +11,8 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
+from sb3_softac.networks.discrete import discrete_sizes
+
 if TYPE_CHECKING:
     from sb3_softac.softac import SoftAC
 
@@ -160,16 +162,17 @@ def fixed_ent_coef(value: Any) -> float:
 
 
 def default_target_entropy(action_space: spaces.Space, factor: float | None = None) -> float:
-    """The entropy that a learned temperature aims at: -dim(A) for Box, 0.98 log|A| for Discrete.
+    """The entropy that a learned temperature aims at: -dim(A) for Box, 0.98 log|A| for Discrete and MultiDiscrete.
 
     arXiv:1812.05905v2, section 5 and appendix D; arXiv:1910.07207, section 4
 
-    :param action_space: a Box or a Discrete space
+    :param action_space: a Box, Discrete or MultiDiscrete space
     :param factor: replaces the 1 in -1 * dim(A), or the 0.98
     :return: in nats; for Box, of the actions scaled to [-1, 1]
     """
-    if isinstance(action_space, spaces.Discrete):
-        return (DISCRETE_TARGET_ENTROPY_FACTOR if factor is None else factor) * math.log(action_space.n)
+    if not isinstance(action_space, spaces.Box):
+        factor = DISCRETE_TARGET_ENTROPY_FACTOR if factor is None else factor
+        return factor * sum(math.log(n) for n in discrete_sizes(action_space))
     return -(1.0 if factor is None else factor) * math.prod(action_space.shape or (1,))
 
 
@@ -194,13 +197,15 @@ def check_action_space(action_space: spaces.Space) -> None:
     :param action_space: of the environment
     :raises ValueError: not a Box; infinite or empty bounds
     """
-    if isinstance(action_space, spaces.Discrete):
-        if action_space.start != 0:
+    if isinstance(action_space, (spaces.Discrete, spaces.MultiDiscrete)):
+        if np.any(action_space.start != 0):
             raise ValueError(f"Discrete actions must start at 0, but the environment has {action_space}; shift them")
+        if len(action_space.shape) > 1:
+            raise ValueError(f"MultiDiscrete actions must be in one row, but the environment has {action_space}")
         return
     if not isinstance(action_space, spaces.Box):
         raise ValueError(
-            f"SoftAC needs an action space of type Box or Discrete, but the environment has {action_space}"
+            f"SoftAC needs an action space of type Box, Discrete or MultiDiscrete, but the environment has {action_space}"
         )
     low, high = action_space.low, action_space.high
     with np.errstate(over="ignore"):  # a range that overflows is as good as infinite
@@ -295,7 +300,7 @@ def _check_combinations(model: "SoftAC") -> None:
             "`critic_ent_coef` and `q_target_clip` change the TD target of `variant='v2'`; that of `variant='v1'` "
             "is made by a state value network. Pass None, or `variant='v2'`"
         )
-    if model.action_noise is not None and isinstance(model.action_space, spaces.Discrete):
+    if model.action_noise is not None and not isinstance(model.action_space, spaces.Box):
         raise ValueError("`action_noise` needs Box actions; pass None: a categorical policy explores by itself")
     _check_observations(model)
 

@@ -27,7 +27,7 @@ class PolicyImprovement(NamedTuple):
     Probabilities, not densities: they sum to one over the grid.
     """
 
-    actions: np.ndarray  #: (A, D) in [-1, 1] for Box, (A,) ids for Discrete
+    actions: np.ndarray  #: (A, D) in [-1, 1] for Box, (A, F) ids for F discrete factors
     log_pi: np.ndarray  #: (B, A)
     log_target: np.ndarray  #: (B, A), log of exp(Q / alpha) / Z
     kl: np.ndarray  #: (B,), KL(pi || target) in nats
@@ -50,9 +50,11 @@ def policy_improvement(model: SoftAC, observations: Any) -> PolicyImprovement:
     model.policy.set_training_mode(False)
     obs, _ = model.policy.obs_to_tensor(observations)
     reduce_q = Q_REDUCTIONS[model.q_reduction]
-    if isinstance(model.action_space, spaces.Discrete):
-        support = model.actor.support(obs)
-        actions, log_pi, log_volume = np.arange(int(model.action_space.n)), support.log_pi, th.zeros(())
+    if not isinstance(model.action_space, spaces.Box):
+        if not model.actor.has_exact_support:
+            raise ValueError(f"{model.action_space} has too many joint actions to list")
+        actions, log_volume = model.actor.joint_actions.cpu().numpy(), th.zeros(())
+        log_pi = model.actor.support(obs).log_pi
         q = reduce_q(model.critic.q_values(obs, None))
     else:
         pre_tanh, log_volume = _grid(get_action_dim(model.action_space))

@@ -17,7 +17,15 @@ from torch import nn
 
 from sb3_softac.arguments import positive_int
 from sb3_softac.networks.actors import CategoricalActor, SoftActor, SquashedGaussianActor, SquashedMixtureActor
-from sb3_softac.networks.critics import ContinuousCritic, Critic, DiscreteCritic, FeaturesNetwork, ValueNetwork
+from sb3_softac.networks.critics import (
+    ContinuousCritic,
+    Critic,
+    DiscreteCritic,
+    FeaturesNetwork,
+    OneHotCritic,
+    ValueNetwork,
+)
+from sb3_softac.networks.discrete import is_enumerable
 
 TargetT = TypeVar("TargetT", bound=FeaturesNetwork)
 
@@ -116,7 +124,7 @@ class SoftACPolicy(BasePolicy):
     def _choose_actor(self, sde_kwargs: dict[str, Any]) -> tuple[type[SoftActor], dict[str, Any]]:
         """The actor for the action space, and the arguments that are its own."""
         is_mixture = self.n_components > 1
-        if isinstance(self.action_space, spaces.Discrete):
+        if not isinstance(self.action_space, spaces.Box):
             if is_mixture:
                 raise ValueError(
                     f"`n_components={self.n_components}` needs Box actions, but the space is {self.action_space}, "
@@ -176,8 +184,12 @@ class SoftACPolicy(BasePolicy):
         :param features_extractor: to share; None for one of its own
         """
         kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        critic_class = DiscreteCritic if isinstance(self.action_space, spaces.Discrete) else ContinuousCritic
-        return critic_class(**kwargs).to(self.device)
+        return self._critic_class()(**kwargs).to(self.device)
+
+    def _critic_class(self) -> type[Critic]:
+        if isinstance(self.action_space, spaces.Box):
+            return ContinuousCritic
+        return DiscreteCritic if is_enumerable(self.action_space) else OneHotCritic
 
     def make_value_net(self, features_extractor: BaseFeaturesExtractor | None = None) -> ValueNetwork:
         """Create a state value network.

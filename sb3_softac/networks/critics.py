@@ -3,6 +3,7 @@
 Shapes: N critics, B batch, K support size, D action dimension, A discrete actions.
 """
 
+import math
 from abc import abstractmethod
 from typing import Any
 
@@ -13,6 +14,8 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
+
+from sb3_softac.networks.discrete import discrete_sizes, joint_strides
 
 
 class FeaturesNetwork(BaseModel):
@@ -113,7 +116,7 @@ class Critic(FeaturesNetwork):
         """Values of the actions of a policy's support.
 
         :param obs: observations, first dimension B
-        :param actions: (B, K, D) or (B, K); None for all
+        :param actions: (B, K, D), or ids (B, K, F); None for all
         :return: (N, B, K)
         """
 
@@ -155,15 +158,37 @@ class ContinuousCritic(Critic):
 
 
 class DiscreteCritic(Critic):
-    """N networks s -> (Q of every action), for Discrete actions."""
+    """N networks s -> (Q of every action), for Discrete actions and for MultiDiscrete ones that can be enumerated."""
+
+    strides: th.Tensor
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register_buffer("strides", joint_strides(discrete_sizes(self.action_space)), persistent=False)
 
     def _make_q_network(self) -> nn.Module:
-        return self._mlp(self.features_dim, int(self.action_space.n))  # type: ignore[attr-defined]
+        return self._mlp(self.features_dim, math.prod(discrete_sizes(self.action_space)))
 
     def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
         features = self.features(obs)
         q_NBA = th.stack([q_network(features) for q_network in self.q_networks])
-        return q_NBA if actions is None else q_NBA.gather(2, actions.expand(self.n_critics, -1, -1))
+        if actions is None:
+            return q_NBA
+        index_BK = (actions.long() * self.strides).sum(dim=-1)
+        return q_NBA.gather(2, index_BK.expand(self.n_critics, -1, -1))
 
     def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
-        return self.q_values(obs, action.long()).squeeze(-1)
+        return self.q_values(obs, action.unsqueeze(1)).squeeze(-1)
+
+
+class OneHotCritic(ContinuousCritic):
+    """N networks (s, a) -> Q, for MultiDiscrete actions that are too many to enumerate: each factor one-hot."""
+
+    def _make_q_network(self) -> nn.Module:
+        return self._mlp(self.features_dim + sum(discrete_sizes(self.action_space)), 1)
+
+    def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
+        assert actions is not None, "too many actions to list"
+        factors = zip(actions.long().unbind(dim=-1), discrete_sizes(self.action_space), strict=True)
+        one_hot = th.cat([nn.functional.one_hot(ids, size) for ids, size in factors], dim=-1)
+        return super().q_values(obs, one_hot.to(next(self.parameters()).dtype))

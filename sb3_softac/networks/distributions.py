@@ -24,7 +24,7 @@ class PolicySupport(NamedTuple):
     ``E_pi[f(s, a)] = sum_k weight_k f(s, a_k)``, exactly or as an unbiased estimate.
     """
 
-    actions: th.Tensor | None  #: (B, K, D) in [-1, 1] for Box, (B, K) ids for Discrete; None for all ids in order
+    actions: th.Tensor | None  #: (B, K, D) in [-1, 1] for Box, (B, K, F) ids for F discrete factors; None for all
     log_pi: th.Tensor  #: (B, K), log density or probability of each action
     weight: th.Tensor  #: (B, K), sums to one over K
 

@@ -48,9 +48,12 @@ def _make_learner(model: "SoftAC", targets: TargetNetwork) -> Learner:
 
 
 def _make_actor_gradient(model: "SoftAC") -> ActorGradient:
-    if model.actor_gradient == "reparameterized":
-        return Reparameterized(model.actor)
-    return ScoreFunction(model.actor, _make_baseline(model))
+    actor = model.actor
+    # Sampled ids carry no gradient: a MultiDiscrete space that is too large to enumerate leaves only the score function.
+    can_reparameterize = actor.differentiable_actions or actor.has_exact_support
+    if model.actor_gradient == "reparameterized" and can_reparameterize:
+        return Reparameterized(actor)
+    return ScoreFunction(actor, _make_baseline(model))
 
 
 def _make_baseline(model: "SoftAC") -> Baseline:
