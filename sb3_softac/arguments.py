@@ -200,12 +200,12 @@ def check_action_space(action_space: spaces.Space) -> None:
     if isinstance(action_space, (spaces.Discrete, spaces.MultiDiscrete)):
         if np.any(action_space.start != 0):
             raise ValueError(f"Discrete actions must start at 0, but the environment has {action_space}; shift them")
-        if len(action_space.shape) > 1:
+        if np.ndim(action_space.sample()) > 1:
             raise ValueError(f"MultiDiscrete actions must be in one row, but the environment has {action_space}")
         return
     if not isinstance(action_space, spaces.Box):
         raise ValueError(
-            f"SoftAC needs an action space of type Box, Discrete or MultiDiscrete, but the environment has {action_space}"
+            f"SoftAC needs actions of type Box, Discrete or MultiDiscrete, but the environment has {action_space}"
         )
     low, high = action_space.low, action_space.high
     with np.errstate(over="ignore"):  # a range that overflows is as good as infinite

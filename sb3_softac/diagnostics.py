@@ -12,6 +12,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_action_dim
 
+from sb3_softac.networks.actors import CategoricalActor
 from sb3_softac.networks.distributions import tanh_log_det
 from sb3_softac.softac import SoftAC
 from sb3_softac.updates.factory import Q_REDUCTIONS
@@ -51,7 +52,7 @@ def policy_improvement(model: SoftAC, observations: Any) -> PolicyImprovement:
     obs, _ = model.policy.obs_to_tensor(observations)
     reduce_q = Q_REDUCTIONS[model.q_reduction]
     if not isinstance(model.action_space, spaces.Box):
-        if not model.actor.has_exact_support:
+        if not isinstance(model.actor, CategoricalActor) or not model.actor.has_exact_support:
             raise ValueError(f"{model.action_space} has too many joint actions to list")
         actions, log_volume = model.actor.joint_actions.cpu().numpy(), th.zeros(())
         log_pi = model.actor.support(obs).log_pi

@@ -63,7 +63,7 @@ class SoftAC(OffPolicyAlgorithm):
         temperature), ``"auto_0.1"`` learns it from 0.1, a number fixes it. Large: more random actions
     :param target_update_interval: gradient steps, over the whole run, between updates of the targets
     :param target_entropy: the entropy that a learned temperature aims at, in nats (Box: of the actions scaled to
-        [-1, 1]): ``"auto"`` is -dim(A) for Box and 0.98 log|A| for Discrete, ``"auto_0.5"`` replaces the 1 or the 0.98
+        [-1, 1]): ``"auto"`` is -dim(A) for Box and 0.98 log|A| for Discrete and MultiDiscrete, ``"auto_0.5"`` replaces the 1 or the 0.98
         by 0.5; a number, or a schedule as for ``learning_rate``. Discrete: 0.98 leaves the policy nearly uniform
         where there are few actions; 0.3 to 0.7 suits most
     :param use_sde: generalized state-dependent exploration (gSDE)

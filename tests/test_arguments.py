@@ -92,7 +92,7 @@ def test_total_timesteps(steps):
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (spaces.MultiDiscrete([[2, 3]]), "in one row"),
+        (spaces.MultiDiscrete(np.array([[2, 3]])), "in one row"),
         (spaces.Discrete(3, start=1), "start at 0"),
         (spaces.MultiBinary(3), "Box, Discrete or MultiDiscrete.*MultiBinary"),
         (spaces.Box(-np.inf, np.inf, (1,)), "finite bounds"),

@@ -389,8 +389,8 @@ class CategoricalActor(SoftActor):
     """Categorical distribution, for Discrete actions, or one for each factor of MultiDiscrete actions.
 
     Its support is every action with its probability, of MultiDiscrete actions every joint one, as long as there are at
-    most ``JOINT_ACTIONS_LIMIT`` of them; beyond, it is ``n_action_samples`` sampled ones, and the gradient has to be the
-    score function's. Where the observation is a Dict with the key ``"action_mask"``, actions that it marks 0 have
+    most ``JOINT_ACTIONS_LIMIT`` of them; beyond, it is ``n_action_samples`` sampled ones, and the gradient has to be
+    the score function's. Where the observation is a Dict with the key ``"action_mask"``, actions that it marks 0 have
     probability zero.
 
     :param kwargs: the arguments of :class:`SoftActor`

@@ -49,7 +49,7 @@ def _make_learner(model: "SoftAC", targets: TargetNetwork) -> Learner:
 
 def _make_actor_gradient(model: "SoftAC") -> ActorGradient:
     actor = model.actor
-    # Sampled ids carry no gradient: a MultiDiscrete space that is too large to enumerate leaves only the score function.
+    # Sampled ids carry no gradient: MultiDiscrete actions that are too many to enumerate need the score function.
     can_reparameterize = actor.differentiable_actions or actor.has_exact_support
     if model.actor_gradient == "reparameterized" and can_reparameterize:
         return Reparameterized(actor)
