@@ -1,7 +1,5 @@
 """SoftAC: Soft Actor-Critic behind the interface of Stable-Baselines3."""
 
-import io
-import pathlib
 import warnings
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
@@ -11,13 +9,12 @@ from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import update_learning_rate
-from stable_baselines3.sac import SAC
 
-from sb3_softac import arguments, checkpoint
+from sb3_softac import arguments
+from sb3_softac.checkpoint import CheckpointedAlgorithm, check_policy_class
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
@@ -35,7 +32,7 @@ ENT_COEF_ALARM = 10.0
 SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
 
 
-class SoftAC(OffPolicyAlgorithm):
+class SoftAC(CheckpointedAlgorithm):
     """Soft Actor-Critic: off-policy maximum-entropy reinforcement learning with a stochastic actor.
 
     Papers: arXiv:1812.05905 (v2), arXiv:1801.01290 (v1), arXiv:1910.07207 (Discrete actions). Box or Discrete: the
@@ -63,9 +60,9 @@ class SoftAC(OffPolicyAlgorithm):
         temperature), ``"auto_0.1"`` learns it from 0.1, a number fixes it. Large: more random actions
     :param target_update_interval: gradient steps, over the whole run, between updates of the targets
     :param target_entropy: the entropy that a learned temperature aims at, in nats (Box: of the actions scaled to
-        [-1, 1]): ``"auto"`` is -dim(A) for Box and 0.98 log|A| for Discrete and MultiDiscrete, ``"auto_0.5"`` replaces the 1 or the 0.98
-        by 0.5; a number, or a schedule as for ``learning_rate``. Discrete: 0.98 leaves the policy nearly uniform
-        where there are few actions; 0.3 to 0.7 suits most
+        [-1, 1]): ``"auto"`` is -dim(A) for Box and 0.98 log|A| for Discrete and MultiDiscrete, ``"auto_0.5"`` replaces
+        the 1 or the 0.98 by 0.5; a number, or a schedule as for ``learning_rate``. With few discrete actions 0.98
+        leaves the policy nearly uniform; 0.3 to 0.7 suits most
     :param use_sde: generalized state-dependent exploration (gSDE)
     :param sde_sample_freq: environment steps between draws of the gSDE weights; -1: only as a rollout begins
     :param use_sde_at_warmup: gSDE in place of uniform actions before learning starts
@@ -156,7 +153,7 @@ class SoftAC(OffPolicyAlgorithm):
         max_grad_norm: float | None = None,
         engine: str = "auto",
     ) -> None:
-        checkpoint.check_policy_class(policy)
+        check_policy_class(policy)
         if env is not None:  # None while loading
             env = maybe_make_env(env, verbose)
             arguments.check_action_space(env.action_space)
@@ -380,99 +377,3 @@ class SoftAC(OffPolicyAlgorithm):
                 self.logger.record(f"train/{name}_learning_rate", rate)
             for optimizer in group:
                 update_learning_rate(optimizer, rate)
-
-    # Saving and loading
-
-    def _excluded_save_params(self) -> list[str]:
-        networks = ["actor", "critic", "critic_target", "value_net", "value_target"]
-        return super()._excluded_save_params() + networks + ["temperature", "_engine", "_own_lr_schedules"]
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]
-        if self.variant == "v1":
-            state_dicts.append("value_net.optimizer")
-        if self.ent_coef_optimizer is None:
-            return state_dicts, ["ent_coef_tensor"]
-        return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]
-
-    def set_parameters(
-        self,
-        load_path_or_dict: str | TensorDict,
-        exact_match: bool = True,
-        device: th.device | str = "auto",
-    ) -> None:
-        """Load networks and optimizers in place; nothing is changed if anything does not fit.
-
-        :param load_path_or_dict: a checkpoint, or a dict as :meth:`get_parameters` returns it
-        :param exact_match: refuse missing and unexpected entries
-        :param device: of the loaded tensors
-        :raises ValueError: the parameters are not for these networks
-        """
-        parameters = checkpoint.read_parameters(load_path_or_dict, device)
-        checkpoint.check_parameters(self, parameters, exact_match)
-        super().set_parameters(parameters, exact_match, device)
-
-    @classmethod
-    def load(
-        cls: type[SelfSoftAC],
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        **kwargs: Any,
-    ) -> SelfSoftAC:
-        """Load a model that :meth:`save` wrote. The replay buffer is not in it, and is allocated only when needed.
-
-        :param path: the zip file, or an open one
-        :param env: to go on learning in; None if the model only acts
-        :param device: to put the model on
-        :param custom_objects: replace entries of the file, for those that cannot be unpickled
-        :param print_system_info: print the systems that saved and that load
-        :param force_reset: reset the environment before learning goes on
-        :param kwargs: arguments of the constructor to change. A learned ``ent_coef`` stays as learned if the new one is
-            learned too, and is set up anew if learning is switched on or off
-        :raises ValueError: the file was made by another algorithm, or for other spaces
-        """
-        ent_coef = kwargs.pop("ent_coef", None)
-        model = super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
-        if ent_coef is not None:
-            model._change_ent_coef(ent_coef)
-        return model
-
-    def _change_ent_coef(self, ent_coef: str | float) -> None:
-        stays_learned = arguments.is_auto(self.ent_coef) and arguments.is_auto(ent_coef)
-        self.ent_coef = ent_coef
-        if stays_learned:
-            arguments.auto_number("ent_coef", ent_coef)
-        else:
-            self._setup_temperature()
-
-    @classmethod
-    def from_sac(
-        cls: type[SelfSoftAC],
-        path_or_model: str | pathlib.Path | io.BufferedIOBase | SAC,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        **kwargs: Any,
-    ) -> SelfSoftAC:
-        """Import a SAC of Stable-Baselines3: networks, optimizers, temperature, counters and arguments.
-
-        :param path_or_model: its zip file, or the model itself, whose environment and replay buffer are then shared
-        :param env: to go on learning in; None: the model's, or none
-        :param device: to put the model on
-        :param kwargs: arguments of the constructor to change
-        :return: a model that acts as the imported one does
-        :raises ValueError: not a SAC of Stable-Baselines3, or one with a policy class of its own
-        """
-        file, policy_class = checkpoint.open_sac(path_or_model)
-        source = path_or_model if isinstance(path_or_model, SAC) else None
-        if env is None and source is not None:
-            env = source.get_env()
-        model = cls.load(file, env, device, custom_objects={"policy_class": policy_class}, **kwargs)
-        for name in checkpoint.SAC_ONLY_ATTRIBUTES:
-            model.__dict__.pop(name, None)
-        if source is not None and source.replay_buffer is not None:
-            model.replay_buffer = source.replay_buffer
-        return model
