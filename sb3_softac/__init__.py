@@ -3,5 +3,14 @@
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.softac import SoftAC
 from sb3_softac.version import __version__
+from sb3_softac.wrappers import ActionMaskObservation
 
-__all__ = ["CnnPolicy", "MlpPolicy", "MultiInputPolicy", "SoftAC", "SoftACPolicy", "__version__"]
+__all__ = [
+    "ActionMaskObservation",
+    "CnnPolicy",
+    "MlpPolicy",
+    "MultiInputPolicy",
+    "SoftAC",
+    "SoftACPolicy",
+    "__version__",
+]

@@ -11,10 +11,15 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
+from sb3_softac.networks.discrete import discrete_sizes
+
 if TYPE_CHECKING:
     from sb3_softac.softac import SoftAC
 
-VARIANTS = ("v2",)
+VARIANTS = ("v1", "v2")
+ACTOR_GRADIENTS = ("reparameterized", "score_function")
+BASELINES = ("state_value", "leave_one_out", "none")
+Q_REDUCTIONS = ("min", "mean")
 ENGINES = ("auto", "eager")
 
 # Beyond this, a tanh policy rarely explores well: rescale in a wrapper.
@@ -136,17 +141,38 @@ def is_auto(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("auto")
 
 
+def learns_ent_coef(value: Any, variant: str) -> bool:
+    """Whether the temperature is learned: ``"auto"`` does what the variant's paper does, ``"auto_<x>"`` always learns.
+
+    :param value: of ``ent_coef``
+    :param variant: of the algorithm
+    """
+    return is_auto(value) and not (variant == "v1" and value == "auto")
+
+
+def fixed_ent_coef(value: Any) -> float:
+    """The value of a temperature that is not learned; 1 for ``"auto"``, which only v1 fixes.
+
+    :param value: of ``ent_coef``
+    :raises ValueError: neither a number of at least 0 nor ``"auto"``
+    """
+    if value == "auto":
+        return 1.0
+    return bounded_float("ent_coef", value, "of at least 0", lambda alpha: alpha >= 0.0)
+
+
 def default_target_entropy(action_space: spaces.Space, factor: float | None = None) -> float:
-    """The entropy that a learned temperature aims at: -dim(A) for Box, 0.98 log|A| for Discrete.
+    """The entropy that a learned temperature aims at: -dim(A) for Box, 0.98 log|A| for Discrete and MultiDiscrete.
 
     arXiv:1812.05905v2, section 5 and appendix D; arXiv:1910.07207, section 4
 
-    :param action_space: a Box or a Discrete space
+    :param action_space: a Box, Discrete or MultiDiscrete space
     :param factor: replaces the 1 in -1 * dim(A), or the 0.98
     :return: in nats; for Box, of the actions scaled to [-1, 1]
     """
-    if isinstance(action_space, spaces.Discrete):
-        return (DISCRETE_TARGET_ENTROPY_FACTOR if factor is None else factor) * math.log(action_space.n)
+    if not isinstance(action_space, spaces.Box):
+        factor = DISCRETE_TARGET_ENTROPY_FACTOR if factor is None else factor
+        return factor * sum(math.log(n) for n in discrete_sizes(action_space))
     return -(1.0 if factor is None else factor) * math.prod(action_space.shape or (1,))
 
 
@@ -171,8 +197,16 @@ def check_action_space(action_space: spaces.Space) -> None:
     :param action_space: of the environment
     :raises ValueError: not a Box; infinite or empty bounds
     """
+    if isinstance(action_space, (spaces.Discrete, spaces.MultiDiscrete)):
+        if np.any(action_space.start != 0):
+            raise ValueError(f"Discrete actions must start at 0, but the environment has {action_space}; shift them")
+        if np.ndim(action_space.sample()) > 1:
+            raise ValueError(f"MultiDiscrete actions must be in one row, but the environment has {action_space}")
+        return
     if not isinstance(action_space, spaces.Box):
-        raise ValueError(f"SoftAC needs an action space of type Box, but the environment has {action_space}")
+        raise ValueError(
+            f"SoftAC needs actions of type Box, Discrete or MultiDiscrete, but the environment has {action_space}"
+        )
     low, high = action_space.low, action_space.high
     with np.errstate(over="ignore"):  # a range that overflows is as good as infinite
         width = high - low
@@ -226,18 +260,71 @@ def check(model: "SoftAC") -> None:
         model.max_grad_norm = bounded_float("max_grad_norm", model.max_grad_norm, "above 0", lambda norm: norm > 0.0)
     one_of("variant", model.variant, VARIANTS)
     one_of("engine", model.engine, ENGINES)
+    one_of("actor_gradient", model.actor_gradient, ACTOR_GRADIENTS)
+    one_of("baseline", model.baseline, BASELINES)
+    one_of("q_reduction", model.q_reduction, Q_REDUCTIONS)
+    if model.critic_ent_coef is not None:
+        model.critic_ent_coef = bounded_float(
+            "critic_ent_coef", model.critic_ent_coef, "of at least 0", lambda alpha: alpha >= 0.0
+        )
+    if model.q_target_clip is not None:
+        model.q_target_clip = bounded_float("q_target_clip", model.q_target_clip, "above 0", lambda clip: clip > 0.0)
+    model.ent_coef_bounds = ent_coef_bounds(model.ent_coef_bounds)
     scale = number_or_schedule("reward_scale", model.reward_scale, "above 0", lambda scale: scale > 0.0)
     model.reward_scale = scale
     model.target_entropy = target_entropy(model.target_entropy, model.action_space)
     _check_combinations(model)
 
 
+def ent_coef_bounds(value: Any) -> tuple[float, float] | None:
+    """Smallest and largest value of a learned temperature, or None for no bounds.
+
+    :param value: what the user gave
+    :raises ValueError: anything else
+    """
+    if value is None:
+        return None
+    try:
+        low, high = (float(bound) for bound in value)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not 0.0 < low < high:
+        raise ValueError(f"`ent_coef_bounds` must be None or two numbers with 0 < low < high, but {value!r} was given")
+    return low, high
+
+
 def _check_combinations(model: "SoftAC") -> None:
+    _check_gradient(model)
+    if model.variant == "v1" and not (model.critic_ent_coef is None and model.q_target_clip is None):
+        raise ValueError(
+            "`critic_ent_coef` and `q_target_clip` change the TD target of `variant='v2'`; that of `variant='v1'` "
+            "is made by a state value network. Pass None, or `variant='v2'`"
+        )
+    if model.action_noise is not None and not isinstance(model.action_space, spaces.Box):
+        raise ValueError("`action_noise` needs Box actions; pass None: a categorical policy explores by itself")
+    _check_observations(model)
+
+
+def _check_gradient(model: "SoftAC") -> None:
     if model.use_sde and model.n_action_samples > 1:
         raise ValueError(
             f"`n_action_samples={model.n_action_samples}` needs independent samples, which gSDE does not give: "
             "it holds its noise. Pass `n_action_samples=1` or `use_sde=False`"
         )
+    if model.actor_gradient == "score_function":
+        if model.use_sde:
+            raise ValueError(
+                "`actor_gradient='score_function'` needs independent samples, which gSDE does not give: it holds its "
+                "noise. Pass `use_sde=False`, or `actor_gradient='reparameterized'`"
+            )
+        if model.baseline == "leave_one_out" and model.n_action_samples < 2:
+            raise ValueError(
+                "`baseline='leave_one_out'` needs at least two samples in a state, but "
+                f"`n_action_samples={model.n_action_samples}` was given"
+            )
+
+
+def _check_observations(model: "SoftAC") -> None:
     if not isinstance(model.observation_space, spaces.Dict) or model.replay_buffer_class is not None:
         return
     if model.n_steps > 1:

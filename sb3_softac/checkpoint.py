@@ -2,19 +2,22 @@
 
 import io
 import pathlib
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from typing import Any, TypeVar
 
 import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file, recursive_getattr
-from stable_baselines3.common.type_aliases import TensorDict
+from stable_baselines3.common.type_aliases import GymEnv, TensorDict
 from stable_baselines3.sac import SAC
 from stable_baselines3.sac import policies as sac_policies
 from torch import nn
 
+from sb3_softac import arguments
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 
-if TYPE_CHECKING:
-    from sb3_softac.softac import SoftAC
+SelfCheckpointed = TypeVar("SelfCheckpointed", bound="CheckpointedAlgorithm")
 
 # Classes of Stable-Baselines3's SAC, and ours of the same parameters.
 POLICY_OF_SAC: dict[type, type[SoftACPolicy]] = {
@@ -56,7 +59,7 @@ def read_parameters(path_or_dict: Any, device: th.device | str) -> TensorDict:
     return load_from_zip_file(path_or_dict, device=device, load_data=False)[1]
 
 
-def check_parameters(model: "SoftAC", parameters: TensorDict, exact_match: bool) -> None:
+def check_parameters(model: BaseAlgorithm, parameters: TensorDict, exact_match: bool) -> None:
     """Refuse state dicts that do not fit, before any is loaded.
 
     :param model: to load them into
@@ -118,3 +121,109 @@ def open_sac(
             f"but the policy is {policy_class!r}"
         )
     return file, POLICY_OF_SAC[policy_class]
+
+
+class CheckpointedAlgorithm(OffPolicyAlgorithm):
+    """The half of SoftAC that deals with files: what is saved, what is loaded, what is imported."""
+
+    variant: str
+    ent_coef: str | float
+    ent_coef_optimizer: th.optim.Optimizer | None
+
+    @abstractmethod
+    def _setup_temperature(self) -> None:
+        """Create the temperature from ``ent_coef``."""
+
+    def _excluded_save_params(self) -> list[str]:
+        networks = ["actor", "critic", "critic_target", "value_net", "value_target"]
+        return super()._excluded_save_params() + networks + ["temperature", "_engine", "_own_lr_schedules"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]
+        if self.variant == "v1":
+            state_dicts.append("value_net.optimizer")
+        if self.ent_coef_optimizer is None:
+            return state_dicts, ["ent_coef_tensor"]
+        return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]
+
+    def set_parameters(
+        self,
+        load_path_or_dict: str | TensorDict,
+        exact_match: bool = True,
+        device: th.device | str = "auto",
+    ) -> None:
+        """Load networks and optimizers in place; nothing is changed if anything does not fit.
+
+        :param load_path_or_dict: a checkpoint, or a dict as :meth:`get_parameters` returns it
+        :param exact_match: refuse missing and unexpected entries
+        :param device: of the loaded tensors
+        :raises ValueError: the parameters are not for these networks
+        """
+        parameters = read_parameters(load_path_or_dict, device)
+        check_parameters(self, parameters, exact_match)
+        super().set_parameters(parameters, exact_match, device)
+
+    @classmethod
+    def load(
+        cls: type[SelfCheckpointed],
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> SelfCheckpointed:
+        """Load a model that :meth:`save` wrote. The replay buffer is not in it, and is allocated only when needed.
+
+        :param path: the zip file, or an open one
+        :param env: to go on learning in; None if the model only acts
+        :param device: to put the model on
+        :param custom_objects: replace entries of the file, for those that cannot be unpickled
+        :param print_system_info: print the systems that saved and that load
+        :param force_reset: reset the environment before learning goes on
+        :param kwargs: arguments of the constructor to change. A learned ``ent_coef`` stays as learned if the new one is
+            learned too, and is set up anew if learning is switched on or off
+        :raises ValueError: the file was made by another algorithm, or for other spaces
+        """
+        ent_coef = kwargs.pop("ent_coef", None)
+        model = super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+        if ent_coef is not None:
+            model._change_ent_coef(ent_coef)
+        return model
+
+    def _change_ent_coef(self, ent_coef: str | float) -> None:
+        stays_learned = arguments.is_auto(self.ent_coef) and arguments.is_auto(ent_coef)
+        self.ent_coef = ent_coef
+        if stays_learned:
+            arguments.auto_number("ent_coef", ent_coef)
+        else:
+            self._setup_temperature()
+
+    @classmethod
+    def from_sac(
+        cls: type[SelfCheckpointed],
+        path_or_model: str | pathlib.Path | io.BufferedIOBase | SAC,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        **kwargs: Any,
+    ) -> SelfCheckpointed:
+        """Import a SAC of Stable-Baselines3: networks, optimizers, temperature, counters and arguments.
+
+        :param path_or_model: its zip file, or the model itself, whose environment and replay buffer are then shared
+        :param env: to go on learning in; None: the model's, or none
+        :param device: to put the model on
+        :param kwargs: arguments of the constructor to change
+        :return: a model that acts as the imported one does
+        :raises ValueError: not a SAC of Stable-Baselines3, or one with a policy class of its own
+        """
+        file, policy_class = open_sac(path_or_model)
+        source = path_or_model if isinstance(path_or_model, SAC) else None
+        if env is None and source is not None:
+            env = source.get_env()
+        model = cls.load(file, env, device, custom_objects={"policy_class": policy_class}, **kwargs)
+        for name in SAC_ONLY_ATTRIBUTES:
+            model.__dict__.pop(name, None)
+        if source is not None and source.replay_buffer is not None:
+            model.replay_buffer = source.replay_buffer
+        return model

@@ -1,6 +1,6 @@
 """Policies of SoftAC: an actor, an ensemble of critics and its target, with their optimizers."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch as th
 from gymnasium import spaces
@@ -16,8 +16,18 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_softac.arguments import positive_int
-from sb3_softac.networks.actors import SquashedGaussianActor
-from sb3_softac.networks.critics import ContinuousCritic
+from sb3_softac.networks.actors import CategoricalActor, SoftActor, SquashedGaussianActor, SquashedMixtureActor
+from sb3_softac.networks.critics import (
+    ContinuousCritic,
+    Critic,
+    DiscreteCritic,
+    FeaturesNetwork,
+    OneHotCritic,
+    ValueNetwork,
+)
+from sb3_softac.networks.discrete import is_enumerable
+
+TargetT = TypeVar("TargetT", bound=FeaturesNetwork)
 
 
 class SoftACPolicy(BasePolicy):
@@ -39,20 +49,23 @@ class SoftACPolicy(BasePolicy):
     :param optimizer_kwargs: arguments of the optimizers, without the learning rate
     :param n_critics: number of critics, of which the smallest counts
     :param share_features_extractor: one features extractor for actor and critics, trained by the actor's loss alone
-    :raises ValueError: ``n_critics`` below 1
+    :param n_components: Gaussians in the policy's distribution, for Box actions; above 1: a mixture
+    :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value and its target
+    :raises ValueError: ``n_critics`` or ``n_components`` below 1, or a mixture that cannot be
     """
 
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
 
-    actor: SquashedGaussianActor
-    critic: ContinuousCritic
-    critic_target: ContinuousCritic
-    action_space: spaces.Box
+    actor: SoftActor
+    critic: Critic
+    critic_target: Critic  # v2 only
+    value_net: ValueNetwork  # v1 only
+    value_target: ValueNetwork  # v1 only
 
     def __init__(
         self,
         observation_space: spaces.Space,
-        action_space: spaces.Box,
+        action_space: spaces.Space,
         lr_schedule: Schedule,
         net_arch: list[int] | dict[str, list[int]] | None = None,
         activation_fn: type[nn.Module] = nn.ReLU,
@@ -67,6 +80,8 @@ class SoftACPolicy(BasePolicy):
         optimizer_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
         share_features_extractor: bool = False,
+        n_components: int = 1,
+        variant: str = "v2",
     ) -> None:
         super().__init__(
             observation_space,
@@ -75,7 +90,7 @@ class SoftACPolicy(BasePolicy):
             features_extractor_kwargs,
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
-            squash_output=True,
+            squash_output=isinstance(action_space, spaces.Box),
             normalize_images=normalize_images,
         )
         self.net_arch = [256, 256] if net_arch is None else net_arch
@@ -87,54 +102,101 @@ class SoftACPolicy(BasePolicy):
             "activation_fn": activation_fn,
             "normalize_images": normalize_images,
         }
-        self.actor_kwargs = shared_kwargs | {
-            "net_arch": actor_arch,
+        sde_kwargs = {
             "use_sde": use_sde,
             "log_std_init": log_std_init,
             "use_expln": use_expln,
             "clip_mean": clip_mean,
         }
-        self.critic_kwargs = shared_kwargs | {
+        self.n_components = positive_int("n_components", n_components)
+        self.n_critics = positive_int("n_critics", n_critics)
+        self.variant = variant
+        self.actor_class, actor_kwargs = self._choose_actor(sde_kwargs)
+        self.actor_kwargs = shared_kwargs | {"net_arch": actor_arch} | actor_kwargs
+        self.value_kwargs = shared_kwargs | {
             "net_arch": critic_arch,
-            "n_critics": positive_int("n_critics", n_critics),
             "share_features_extractor": share_features_extractor,
         }
+        self.critic_kwargs = self.value_kwargs | {"n_critics": self.n_critics}
+        self._sde_kwargs = sde_kwargs
         self._build(lr_schedule)
+
+    def _choose_actor(self, sde_kwargs: dict[str, Any]) -> tuple[type[SoftActor], dict[str, Any]]:
+        """The actor for the action space, and the arguments that are its own."""
+        is_mixture = self.n_components > 1
+        if not isinstance(self.action_space, spaces.Box):
+            if is_mixture:
+                raise ValueError(
+                    f"`n_components={self.n_components}` needs Box actions, but the space is {self.action_space}, "
+                    "whose categorical distribution has every mode already; pass `n_components=1`"
+                )
+            return CategoricalActor, {}
+        if is_mixture and sde_kwargs["use_sde"]:
+            raise ValueError(
+                f"`n_components={self.n_components}` needs `use_sde=False`: the noise of gSDE belongs to one Gaussian"
+            )
+        if is_mixture:
+            return SquashedMixtureActor, {"n_components": self.n_components}
+        return SquashedGaussianActor, sde_kwargs
 
     def _build(self, lr_schedule: Schedule) -> None:
         """Create networks and optimizers, in Stable-Baselines3's order, so that a seed gives its weights."""
         self.actor = self.make_actor()
         self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
-        if self.share_features_extractor:
-            self.critic = self.make_critic(self.actor.features_extractor)
-            owned = [p for name, p in self.critic.named_parameters() if not name.startswith("features_extractor")]
+        # A target has its own features extractor in any case: it is an average over time.
+        shared = self.actor.features_extractor if self.share_features_extractor else None
+        self.critic = self.make_critic(shared)
+        if self.variant == "v2":
+            self.critic_target = self._as_target(self.make_critic(), self.critic)
         else:
-            self.critic = self.make_critic()
-            owned = list(self.critic.parameters())
-        self.critic.optimizer = self._make_optimizer(owned, lr_schedule)
-        # The target has its own features extractor in any case: it is an average over time.
-        self.critic_target = self.make_critic()
-        self.critic_target.load_state_dict(self.critic.state_dict())
-        self.critic_target.set_training_mode(False)
+            self.value_net = self.make_value_net(shared)
+            self.value_net.optimizer = self._make_optimizer(self._owned_parameters(self.value_net), lr_schedule)
+            self.value_target = self._as_target(self.make_value_net(), self.value_net)
+        self.critic.optimizer = self._make_optimizer(self._owned_parameters(self.critic), lr_schedule)
+
+    @staticmethod
+    def _as_target(target: TargetT, online: TargetT) -> TargetT:
+        target.load_state_dict(online.state_dict())
+        target.set_training_mode(False)
+        return target
+
+    @staticmethod
+    def _owned_parameters(network: FeaturesNetwork) -> list[nn.Parameter]:
+        """The parameters that a network's own loss trains: not those of an extractor that is the actor's."""
+        shared = network.features_extractor if network.share_features_extractor else None
+        foreign = {id(parameter) for parameter in shared.parameters()} if shared is not None else set()
+        return [parameter for parameter in network.parameters() if id(parameter) not in foreign]
 
     def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> th.optim.Optimizer:
         return self.optimizer_class(parameters, lr=lr_schedule(1.0), **self.optimizer_kwargs)  # type: ignore[call-arg]
 
-    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> SquashedGaussianActor:
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> SoftActor:
         """Create an actor.
 
         :param features_extractor: to share; None for one of its own
         """
         kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
-        return SquashedGaussianActor(**kwargs).to(self.device)
+        return self.actor_class(**kwargs).to(self.device)
 
-    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
         """Create an ensemble of critics.
 
         :param features_extractor: to share; None for one of its own
         """
         kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        return ContinuousCritic(**kwargs).to(self.device)
+        return self._critic_class()(**kwargs).to(self.device)
+
+    def _critic_class(self) -> type[Critic]:
+        if isinstance(self.action_space, spaces.Box):
+            return ContinuousCritic
+        return DiscreteCritic if is_enumerable(self.action_space) else OneHotCritic
+
+    def make_value_net(self, features_extractor: BaseFeaturesExtractor | None = None) -> ValueNetwork:
+        """Create a state value network.
+
+        :param features_extractor: to share; None for one of its own
+        """
+        return ValueNetwork(**self._update_features_extractor(self.value_kwargs, features_extractor)).to(self.device)
 
     def reset_noise(self, batch_size: int = 1) -> None:
         """Draw new gSDE exploration weights.
@@ -142,10 +204,10 @@ class SoftACPolicy(BasePolicy):
         :param batch_size: number of environments that explore side by side
         :raises ValueError: without gSDE
         """
-        self.actor.reset_noise(batch_size)
+        self.actor.reset_noise(batch_size)  # type: ignore[operator]  # only with gSDE
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        """Action to take, (B, D) in [-1, 1].
+        """Action to take: (B, D) in [-1, 1] for Box, (B,) ids for Discrete.
 
         :param obs: observations, first dimension B
         :param deterministic: the mode in place of a sample
@@ -162,6 +224,8 @@ class SoftACPolicy(BasePolicy):
         """
         self.actor.set_training_mode(mode)
         self.critic.set_training_mode(mode)
+        if self.variant == "v1":
+            self.value_net.set_training_mode(mode)
         self.training = mode
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -174,11 +238,12 @@ class SoftACPolicy(BasePolicy):
             features_extractor_class=self.features_extractor_class,
             features_extractor_kwargs=self.features_extractor_kwargs,
             share_features_extractor=self.share_features_extractor,
-            n_critics=self.critic_kwargs["n_critics"],
+            n_critics=self.n_critics,
+            n_components=self.n_components,
+            variant=self.variant,
+            activation_fn=self.actor_kwargs["activation_fn"],
         )
-        for name in ("activation_fn", "use_sde", "log_std_init", "use_expln", "clip_mean"):
-            data[name] = self.actor_kwargs[name]
-        return data
+        return data | self._sde_kwargs
 
 
 MlpPolicy = SoftACPolicy

@@ -1,7 +1,6 @@
 """SoftAC: Soft Actor-Critic behind the interface of Stable-Baselines3."""
 
-import io
-import pathlib
+import warnings
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
@@ -10,31 +9,35 @@ from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import update_learning_rate
-from stable_baselines3.sac import SAC
 
-from sb3_softac import arguments, checkpoint
-from sb3_softac.networks.actors import SquashedGaussianActor
-from sb3_softac.networks.critics import ContinuousCritic
+from sb3_softac import arguments
+from sb3_softac.checkpoint import CheckpointedAlgorithm, check_policy_class
+from sb3_softac.networks.actors import SoftActor
+from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.engine import EagerEngine
-from sb3_softac.updates.gradient import GradientStep
-from sb3_softac.updates.targets import TargetNetwork
+from sb3_softac.updates.factory import make_update
 from sb3_softac.updates.temperature import FixedTemperature, LearnedTemperature, Temperature
-from sb3_softac.updates.v2 import UpdateV2
+from sb3_softac.wrappers import warn_of_ignored_masks
+
+# Attributes that take effect from the next training on, if a user changes them.
+HELD_BY_ENGINE = ("tau", "target_update_interval", "max_grad_norm", "actor_gradient", "baseline", "q_reduction")
+# Above this, a learned temperature has most probably run away.
+ENT_COEF_ALARM = 10.0
 
 SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
 
 
-class SoftAC(OffPolicyAlgorithm):
+class SoftAC(CheckpointedAlgorithm):
     """Soft Actor-Critic: off-policy maximum-entropy reinforcement learning with a stochastic actor.
 
-    Papers: arXiv:1812.05905 (twin target critics, learned temperature). The arguments up to
-    ``_init_setup_model`` are those of Stable-Baselines3's SAC, in its order and with its defaults.
+    Papers: arXiv:1812.05905 (v2), arXiv:1801.01290 (v1), arXiv:1910.07207 (Discrete actions). Box or Discrete: the
+    action space decides. The arguments up to ``_init_setup_model`` are those of Stable-Baselines3's SAC, in its order
+    and with its defaults.
 
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"``, or a subclass of ``SoftACPolicy``
     :param env: the environment to learn from, or its registered id
@@ -53,11 +56,13 @@ class SoftAC(OffPolicyAlgorithm):
     :param optimize_memory_usage: Stable-Baselines3's single-copy replay buffer, which cannot tell time limits
         from terminal states
     :param n_steps: steps of reward in the TD target before bootstrapping
-    :param ent_coef: the temperature: ``"auto"`` learns it from 1, ``"auto_0.1"`` from 0.1, a number fixes it.
-        Large: more random actions
+    :param ent_coef: the temperature: ``"auto"`` learns it from 1 (v1: fixes it at 1, and its reward scale sets the
+        temperature), ``"auto_0.1"`` learns it from 0.1, a number fixes it. Large: more random actions
     :param target_update_interval: gradient steps, over the whole run, between updates of the targets
-    :param target_entropy: the entropy that a learned temperature aims at, in nats, of the actions scaled to [-1, 1]:
-        ``"auto"`` is -dim(A), ``"auto_0.5"`` is -0.5 dim(A); a number, or a schedule as for ``learning_rate``
+    :param target_entropy: the entropy that a learned temperature aims at, in nats (Box: of the actions scaled to
+        [-1, 1]): ``"auto"`` is -dim(A) for Box and 0.98 log|A| for Discrete and MultiDiscrete, ``"auto_0.5"`` replaces
+        the 1 or the 0.98 by 0.5; a number, or a schedule as for ``learning_rate``. With few discrete actions 0.98
+        leaves the policy nearly uniform; 0.3 to 0.7 suits most
     :param use_sde: generalized state-dependent exploration (gSDE)
     :param sde_sample_freq: environment steps between draws of the gSDE weights; -1: only as a rollout begins
     :param use_sde_at_warmup: gSDE in place of uniform actions before learning starts
@@ -68,8 +73,19 @@ class SoftAC(OffPolicyAlgorithm):
     :param seed: of all random numbers
     :param device: ``"cpu"``, ``"cuda"``, ...; ``"auto"`` takes a GPU if there is one
     :param _init_setup_model: create networks and buffer now
-    :param variant: ``"v2"``: arXiv:1812.05905
+    :param variant: ``"v2"``: target critics and a learned temperature; ``"v1"``: a state value with a target, a fixed
+        temperature, and a ``reward_scale``
+    :param actor_gradient: how the gradient of the policy's objective reaches the actor: ``"reparameterized"`` through
+        the actions (exact for Discrete), or ``"score_function"``, of sampled actions
+    :param baseline: of the score function: ``"state_value"`` (v1: the value network; v2: exact for Discrete, else an
+        estimate from further samples), ``"leave_one_out"`` (the other samples), ``"none"``
     :param n_action_samples: actions sampled in each state for the losses; more: less variance, more time
+    :param q_reduction: ``"min"`` or ``"mean"`` of the critics, in targets and in the actor's loss
+    :param q_target_clip: bound on how far a critic may leave its target network before the loss counts it
+        (arXiv:2209.10081); None for none
+    :param critic_ent_coef: the temperature in the TD target; None: the same as the actor's. 0: no entropy in the values
+        (arXiv:2509.09838)
+    :param ent_coef_bounds: smallest and largest value of a learned temperature; None for none
     :param reward_scale: factor on the rewards of a batch (not of the buffer): a number above 0, or a schedule
     :param actor_learning_rate: of the actor; None: ``learning_rate``
     :param critic_learning_rate: of the critics; None: ``learning_rate``
@@ -85,9 +101,11 @@ class SoftAC(OffPolicyAlgorithm):
         "MultiInputPolicy": MultiInputPolicy,
     }
     policy: SoftACPolicy
-    actor: SquashedGaussianActor
-    critic: ContinuousCritic
-    critic_target: ContinuousCritic
+    actor: SoftActor
+    critic: Critic
+    critic_target: Critic  # v2 only
+    value_net: ValueNetwork  # v1 only
+    value_target: ValueNetwork  # v1 only
 
     def __init__(
         self,
@@ -121,7 +139,13 @@ class SoftAC(OffPolicyAlgorithm):
         _init_setup_model: bool = True,
         *,
         variant: str = "v2",
+        actor_gradient: str = "reparameterized",
+        baseline: str = "state_value",
         n_action_samples: int = 1,
+        q_reduction: str = "min",
+        q_target_clip: float | None = None,
+        critic_ent_coef: float | None = None,
+        ent_coef_bounds: tuple[float, float] | None = None,
         reward_scale: float | str | Schedule = 1.0,
         actor_learning_rate: float | str | Schedule | None = None,
         critic_learning_rate: float | str | Schedule | None = None,
@@ -129,7 +153,7 @@ class SoftAC(OffPolicyAlgorithm):
         max_grad_norm: float | None = None,
         engine: str = "auto",
     ) -> None:
-        checkpoint.check_policy_class(policy)
+        check_policy_class(policy)
         if env is not None:  # None while loading
             env = maybe_make_env(env, verbose)
             arguments.check_action_space(env.action_space)
@@ -149,7 +173,7 @@ class SoftAC(OffPolicyAlgorithm):
             replay_buffer_kwargs=replay_buffer_kwargs,
             optimize_memory_usage=optimize_memory_usage,
             n_steps=n_steps,
-            policy_kwargs=policy_kwargs,
+            policy_kwargs=dict(policy_kwargs or {}),
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             verbose=verbose,
@@ -166,14 +190,23 @@ class SoftAC(OffPolicyAlgorithm):
         self.log_ent_coef: th.Tensor | None = None
         self.ent_coef_optimizer: th.optim.Optimizer | None = None
         self.variant = variant
+        self.actor_gradient = actor_gradient
+        self.baseline = baseline
         self.n_action_samples = n_action_samples
+        self.q_reduction = q_reduction
+        self.q_target_clip = q_target_clip
+        self.critic_ent_coef = critic_ent_coef
+        self.ent_coef_bounds = ent_coef_bounds
         self.reward_scale = reward_scale
         self.actor_learning_rate = actor_learning_rate
         self.critic_learning_rate = critic_learning_rate
         self.ent_coef_learning_rate = ent_coef_learning_rate
         self.max_grad_norm = max_grad_norm
         self.engine = engine
+        self._warned_of_ent_coef = False
 
+        if env is not None:
+            warn_of_ignored_masks(self.env)
         if _init_setup_model:
             if env is None:
                 raise ValueError("`env` must be an environment or the id of one, but None was given")
@@ -191,13 +224,17 @@ class SoftAC(OffPolicyAlgorithm):
             self.replay_buffer_class = None  # chosen by an earlier set-up: choose again, `n_steps` may have changed
         if deferred:
             self.replay_buffer = "deferred"  # type: ignore[assignment]
+        self.policy_kwargs["variant"] = self.variant
         super()._setup_model()
         if deferred:
             del self.replay_buffer
         self.actor = self.policy.actor
         self.actor.n_action_samples = self.n_action_samples
         self.critic = self.policy.critic
-        self.critic_target = self.policy.critic_target
+        if self.variant == "v2":
+            self.critic_target = self.policy.critic_target
+        else:
+            self.value_net, self.value_target = self.policy.value_net, self.policy.value_target
         self._setup_temperature()
 
     def _setup_lr_schedule(self) -> None:
@@ -217,15 +254,17 @@ class SoftAC(OffPolicyAlgorithm):
         self.log_ent_coef, self.ent_coef_optimizer = None, None
         self._engine: EagerEngine | None = None  # holds the temperature
         self._engine_settings: tuple[Any, ...] = ()
-        if arguments.is_auto(self.ent_coef):
+        if arguments.learns_ent_coef(self.ent_coef, self.variant):
             initial = arguments.auto_number("ent_coef", self.ent_coef) or 1.0
             self.log_ent_coef = th.tensor([initial], device=self.device).log().requires_grad_(True)
             self.ent_coef_optimizer = th.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1.0))
-            self._temperature: Temperature = LearnedTemperature(self.log_ent_coef, self.ent_coef_optimizer)
+            self.temperature: Temperature = LearnedTemperature(
+                self.log_ent_coef, self.ent_coef_optimizer, self.ent_coef_bounds
+            )
         else:
-            value = arguments.bounded_float("ent_coef", self.ent_coef, "of at least 0", lambda alpha: alpha >= 0.0)
+            value = arguments.fixed_ent_coef(self.ent_coef)
             self.ent_coef_tensor = th.tensor(value, device=self.device)
-            self._temperature = FixedTemperature(self.ent_coef_tensor)
+            self.temperature = FixedTemperature(self.ent_coef_tensor)
 
     @cached_property
     def replay_buffer(self) -> ReplayBuffer:  # type: ignore[override]
@@ -249,23 +288,12 @@ class SoftAC(OffPolicyAlgorithm):
             **kwargs,
         )
 
-    def _engine_of(self, settings: tuple[Any, ...]) -> EagerEngine:
-        """The engine, made anew when an attribute that it holds was changed.
-
-        :param settings: those attributes
-        """
+    def _up_to_date_engine(self) -> EagerEngine:
+        """The engine, made anew when an attribute that it holds was changed."""
+        settings = tuple(getattr(self, name) for name in HELD_BY_ENGINE)
         if self._engine is None or self._engine_settings != settings:
-            tau, interval, max_grad_norm = self._engine_settings = settings
-            update = UpdateV2(
-                self.actor,
-                self.critic,
-                self.critic_target,
-                GradientStep(self.actor.optimizer, max_grad_norm),
-                GradientStep(self.critic.optimizer, max_grad_norm),
-                self._temperature,
-                TargetNetwork(self.critic, self.critic_target, tau, interval),
-            )
-            self._engine = EagerEngine(update)
+            self._engine_settings = settings
+            self._engine = EagerEngine(make_update(self))
         return self._engine
 
     # Training
@@ -307,124 +335,45 @@ class SoftAC(OffPolicyAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rates()
         progress = self._current_progress_remaining
-        self._temperature.set_target_entropy(arguments.value_at(self.target_entropy, progress))
+        self.temperature.set_target_entropy(arguments.value_at(self.target_entropy, progress))
         reward_scale = arguments.value_at(self.reward_scale, progress)
-        engine = self._engine_of((self.tau, self.target_update_interval, self.max_grad_norm))
+        engine = self._up_to_date_engine()
         for _ in range(gradient_steps):
             self._n_updates += 1
             samples = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
             engine.update(Batch.from_samples(samples, self.gamma, reward_scale), self._n_updates)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        for name, value in engine.read_metrics().items():
+        metrics = engine.read_metrics()
+        for name, value in metrics.items():
             self.logger.record(f"train/{name}", value)
+        self._warn_of_runaway_ent_coef(metrics.get("ent_coef", 0.0))
+
+    def _warn_of_runaway_ent_coef(self, ent_coef: float) -> None:
+        if self.ent_coef_optimizer is None or ent_coef < ENT_COEF_ALARM or self._warned_of_ent_coef:
+            return
+        self._warned_of_ent_coef = True
+        warnings.warn(
+            f"The learned `ent_coef` has grown to {ent_coef:.3g}: the policy cannot be as random as `target_entropy` "
+            f"({self.target_entropy}) asks for. Ask for less (`target_entropy='auto_0.5'`, of the default), bound it "
+            "(`ent_coef_bounds=(1e-3, 1.0)`), or fix it (`ent_coef=0.1`).",
+            stacklevel=4,
+        )
 
     def _update_learning_rates(self) -> None:
         """Set each optimizer's learning rate for the current progress, and log the common one."""
         optimizers = {
-            "actor": self.actor.optimizer,
-            "critic": self.critic.optimizer,
-            "ent_coef": self.ent_coef_optimizer,
+            "actor": [self.actor.optimizer],
+            "critic": [self.critic.optimizer]
+            if self.variant == "v2"
+            else [self.critic.optimizer, self.value_net.optimizer],
+            "ent_coef": [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer],
         }
         progress = self._current_progress_remaining
         self.logger.record("train/learning_rate", self.lr_schedule(progress))
-        for name, optimizer in optimizers.items():
+        for name, group in optimizers.items():
             own_schedule = self._own_lr_schedules[name]
             rate = (own_schedule or self.lr_schedule)(progress)
             if own_schedule is not None:
                 self.logger.record(f"train/{name}_learning_rate", rate)
-            if optimizer is not None:
+            for optimizer in group:
                 update_learning_rate(optimizer, rate)
-
-    # Saving and loading
-
-    def _excluded_save_params(self) -> list[str]:
-        made_by_setup = ["actor", "critic", "critic_target", "_temperature", "_engine", "_own_lr_schedules"]
-        return super()._excluded_save_params() + made_by_setup
-
-    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]
-        if self.ent_coef_optimizer is None:
-            return state_dicts, ["ent_coef_tensor"]
-        return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]
-
-    def set_parameters(
-        self,
-        load_path_or_dict: str | TensorDict,
-        exact_match: bool = True,
-        device: th.device | str = "auto",
-    ) -> None:
-        """Load networks and optimizers in place; nothing is changed if anything does not fit.
-
-        :param load_path_or_dict: a checkpoint, or a dict as :meth:`get_parameters` returns it
-        :param exact_match: refuse missing and unexpected entries
-        :param device: of the loaded tensors
-        :raises ValueError: the parameters are not for these networks
-        """
-        parameters = checkpoint.read_parameters(load_path_or_dict, device)
-        checkpoint.check_parameters(self, parameters, exact_match)
-        super().set_parameters(parameters, exact_match, device)
-
-    @classmethod
-    def load(
-        cls: type[SelfSoftAC],
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        **kwargs: Any,
-    ) -> SelfSoftAC:
-        """Load a model that :meth:`save` wrote. The replay buffer is not in it, and is allocated only when needed.
-
-        :param path: the zip file, or an open one
-        :param env: to go on learning in; None if the model only acts
-        :param device: to put the model on
-        :param custom_objects: replace entries of the file, for those that cannot be unpickled
-        :param print_system_info: print the systems that saved and that load
-        :param force_reset: reset the environment before learning goes on
-        :param kwargs: arguments of the constructor to change. A learned ``ent_coef`` stays as learned if the new one is
-            learned too, and is set up anew if learning is switched on or off
-        :raises ValueError: the file was made by another algorithm, or for other spaces
-        """
-        ent_coef = kwargs.pop("ent_coef", None)
-        model = super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
-        if ent_coef is not None:
-            model._change_ent_coef(ent_coef)
-        return model
-
-    def _change_ent_coef(self, ent_coef: str | float) -> None:
-        stays_learned = arguments.is_auto(self.ent_coef) and arguments.is_auto(ent_coef)
-        self.ent_coef = ent_coef
-        if stays_learned:
-            arguments.auto_number("ent_coef", ent_coef)
-        else:
-            self._setup_temperature()
-
-    @classmethod
-    def from_sac(
-        cls: type[SelfSoftAC],
-        path_or_model: str | pathlib.Path | io.BufferedIOBase | SAC,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        **kwargs: Any,
-    ) -> SelfSoftAC:
-        """Import a SAC of Stable-Baselines3: networks, optimizers, temperature, counters and arguments.
-
-        :param path_or_model: its zip file, or the model itself, whose environment and replay buffer are then shared
-        :param env: to go on learning in; None: the model's, or none
-        :param device: to put the model on
-        :param kwargs: arguments of the constructor to change
-        :return: a model that acts as the imported one does
-        :raises ValueError: not a SAC of Stable-Baselines3, or one with a policy class of its own
-        """
-        file, policy_class = checkpoint.open_sac(path_or_model)
-        source = path_or_model if isinstance(path_or_model, SAC) else None
-        if env is None and source is not None:
-            env = source.get_env()
-        model = cls.load(file, env, device, custom_objects={"policy_class": policy_class}, **kwargs)
-        for name in checkpoint.SAC_ONLY_ATTRIBUTES:
-            model.__dict__.pop(name, None)
-        if source is not None and source.replay_buffer is not None:
-            model.replay_buffer = source.replay_buffer
-        return model

@@ -30,8 +30,8 @@ class Target(gym.Env):
         horizon: int = 10,
         truncate: bool = False,
     ) -> None:
-        self.observation_space = observation_space or spaces.Box(-1.0, 1.0, (3,))
-        self.action_space = action_space or spaces.Box(-1.0, 1.0, (2,))
+        self.observation_space = spaces.Box(-1.0, 1.0, (3,)) if observation_space is None else observation_space
+        self.action_space = spaces.Box(-1.0, 1.0, (2,)) if action_space is None else action_space
         self._horizon = horizon
         self._truncate = truncate
         self._step = 0

@@ -92,8 +92,9 @@ def test_total_timesteps(steps):
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (spaces.Discrete(3), "Box.*Discrete"),
-        (spaces.MultiBinary(3), "Box.*MultiBinary"),
+        (spaces.MultiDiscrete(np.array([[2, 3]])), "in one row"),
+        (spaces.Discrete(3, start=1), "start at 0"),
+        (spaces.MultiBinary(3), "Box, Discrete or MultiDiscrete.*MultiBinary"),
         (spaces.Box(-np.inf, np.inf, (1,)), "finite bounds"),
         (spaces.Box(-1.0, np.inf, (1,)), "finite bounds"),
         (spaces.Box(-3e38, 3e38, (1,)), "finite bounds"),

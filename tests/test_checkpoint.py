@@ -85,7 +85,7 @@ def test_nothing_that_set_up_makes_is_pickled(tmp_path):
     make_model().learn(20).save(tmp_path / "model")
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
         data = archive.read("data").decode()
-    for name in ("replay_buffer", "_temperature", "_engine", "_own_lr_schedules", "actor", "critic"):
+    for name in ("replay_buffer", "temperature", "_engine", "_own_lr_schedules", "actor", "critic"):
         assert f'"{name}":' not in data
 
 
@@ -166,7 +166,7 @@ def test_temperature_may_change_its_kind_at_loading(saved, given, tmp_path):
     loaded = SoftAC.load(tmp_path / "model", env=Target(), ent_coef=given)
     assert loaded.ent_coef == given
     loaded.learn(10, reset_num_timesteps=False)
-    alpha = loaded._temperature.alpha().item()
+    alpha = loaded.temperature.alpha().item()
     if isinstance(given, float):
         assert alpha == pytest.approx(given)
         assert loaded.log_ent_coef is None
@@ -175,7 +175,7 @@ def test_temperature_may_change_its_kind_at_loading(saved, given, tmp_path):
     else:
         assert alpha == pytest.approx(1.0, abs=0.05)
     loaded.save(tmp_path / "again")
-    assert SoftAC.load(tmp_path / "again")._temperature.alpha().item() == pytest.approx(alpha)
+    assert SoftAC.load(tmp_path / "again").temperature.alpha().item() == pytest.approx(alpha)
 
 
 def test_malformed_temperature_at_loading(tmp_path):

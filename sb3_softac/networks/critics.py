@@ -1,7 +1,11 @@
-"""Critics: ensembles of networks that estimate the soft action value Q(s, a).
+"""Critics: ensembles of networks that estimate the soft action value Q(s, a), and the state value of SAC v1.
 
-Shapes: N critics, B batch, K support size, D action dimension.
+Shapes: N critics, B batch, K support size, D action dimension, A discrete actions.
 """
+
+import math
+from abc import abstractmethod
+from typing import Any
 
 import torch as th
 from gymnasium import spaces
@@ -11,11 +15,11 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
+from sb3_softac.networks.discrete import discrete_sizes, joint_strides
 
-class ContinuousCritic(BaseModel):
-    """N networks (s, a) -> Q for Box actions, on one features extractor.
 
-    Parameter names are those of Stable-Baselines3's SAC, so that its weights load unchanged.
+class FeaturesNetwork(BaseModel):
+    """A network on top of a features extractor that is its own, or the actor's.
 
     :param observation_space: space of the observations
     :param action_space: space of the actions
@@ -24,7 +28,6 @@ class ContinuousCritic(BaseModel):
     :param features_dim: number of features
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
-    :param n_critics: N
     :param share_features_extractor: the features extractor is the actor's, and is trained by the actor's loss alone
     """
 
@@ -33,13 +36,12 @@ class ContinuousCritic(BaseModel):
     def __init__(
         self,
         observation_space: spaces.Space,
-        action_space: spaces.Box,
+        action_space: spaces.Space,
         net_arch: list[int],
         features_extractor: BaseFeaturesExtractor,
         features_dim: int,
         activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
-        n_critics: int = 2,
         share_features_extractor: bool = False,
     ) -> None:
         super().__init__(
@@ -48,14 +50,10 @@ class ContinuousCritic(BaseModel):
             features_extractor=features_extractor,
             normalize_images=normalize_images,
         )
-        self.n_critics = n_critics
+        self.net_arch = net_arch
+        self.features_dim = features_dim
+        self.activation_fn = activation_fn
         self.share_features_extractor = share_features_extractor
-        self.q_networks: list[nn.Module] = []
-        input_dim = features_dim + get_action_dim(self.action_space)
-        for index in range(n_critics):
-            q_network = nn.Sequential(*create_mlp(input_dim, 1, net_arch, activation_fn))
-            self.add_module(f"qf{index}", q_network)
-            self.q_networks.append(q_network)
 
     def features(self, obs: PyTorchObs) -> th.Tensor:
         """Features of the observations, without a gradient where the actor owns the extractor.
@@ -68,13 +66,87 @@ class ContinuousCritic(BaseModel):
         with th.no_grad():
             return self.extract_features(obs, self.features_extractor)
 
-    def q_values(self, obs: PyTorchObs, actions: th.Tensor) -> th.Tensor:
-        """Values of K actions in each state.
+    def _mlp(self, input_dim: int, output_dim: int) -> nn.Sequential:
+        return nn.Sequential(*create_mlp(input_dim, output_dim, self.net_arch, self.activation_fn))
+
+
+class ValueNetwork(FeaturesNetwork):
+    """The state value V(s) of SAC v1.   arXiv:1801.01290
+
+    :param args: the arguments of :class:`FeaturesNetwork`
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.vf = self._mlp(self.features_dim, 1)
+
+    def forward(self, obs: PyTorchObs) -> th.Tensor:
+        """State values.
 
         :param obs: observations, first dimension B
-        :param actions: (B, K, D), in [-1, 1]
+        :return: (B,)
+        """
+        return self.vf(self.features(obs)).squeeze(-1)
+
+
+class Critic(FeaturesNetwork):
+    """N networks that estimate Q.
+
+    Parameter names are those of Stable-Baselines3's SAC, so that its weights load unchanged.
+
+    :param n_critics: N
+    :param kwargs: the arguments of :class:`FeaturesNetwork`
+    """
+
+    def __init__(self, *args: Any, n_critics: int = 2, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.n_critics = n_critics
+        self.q_networks: list[nn.Module] = []
+        for index in range(n_critics):
+            q_network = self._make_q_network()
+            self.add_module(f"qf{index}", q_network)
+            self.q_networks.append(q_network)
+
+    @abstractmethod
+    def _make_q_network(self) -> nn.Module:
+        """One of the N networks."""
+
+    @abstractmethod
+    def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
+        """Values of the actions of a policy's support.
+
+        :param obs: observations, first dimension B
+        :param actions: (B, K, D), or ids (B, K, F); None for all
         :return: (N, B, K)
         """
+
+    @abstractmethod
+    def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
+        """Values of the actions that were taken.
+
+        :param obs: observations, first dimension B
+        :param action: (B, D)
+        :return: (N, B)
+        """
+
+    def forward(self, obs: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
+        """Values of the actions that were taken, in Stable-Baselines3's form.
+
+        :param obs: observations, first dimension B
+        :param actions: (B, D)
+        :return: N tensors of shape (B, 1)
+        """
+        return tuple(self.q_taken(obs, actions).unsqueeze(-1))
+
+
+class ContinuousCritic(Critic):
+    """N networks (s, a) -> Q, for Box actions in [-1, 1]."""
+
+    def _make_q_network(self) -> nn.Module:
+        return self._mlp(self.features_dim + get_action_dim(self.action_space), 1)
+
+    def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
+        assert actions is not None, "a Box has no list of all its actions"
         batch_size, support_size, _ = actions.shape
         features_BKF = self.features(obs).unsqueeze(1).expand(-1, support_size, -1)
         rows = th.cat([features_BKF, actions], dim=-1).flatten(0, 1)
@@ -82,19 +154,41 @@ class ContinuousCritic(BaseModel):
         return q_NR.unflatten(1, (batch_size, support_size))
 
     def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
-        """Values of the actions that were taken.
-
-        :param obs: observations, first dimension B
-        :param action: (B, D), in [-1, 1]
-        :return: (N, B)
-        """
         return self.q_values(obs, action.unsqueeze(1)).squeeze(-1)
 
-    def forward(self, obs: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
-        """Values of the actions that were taken, in Stable-Baselines3's form.
 
-        :param obs: observations, first dimension B
-        :param actions: (B, D), in [-1, 1]
-        :return: N tensors of shape (B, 1)
-        """
-        return tuple(self.q_taken(obs, actions).unsqueeze(-1))
+class DiscreteCritic(Critic):
+    """N networks s -> (Q of every action), for Discrete actions and for MultiDiscrete ones that can be enumerated."""
+
+    strides: th.Tensor
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register_buffer("strides", joint_strides(discrete_sizes(self.action_space)), persistent=False)
+
+    def _make_q_network(self) -> nn.Module:
+        return self._mlp(self.features_dim, math.prod(discrete_sizes(self.action_space)))
+
+    def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
+        features = self.features(obs)
+        q_NBA = th.stack([q_network(features) for q_network in self.q_networks])
+        if actions is None:
+            return q_NBA
+        index_BK = (actions.long() * self.strides).sum(dim=-1)
+        return q_NBA.gather(2, index_BK.expand(self.n_critics, -1, -1))
+
+    def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
+        return self.q_values(obs, action.unsqueeze(1)).squeeze(-1)
+
+
+class OneHotCritic(ContinuousCritic):
+    """N networks (s, a) -> Q, for MultiDiscrete actions that are too many to enumerate: each factor one-hot."""
+
+    def _make_q_network(self) -> nn.Module:
+        return self._mlp(self.features_dim + sum(discrete_sizes(self.action_space)), 1)
+
+    def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
+        assert actions is not None, "too many actions to list"
+        factors = zip(actions.long().unbind(dim=-1), discrete_sizes(self.action_space), strict=True)
+        one_hot = th.cat([nn.functional.one_hot(ids, size) for ids, size in factors], dim=-1)
+        return super().q_values(obs, one_hot.to(next(self.parameters()).dtype))

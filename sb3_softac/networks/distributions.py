@@ -14,6 +14,8 @@ LOG_2 = math.log(2.0)
 LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
 # Keeps the square root of the gSDE variance differentiable at zero; the value of Stable-Baselines3.
 SDE_VARIANCE_FLOOR = 1e-6
+# Stands for minus infinity in the logits of masked actions; exp() of it is 0 in single precision.
+MASKED_LOGIT = -1e8
 
 
 class PolicySupport(NamedTuple):
@@ -22,15 +24,15 @@ class PolicySupport(NamedTuple):
     ``E_pi[f(s, a)] = sum_k weight_k f(s, a_k)``, exactly or as an unbiased estimate.
     """
 
-    actions: th.Tensor  #: (B, K, D), in [-1, 1]
-    log_pi: th.Tensor  #: (B, K), log density of each action
+    actions: th.Tensor | None  #: (B, K, D) in [-1, 1] for Box, (B, K, F) ids for F discrete factors; None for all
+    log_pi: th.Tensor  #: (B, K), log density or probability of each action
     weight: th.Tensor  #: (B, K), sums to one over K
 
 
 def tanh_log_det(pre_tanh: th.Tensor) -> th.Tensor:
     """Log-determinant of the Jacobian of a = tanh(u).
 
-    ``sum_d log(1 - tanh(u_d)^2) = sum_d 2 (log 2 - u_d - softplus(-2 u_d))``, which is arXiv:1812.05905v2, appendix C,
+    ``sum_d log(1 - tanh(u_d)^2) = sum_d 2 (log 2 - u_d - softplus(-2 u_d))``, which is arXiv:1801.01290, appendix C,
     Eq. (21) in the form that neither overflows nor loses its gradient for large abs(u). (``log(1 - a^2 + 1e-6)``, the
     usual form, stops pulling a saturated mean back from abs(u) = 7 on.)
 
@@ -52,8 +54,32 @@ def standardized_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor) -> th.T
     return (-0.5 * noise.square() - log_std - LOG_SQRT_2_PI).sum(dim=-1)
 
 
+def masked_log_softmax(logits: th.Tensor, mask: th.Tensor | None) -> th.Tensor:
+    """Log-probabilities of a categorical distribution, with actions that are not allowed left out.
+
+    A large finite number stands for minus infinity, so that ``p log p`` of a masked action is 0 and not NaN.
+
+    :param logits: (..., A)
+    :param mask: (..., A), True (or 1) where an action is allowed; None: all are
+    :return: (..., A)
+    """
+    if mask is not None:
+        logits = logits.masked_fill(~mask.bool(), MASKED_LOGIT)
+    return logits.log_softmax(dim=-1)
+
+
+def mixture_log_prob(log_weight: th.Tensor, component_log_prob: th.Tensor) -> th.Tensor:
+    """Log-density of a mixture at a point: ``logsumexp_c(log w_c + log p_c(a))``.
+
+    :param log_weight: (..., C), normalised
+    :param component_log_prob: (..., C), of the same point under each component
+    :return: (...)
+    """
+    return th.logsumexp(log_weight + component_log_prob, dim=-1)
+
+
 def squashed_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor, pre_tanh: th.Tensor) -> th.Tensor:
-    """Log-density of a = tanh(u), u = mean + std * noise.   arXiv:1812.05905v2, appendix C, Eq. (21)
+    """Log-density of a = tanh(u), u = mean + std * noise.   arXiv:1801.01290, appendix C, Eq. (21)
 
     :param noise: (..., D)
     :param log_std: (..., D), broadcast against ``noise``
@@ -66,7 +92,7 @@ def squashed_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor, pre_tanh: t
 class StateDependentNoise:
     """The exploration noise of gSDE: linear in the latent state, with weights held until the next resampling.
 
-    ``noise(s) = latent(s)^T W``, ``W ~ N(0, std^2)``.   arXiv:2005.05719, Eq. (4), (9)
+    ``noise(s) = latent(s)^T W``, ``W ~ N(0, std^2)``.   arXiv:2005.05719
 
     Only the standard normal draws are kept, so that no autograd graph outlives an update and the model can be
     copied and pickled at any time; gradients reach ``log_std`` and the latent state where the noise is computed.

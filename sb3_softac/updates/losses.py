@@ -8,22 +8,38 @@ Scalars of a batch are always (B,), so that nothing broadcasts to (B, B) by acci
 import torch as th
 
 
-def soft_value(q_NBK: th.Tensor, log_pi: th.Tensor, weight: th.Tensor, alpha: th.Tensor) -> th.Tensor:
-    """Soft state value under the policy, with the smallest of the critics.
+def min_q(q_NBK: th.Tensor) -> th.Tensor:
+    """The most pessimistic critic, action by action.   arXiv:1812.05905v2, section 5
 
-    ``V(s) = sum_k w_k (min_i Q_i(s, a_k) - alpha log pi(a_k|s))``
+    :param q_NBK: (N, B, K)
+    :return: (B, K)
+    """
+    return q_NBK.min(dim=0).values
 
-    arXiv:1812.05905v2, Eq. (3), with the minimum of section 5; arXiv:1910.07207, Eq. (10) for discrete actions.
-    The minimum is taken action by action, before the expectation. Gradients reach all arguments.
 
-    :param q_NBK: (N, B, K), critics' values of the support's actions
+def mean_q(q_NBK: th.Tensor) -> th.Tensor:
+    """The average critic, action by action; less pessimistic with discrete actions.   arXiv:2209.10081
+
+    :param q_NBK: (N, B, K)
+    :return: (B, K)
+    """
+    return q_NBK.mean(dim=0)
+
+
+def soft_value(q: th.Tensor, log_pi: th.Tensor, weight: th.Tensor, alpha: th.Tensor | float) -> th.Tensor:
+    """Soft state value under the policy: ``V(s) = sum_k w_k (Q(s, a_k) - alpha log pi(a_k|s))``.
+
+    arXiv:1812.05905v2, Eq. (3); arXiv:1910.07207, Eq. (10) for discrete actions; arXiv:1801.01290, Eq. (3).
+    Q is :func:`min_q` or :func:`mean_q`, reduced over the critics before the expectation. Gradients reach every
+    argument.
+
+    :param q: (B, K), values of the support's actions
     :param log_pi: (B, K)
     :param weight: (B, K)
     :param alpha: () or (1,), the temperature
     :return: (B,)
     """
-    min_q = q_NBK.min(dim=0).values
-    return (weight * (min_q - alpha * log_pi)).sum(dim=-1)
+    return (weight * (q - alpha * log_pi)).sum(dim=-1)
 
 
 def entropy(log_pi: th.Tensor, weight: th.Tensor) -> th.Tensor:
@@ -60,6 +76,35 @@ def critic_loss(q_NB: th.Tensor, target: th.Tensor) -> th.Tensor:
     return 0.5 * (q_NB - target).square().mean(dim=1).sum()
 
 
+def clipped_critic_loss(q_NB: th.Tensor, q_target_NB: th.Tensor, target: th.Tensor, clip: float) -> th.Tensor:
+    """Soft Bellman residual that does not reward a critic for running away from its target network.
+
+    ``J_Q = sum_i mean_b max((Q_i - y)^2, (Q'_i + clip(Q_i - Q'_i, -c, c) - y)^2) / 2``.   arXiv:2209.10081
+
+    The maximum is taken transition by transition. Gradients reach the critics through ``q_NB``.
+
+    :param q_NB: (N, B), values of the actions taken
+    :param q_target_NB: (N, B), Q', the same by the target critics, must carry no gradient
+    :param target: (B,), y, must carry no gradient
+    :param clip: c, above 0
+    :return: ()
+    """
+    near = q_target_NB + (q_NB - q_target_NB).clamp(-clip, clip)
+    return 0.5 * th.maximum((q_NB - target).square(), (near - target).square()).mean(dim=1).sum()
+
+
+def value_loss(value: th.Tensor, target: th.Tensor) -> th.Tensor:
+    """State value residual of SAC v1: ``J_V = mean_b (V(s_b) - V_soft(s_b))^2 / 2``.   arXiv:1801.01290, Eq. (5)
+
+    No mask: a state that was acted in has a value, whether or not the episode ended after it.
+
+    :param value: (B,), by the value network; gradients reach it alone
+    :param target: (B,), :func:`soft_value` of fresh actions under the current critics; taken without its gradient
+    :return: ()
+    """
+    return 0.5 * (value - target.detach()).square().mean()
+
+
 def reparameterized_actor_loss(value: th.Tensor) -> th.Tensor:
     """Policy loss by reparameterised actions: ``J_pi = mean_b -V(s_b)``.   arXiv:1812.05905v2, Eq. (9)
 
@@ -70,6 +115,40 @@ def reparameterized_actor_loss(value: th.Tensor) -> th.Tensor:
     :return: ()
     """
     return -value.mean()
+
+
+def score_function_actor_loss(
+    log_pi: th.Tensor, weight: th.Tensor, q: th.Tensor, alpha: th.Tensor, baseline: th.Tensor
+) -> th.Tensor:
+    """Policy loss whose gradient is the score-function estimate of that of ``mean_b -V(s_b)``.
+
+    ``J_pi = mean_b sum_k w_k log pi(a_k|s) [alpha log pi(a_k|s) - Q(s, a_k) + b(s)]``, the bracket and the weights
+    without gradient. arXiv:1801.01290, Eq. (10), differentiated by the likelihood ratio; the term alpha grad log pi has
+    mean zero and is left out. The value of this loss means nothing, its gradient does.
+
+    :param log_pi: (B, K), of actions that carry no gradient; gradients reach the actor through it alone
+    :param weight: (B, K)
+    :param q: (B, K), values of these actions
+    :param alpha: () or (1,), the temperature
+    :param baseline: (B, K) or (B, 1), in units of value, must not depend on the action that it is subtracted from
+    :return: ()
+    """
+    cost = (alpha * log_pi - q + baseline).detach()
+    return (weight.detach() * log_pi * cost).sum(dim=-1).mean()
+
+
+def leave_one_out_baseline(q: th.Tensor, log_pi: th.Tensor, alpha: th.Tensor) -> th.Tensor:
+    """For each of K independent samples, the soft value that the other K - 1 estimate; unbiased, unlike their mean.
+
+    ``b_k = sum_{j != k} (Q_j - alpha log pi_j) / (K - 1)``
+
+    :param q: (B, K), K of at least 2
+    :param log_pi: (B, K)
+    :param alpha: () or (1,)
+    :return: (B, K)
+    """
+    soft_q = q - alpha * log_pi
+    return (soft_q.sum(dim=-1, keepdim=True) - soft_q) / (soft_q.shape[-1] - 1)
 
 
 def temperature_loss(log_alpha: th.Tensor, policy_entropy: th.Tensor, target_entropy: th.Tensor) -> th.Tensor:

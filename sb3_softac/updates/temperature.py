@@ -1,5 +1,6 @@
 """The temperature alpha, called ``ent_coef`` outside: fixed or learned, behind one interface."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch as th
@@ -54,10 +55,14 @@ class LearnedTemperature(Temperature):
 
     :param log_alpha: (1,), the parameter
     :param optimizer: holds ``log_alpha`` alone
+    :param bounds: smallest and largest alpha; None for none
     """
 
-    def __init__(self, log_alpha: th.Tensor, optimizer: th.optim.Optimizer) -> None:
+    def __init__(
+        self, log_alpha: th.Tensor, optimizer: th.optim.Optimizer, bounds: tuple[float, float] | None = None
+    ) -> None:
         self._log_alpha = log_alpha
+        self._log_bounds = None if bounds is None else (math.log(bounds[0]), math.log(bounds[1]))
         self._target_entropy = th.zeros((), device=log_alpha.device)
         self._gradient_step = GradientStep(optimizer)
 
@@ -70,4 +75,6 @@ class LearnedTemperature(Temperature):
     def step(self, policy_entropy: th.Tensor) -> dict[str, th.Tensor]:
         loss = losses.temperature_loss(self._log_alpha, policy_entropy, self._target_entropy)
         self._gradient_step(loss)
+        if self._log_bounds is not None:
+            self._log_alpha.data.clamp_(*self._log_bounds)
         return {"ent_coef_loss": loss.detach()}

@@ -1,4 +1,4 @@
-"""Whole trainings against optima that are known in closed form."""
+"""Whole trainings against optima that are known in closed form, for every variant and gradient."""
 
 import gymnasium as gym
 import numpy as np
@@ -6,74 +6,267 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from sb3_softac import SoftAC
+from tests.helpers import ready
+
+ALPHA = 0.2
+SETTINGS = {
+    "learning_rate": 3e-3,
+    "learning_starts": 500,
+    "train_freq": 500,
+    "gradient_steps": 250,
+    "batch_size": 128,
+    "buffer_size": 3000,
+    "tau": 0.05,
+    "policy_kwargs": {"net_arch": [32, 32]},
+    "seed": 0,
+}
+VARIANTS = {
+    "v2": {"ent_coef": ALPHA},
+    "v2, four samples": {"ent_coef": ALPHA, "n_action_samples": 4},
+    "v2, score function": {
+        "ent_coef": ALPHA,
+        "actor_gradient": "score_function",
+        "n_action_samples": 8,
+        "baseline": "leave_one_out",
+    },
+    "v2, score function, state value": {
+        "ent_coef": ALPHA,
+        "actor_gradient": "score_function",
+        "n_action_samples": 8,
+    },
+    "v1": {"variant": "v1", "reward_scale": 1 / ALPHA},
+    "v1, score function": {
+        "variant": "v1",
+        "reward_scale": 1 / ALPHA,
+        "actor_gradient": "score_function",
+        "n_action_samples": 8,
+    },
+}
 
 
-class QuadraticBandit(gym.Env):
-    """One step, reward -c (a - m)^2: the optimal policy is nearly Gaussian with mean m and variance alpha / 2c."""
+class Bandit(gym.Env):
+    """One state, one step."""
 
     observation_space = spaces.Box(0.0, 1.0, (1,))
-    action_space = spaces.Box(-1.0, 1.0, (1,))
-
-    def __init__(self, curvature: float = 8.0, mode: float = 0.2) -> None:
-        self.curvature, self.mode = curvature, mode
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         return np.zeros(1, dtype=np.float32), {}
 
     def step(self, action):
-        reward = -self.curvature * float((action[0] - self.mode) ** 2)
-        return np.zeros(1, dtype=np.float32), reward, True, False, {}
+        return np.zeros(1, dtype=np.float32), float(self.reward(action)), True, False, {}
 
 
-@pytest.mark.parametrize("n_action_samples", [1, 4])
-def test_bandit_policy_has_the_mean_and_spread_of_the_boltzmann_distribution(n_action_samples):
-    model = SoftAC(
-        "MlpPolicy",
-        QuadraticBandit(),
-        ent_coef=0.2,
-        learning_rate=3e-3,
-        learning_starts=500,
-        train_freq=500,
-        gradient_steps=250,
-        batch_size=128,
-        n_action_samples=n_action_samples,
-        policy_kwargs={"net_arch": [32, 32]},
-        seed=0,
-    ).learn(2500)
-    actions = th.linspace(-1, 1, 2001, dtype=th.float64)
-    boltzmann = th.softmax(-8.0 * (actions - 0.2) ** 2 / 0.2, dim=0)
-    mean = (boltzmann * actions).sum()
-    std = ((boltzmann * (actions - mean) ** 2).sum()) ** 0.5
-    assert std.item() == pytest.approx((0.2 / 16) ** 0.5, rel=0.01)  # the closed form
-    samples, _ = model.predict(np.zeros((4000, 1), dtype=np.float32))
-    assert samples.mean() == pytest.approx(mean.item(), abs=0.03)
-    assert samples.std() == pytest.approx(std.item(), rel=0.12)
+class QuadraticBandit(Bandit):
+    """Reward -8 (a - 0.2)^2: the optimal policy is nearly Gaussian with variance alpha / 16."""
+
+    action_space = spaces.Box(-1.0, 1.0, (1,))
+
+    @staticmethod
+    def reward(action):
+        return -8.0 * (action[0] - 0.2) ** 2
+
+
+class TwoModesBandit(Bandit):
+    """Two narrow modes, the left one higher by 0.1: the optimal policy puts odds of exp(0.1 / alpha) on it."""
+
+    action_space = spaces.Box(-1.0, 1.0, (1,))
+
+    @staticmethod
+    def reward(action):
+        left, right = (np.exp(-(((action[0] - mode) / 0.15) ** 2) / 2) for mode in (-0.6, 0.6))
+        return 1.0 * left + 0.9 * right
+
+
+class ThreeArmedBandit(Bandit):
+    """Rewards 0, 0.3, -0.2: the optimal policy is softmax(r / alpha)."""
+
+    action_space = spaces.Discrete(3)
+    rewards = np.array([0.0, 0.3, -0.2])
+
+    @classmethod
+    def reward(cls, action):
+        return cls.rewards[action]
+
+
+def samples_of(model: SoftAC) -> np.ndarray:
+    return model.predict(np.zeros((4000, 1), dtype=np.float32))[0]
+
+
+def boltzmann(reward, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """exp(r / alpha) / Z on a grid of actions."""
+    actions = np.linspace(-0.999, 0.999, 2001)
+    density = np.exp(reward(actions[None]) / alpha)
+    return actions, density / density.sum()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_box_policy_has_the_mean_and_spread_of_the_boltzmann_distribution(variant):
+    model = SoftAC("MlpPolicy", QuadraticBandit(), **SETTINGS | VARIANTS[variant]).learn(2500)
+    actions, probability = boltzmann(QuadraticBandit.reward, ALPHA)
+    mean = (probability * actions).sum()
+    std = np.sqrt((probability * (actions - mean) ** 2).sum())
+    assert std == pytest.approx(np.sqrt(ALPHA / 16), rel=0.01)  # the closed form
+    samples = samples_of(model)
+    assert samples.mean() == pytest.approx(mean, abs=0.03)
+    assert samples.std() == pytest.approx(std, rel=0.15)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_discrete_policy_is_the_softmax_of_the_rewards(variant):
+    model = SoftAC("MlpPolicy", ThreeArmedBandit(), **SETTINGS | VARIANTS[variant]).learn(2500)
+    expected = np.exp(ThreeArmedBandit.rewards / ALPHA)
+    expected /= expected.sum()
+    with th.no_grad():
+        probabilities = model.actor.log_probs(th.zeros(1, 1)).exp().flatten().numpy()
+    np.testing.assert_allclose(probabilities, expected, atol=0.04)
+
+
+@pytest.mark.parametrize(
+    "gradient",
+    [
+        pytest.param({}, id="reparameterized"),
+        pytest.param(
+            {"actor_gradient": "score_function", "n_action_samples": 16, "baseline": "leave_one_out"},
+            id="score function",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_mixture_puts_the_right_mass_on_both_modes_and_one_gaussian_cannot(gradient):
+    kwargs = SETTINGS | {"ent_coef": 0.1, "gradient_steps": 600}
+    mass_on_left = {}
+    for n_components in (1, 4):
+        policy_kwargs = {"net_arch": [64, 64], "n_components": n_components}
+        model = SoftAC("MlpPolicy", TwoModesBandit(), **kwargs | gradient | {"policy_kwargs": policy_kwargs}).learn(
+            2500
+        )
+        samples = samples_of(model)
+        mass_on_left[n_components] = (samples < 0).mean()
+        near_a_mode = (np.abs(np.abs(samples) - 0.6) < 0.4).mean()
+    actions, probability = boltzmann(TwoModesBandit.reward, 0.1)
+    expected = probability[actions < 0].sum()
+    assert 0.6 < expected < 0.8
+    assert mass_on_left[4] == pytest.approx(expected, abs=0.1)
+    assert near_a_mode > 0.85
+    assert mass_on_left[1] > 0.95 or mass_on_left[1] < 0.5  # one Gaussian takes one mode, or the valley between
 
 
 def test_learned_temperature_holds_the_entropy_at_its_target():
-    model = SoftAC(
-        "MlpPolicy",
-        QuadraticBandit(),
-        target_entropy=-0.5,
-        learning_rate=3e-3,
-        learning_starts=500,
-        train_freq=500,
-        gradient_steps=1200,
-        batch_size=128,
-        policy_kwargs={"net_arch": [32, 32]},
-        seed=0,
-    ).learn(1000)
+    model = SoftAC("MlpPolicy", QuadraticBandit(), target_entropy=-0.5, **SETTINGS | {"gradient_steps": 400}).learn(
+        2500
+    )
     model.actor.n_action_samples = 4000
     with th.no_grad():
         entropy = -model.actor.support(th.zeros(1, 1)).log_pi.mean().item()
     assert entropy == pytest.approx(-0.5, abs=0.15)
 
 
+def test_learned_temperature_holds_the_entropy_of_a_discrete_policy():
+    model = SoftAC("MlpPolicy", ThreeArmedBandit(), target_entropy="auto_0.5", **SETTINGS | {"gradient_steps": 600})
+    assert model.target_entropy == pytest.approx(0.5 * np.log(3))
+    model.learn(2500)
+    with th.no_grad():
+        log_pi = model.actor.log_probs(th.zeros(1, 1))
+    assert -(log_pi.exp() * log_pi).sum().item() == pytest.approx(model.target_entropy, abs=0.08)
+
+
+class Chain:
+    """Three states, two actions; one transition terminates, one is cut by a time limit (and so bootstraps)."""
+
+    n_states, n_actions, gamma, alpha = 3, 2, 0.8, 0.5
+    next_state = np.array([[1, 0], [2, 0], [2, 1]])
+    reward = np.array([[0.0, 0.5], [1.0, -0.5], [0.3, 2.0]])
+    terminal = np.array([[0, 0], [0, 0], [0, 1]])  # a time limit after (1, 0) leaves its 0 as it is
+
+    @classmethod
+    def solve(cls) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Soft value iteration: Q, V, pi."""
+        q = np.zeros((cls.n_states, cls.n_actions))
+        for _ in range(500):
+            v = cls.alpha * np.log(np.exp(q / cls.alpha).sum(axis=1))
+            q = cls.reward + cls.gamma * (1 - cls.terminal) * v[cls.next_state]
+        return q, v, np.exp((q - v[:, None]) / cls.alpha)
+
+    @classmethod
+    def batch(cls) -> ReplayBufferSamples:
+        """Every transition once."""
+        states, actions = np.divmod(np.arange(cls.n_states * cls.n_actions), cls.n_actions)
+        one_hot = np.eye(cls.n_states, dtype=np.float32)
+
+        def column(values: np.ndarray) -> th.Tensor:
+            return th.tensor(values.reshape(-1, 1), dtype=th.float32)
+
+        return ReplayBufferSamples(
+            observations=th.tensor(one_hot[states]),
+            actions=th.tensor(actions.reshape(-1, 1)),
+            next_observations=th.tensor(one_hot[cls.next_state[states, actions]]),
+            dones=column(cls.terminal),
+            rewards=column(cls.reward),
+        )
+
+
+class ChainEnv(gym.Env):
+    """The spaces of the chain; the test brings its transitions itself."""
+
+    observation_space = spaces.Box(0.0, 1.0, (Chain.n_states,))
+    action_space = spaces.Discrete(Chain.n_actions)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"ent_coef": Chain.alpha},
+        {"ent_coef": Chain.alpha, "q_reduction": "mean", "q_target_clip": 5.0},
+        {"variant": "v1", "ent_coef": Chain.alpha},
+        {"variant": "v1", "reward_scale": 1 / Chain.alpha},
+        {"ent_coef": Chain.alpha, "actor_gradient": "score_function", "n_action_samples": 16},
+    ],
+    ids=str,
+)
+def test_tabular_values_and_policy_are_those_of_soft_value_iteration(kwargs):
+    """With one-hot states and no hidden layer, networks are tables; Q, V and pi to 0.05."""
+    q, v, pi = Chain.solve()
+    model = ready(
+        SoftAC(
+            "MlpPolicy",
+            ChainEnv(),
+            gamma=Chain.gamma,
+            tau=0.1,
+            learning_rate=lambda progress: 2e-2 * progress,
+            buffer_size=10,
+            policy_kwargs={"net_arch": []},
+            seed=0,
+            **kwargs,
+        )
+    )
+    model.replay_buffer.sample = lambda *args, **kwargs: Chain.batch()
+    for training in range(10):
+        model._current_progress_remaining = 1.0 - training / 10
+        model.train(200, batch_size=6)
+    states = th.eye(Chain.n_states)
+    scale = kwargs.get("reward_scale", 1.0)
+    with th.no_grad():
+        q_learned = model.critic.q_values(states, None).mean(dim=0).numpy() / scale
+        pi_learned = model.actor.log_probs(states).exp().numpy()
+        np.testing.assert_allclose(q_learned, q, atol=0.05)
+        np.testing.assert_allclose(pi_learned, pi, atol=0.05)
+        if kwargs.get("variant") == "v1":
+            np.testing.assert_allclose(model.value_net(states).numpy() / scale, v, atol=0.05)
+
+
 @pytest.mark.slow
 def test_pendulum_is_solved():
-    model = SoftAC("MlpPolicy", "Pendulum-v1", learning_rate=1e-3, seed=0).learn(8000)
+    model = SoftAC("MlpPolicy", "Pendulum-v1", learning_rate=1e-3, seed=0).learn(10_000)
     mean, _ = evaluate_policy(model, model.get_env(), n_eval_episodes=50)
     assert mean > -200
+
+
+@pytest.mark.slow
+def test_cartpole_is_solved():
+    model = SoftAC("MlpPolicy", "CartPole-v1", target_entropy="auto_0.5", learning_rate=1e-3, seed=0).learn(15_000)
+    mean, _ = evaluate_policy(model, model.get_env(), n_eval_episodes=20)
+    assert mean > 400

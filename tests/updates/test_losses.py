@@ -5,6 +5,7 @@ import math
 import pytest
 import torch as th
 
+from sb3_softac.networks import distributions
 from sb3_softac.updates import losses
 
 
@@ -16,7 +17,7 @@ def test_soft_value_of_two_actions_by_hand():
     alpha = th.tensor([0.5])
     # 0.25 (1 - 0.5 log 0.25) + 0.75 (2 - 0.5 log 0.75)
     expected = 0.25 * (1 - 0.5 * math.log(0.25)) + 0.75 * (2 - 0.5 * math.log(0.75))
-    value = losses.soft_value(q_NBK, log_pi, weight, alpha)
+    value = losses.soft_value(losses.min_q(q_NBK), log_pi, weight, alpha)
     assert value.shape == (1,)
     assert value.item() == pytest.approx(expected, abs=1e-6)
 
@@ -24,7 +25,7 @@ def test_soft_value_of_two_actions_by_hand():
 def test_minimum_is_inside_the_expectation():
     # The minimum of the two expectations would be 2.5, the expectation of the minimum is 1.
     q_NBK = th.tensor([[[1.0, 4.0]], [[4.0, 1.0]]])
-    value = losses.soft_value(q_NBK, th.zeros(1, 2), th.full((1, 2), 0.5), th.tensor(0.0))
+    value = losses.soft_value(losses.min_q(q_NBK), th.zeros(1, 2), th.full((1, 2), 0.5), th.tensor(0.0))
     assert value.item() == pytest.approx(1.0)
 
 
@@ -85,3 +86,72 @@ def test_step_of_log_alpha_does_not_depend_on_alpha():
         losses.temperature_loss(log_alpha, th.tensor([0.0]), th.tensor(1.0)).backward()
         gradients.append(log_alpha.grad.item())
     assert gradients[0] == gradients[1]
+
+
+def test_mean_and_minimum_of_the_critics():
+    q_NBK = th.tensor([[[1.0, 4.0]], [[3.0, 2.0]]])
+    assert losses.min_q(q_NBK).tolist() == [[1.0, 2.0]]
+    assert losses.mean_q(q_NBK).tolist() == [[2.0, 3.0]]
+
+
+def test_soft_value_of_a_masked_action_is_finite():
+    log_pi = distributions.masked_log_softmax(th.zeros(1, 3), th.tensor([[1, 0, 1]]))
+    weight = log_pi.exp()
+    assert weight.tolist() == [[0.5, 0.0, 0.5]]
+    value = losses.soft_value(th.tensor([[1.0, 99.0, 3.0]]), log_pi, weight, th.tensor(1.0))
+    assert value.item() == pytest.approx(2.0 + math.log(2))
+    assert losses.entropy(log_pi, weight).item() == pytest.approx(math.log(2))
+
+
+def test_value_loss_by_hand_and_its_gradient():
+    value = th.tensor([1.0, 2.0], requires_grad=True)
+    target = th.tensor([3.0, 2.0], requires_grad=True)
+    loss = losses.value_loss(value, target)
+    assert loss.item() == pytest.approx(1.0)  # (4 + 0) / 2 / 2
+    loss.backward()
+    assert value.grad.tolist() == [-1.0, 0.0]
+    assert target.grad is None
+
+
+def test_clipped_critic_loss_by_hand():
+    """Transition by transition: the larger of the two errors counts, never the larger of two means."""
+    q = th.tensor([[3.0, 3.0]], requires_grad=True)
+    q_target = th.tensor([[0.0, 0.0]])
+    target = th.tensor([4.0, 1.0])
+    # near = 0 + clip(3, -0.5, 0.5) = 0.5; first: max((3-4)^2, (0.5-4)^2) = 12.25; second: max((3-1)^2, 0.25) = 4
+    loss = losses.clipped_critic_loss(q, q_target, target, clip=0.5)
+    assert loss.item() == pytest.approx(0.5 * (12.25 + 4.0) / 2)
+    loss.backward()
+    assert q.grad.tolist() == [[0.0, 1.0]]  # where the clipped error is larger, the critic has run away: no gradient
+
+
+def test_score_function_loss_by_hand():
+    log_pi = th.tensor([[-1.0, -2.0]], requires_grad=True)
+    weight = th.tensor([[0.5, 0.5]], requires_grad=True)
+    q = th.tensor([[1.0, 2.0]], requires_grad=True)
+    baseline = th.tensor([[0.5]])
+    losses.score_function_actor_loss(log_pi, weight, q, th.tensor(0.1), baseline).backward()
+    # weight * (alpha log pi - Q + b)
+    assert log_pi.grad.flatten().tolist() == pytest.approx([0.5 * (-0.1 - 1.0 + 0.5), 0.5 * (-0.2 - 2.0 + 0.5)])
+    assert q.grad is None
+    assert weight.grad is None
+
+
+def test_leave_one_out_baseline_by_hand():
+    q = th.tensor([[1.0, 2.0, 6.0]])
+    log_pi = th.tensor([[-1.0, 0.0, -2.0]])
+    # soft q with alpha 1: 2, 2, 8
+    assert losses.leave_one_out_baseline(q, log_pi, th.tensor(1.0)).tolist() == [[5.0, 5.0, 2.0]]
+
+
+def test_exact_gradient_of_the_discrete_objective():
+    """d/d logit_i of -sum_a pi_a (Q_a - alpha log pi_a) is -pi_i (Q_i - alpha log pi_i - V)."""
+    logits = th.tensor([[0.3, -0.5, 1.0]], dtype=th.float64, requires_grad=True)
+    q = th.tensor([[1.0, -2.0, 0.5]], dtype=th.float64)
+    alpha = th.tensor(0.4, dtype=th.float64)
+    log_pi = logits.log_softmax(-1)
+    value = losses.soft_value(q, log_pi, log_pi.exp(), alpha)
+    losses.reparameterized_actor_loss(value).backward()
+    soft_q = q - alpha * log_pi
+    expected = -(log_pi.exp() * (soft_q - value.unsqueeze(-1)))
+    th.testing.assert_close(logits.grad, expected.detach())

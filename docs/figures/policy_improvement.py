@@ -1,0 +1,87 @@
+"""Draw what each family of policies can make of a target with two modes: `docs/images/policy_improvement.png`.
+
+    python docs/figures/policy_improvement.py
+
+One state, one step, reward of two narrow modes of which the left one is higher; the optimal policy is the Boltzmann
+distribution exp(r / alpha) / Z. Each agent is trained on it, then compared with its own target exp(Q / alpha) / Z.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import matplotlib.pyplot as plt
+import numpy as np
+import torch as th
+from gymnasium import spaces
+
+from sb3_softac import SoftAC
+from sb3_softac.diagnostics import PolicyImprovement, policy_improvement
+
+OUTPUT = Path(__file__).parents[1] / "images" / "policy_improvement.png"
+ALPHA = 0.1
+FITS = {"one Gaussian": 1, "mixture of four": 4}
+
+
+class TwoModes(gym.Env):
+    """Reward 1 at -0.6 and 0.9 at 0.6."""
+
+    observation_space = spaces.Box(0.0, 1.0, (1,))
+    action_space = spaces.Box(-1.0, 1.0, (1,))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return np.zeros(1, dtype=np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return np.zeros(1, dtype=np.float32), float(reward(action[0])), True, False, {}
+
+
+def reward(action: np.ndarray) -> np.ndarray:
+    """Two narrow modes, the left one higher."""
+    return np.exp(-(((action + 0.6) / 0.15) ** 2) / 2) + 0.9 * np.exp(-(((action - 0.6) / 0.15) ** 2) / 2)
+
+
+def fit(n_components: int) -> PolicyImprovement:
+    """Train an agent, and compare its policy with its target."""
+    model = SoftAC(
+        "MlpPolicy",
+        TwoModes(),
+        ent_coef=ALPHA,
+        learning_rate=3e-3,
+        learning_starts=500,
+        train_freq=500,
+        gradient_steps=600,
+        batch_size=128,
+        buffer_size=3000,
+        policy_kwargs={"net_arch": [64, 64], "n_components": n_components},
+        seed=0,
+    ).learn(2500)
+    return policy_improvement(model, np.zeros((1, 1), dtype=np.float32))
+
+
+def density(log_probability: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """Density on [-1, 1] from probabilities of grid points."""
+    return np.exp(log_probability) / np.gradient(actions)
+
+
+def main() -> None:
+    """Train, draw, print the divergences."""
+    th.set_num_threads(1)
+    figure, axes = plt.subplots(1, len(FITS), figsize=(9, 3.2), sharey=True, layout="constrained")
+    for axis, (name, n_components) in zip(axes, FITS.items(), strict=True):
+        result = fit(n_components)
+        actions = result.actions[:, 0]
+        inside = np.abs(actions) < 0.995
+        axis.fill_between(actions[inside], density(result.log_target[0], actions)[inside], alpha=0.3, color="grey")
+        axis.plot(actions[inside], density(result.log_pi[0], actions)[inside], color="C0")
+        axis.set(title=f"{name}: KL = {result.kl[0]:.2f} nats", xlabel="action", xlim=(-1, 1))
+        print(f"{name}: KL(pi || exp(Q / alpha) / Z) = {result.kl[0]:.3f} nats")
+    axes[0].set_ylabel("density")
+    axes[0].legend(["exp(Q / alpha) / Z", "policy"], frameon=False)
+    OUTPUT.parent.mkdir(exist_ok=True)
+    figure.savefig(OUTPUT, dpi=150)
+
+
+if __name__ == "__main__":
+    main()

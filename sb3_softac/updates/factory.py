@@ -1,0 +1,80 @@
+"""Put one gradient step together from a model's networks and arguments."""
+
+from typing import TYPE_CHECKING
+
+from sb3_softac.updates import losses
+from sb3_softac.updates.actor_gradient import (
+    ActorGradient,
+    Baseline,
+    Reparameterized,
+    ScoreFunction,
+    estimated_state_value,
+    leave_one_out,
+    no_baseline,
+    state_value,
+)
+from sb3_softac.updates.engine import Update
+from sb3_softac.updates.gradient import GradientStep
+from sb3_softac.updates.learner import Learner
+from sb3_softac.updates.targets import TargetNetwork
+from sb3_softac.updates.v1 import UpdateV1
+from sb3_softac.updates.v2 import UpdateV2
+
+if TYPE_CHECKING:
+    from sb3_softac.softac import SoftAC
+
+Q_REDUCTIONS = {"min": losses.min_q, "mean": losses.mean_q}
+
+
+def make_update(model: "SoftAC") -> Update:
+    """One gradient step of a model's variant.
+
+    :param model: set up
+    """
+    return UPDATES[model.variant](model)
+
+
+def _make_learner(model: "SoftAC", targets: TargetNetwork) -> Learner:
+    return Learner(
+        actor=model.actor,
+        actor_gradient=_make_actor_gradient(model),
+        actor_step=GradientStep(model.actor.optimizer, model.max_grad_norm),
+        critic=model.critic,
+        critic_step=GradientStep(model.critic.optimizer, model.max_grad_norm),
+        reduce_q=Q_REDUCTIONS[model.q_reduction],
+        temperature=model.temperature,
+        targets=targets,
+    )
+
+
+def _make_actor_gradient(model: "SoftAC") -> ActorGradient:
+    actor = model.actor
+    # Sampled ids carry no gradient: MultiDiscrete actions that are too many to enumerate need the score function.
+    can_reparameterize = actor.differentiable_actions or actor.has_exact_support
+    if model.actor_gradient == "reparameterized" and can_reparameterize:
+        return Reparameterized(actor)
+    return ScoreFunction(actor, _make_baseline(model))
+
+
+def _make_baseline(model: "SoftAC") -> Baseline:
+    if model.baseline == "none":
+        return no_baseline
+    if model.baseline == "leave_one_out":
+        return leave_one_out
+    if model.variant == "v1":
+        return state_value(model.value_net)
+    return estimated_state_value(model.actor, model.critic, Q_REDUCTIONS[model.q_reduction])
+
+
+def _make_v2(model: "SoftAC") -> Update:
+    targets = TargetNetwork(model.critic, model.critic_target, model.tau, model.target_update_interval)
+    return UpdateV2(_make_learner(model, targets), model.critic_target, model.critic_ent_coef, model.q_target_clip)
+
+
+def _make_v1(model: "SoftAC") -> Update:
+    targets = TargetNetwork(model.value_net, model.value_target, model.tau, model.target_update_interval)
+    value_step = GradientStep(model.value_net.optimizer, model.max_grad_norm)
+    return UpdateV1(_make_learner(model, targets), model.value_net, value_step, model.value_target)
+
+
+UPDATES = {"v1": _make_v1, "v2": _make_v2}

@@ -1,0 +1,65 @@
+"""Environment wrappers."""
+
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_softac.networks.actors import ACTION_MASK
+
+
+class ActionMaskObservation(gym.Wrapper):
+    """Puts ``env.action_masks()``, sb3-contrib's interface, into the observation, where the policy finds it.
+
+    There it is stored with each transition, so that the mask of the *next* state is known when the TD target is
+    computed. The observation becomes a Dict with the key ``"action_mask"`` (and ``"observation"``, if it was no Dict):
+    use ``"MultiInputPolicy"``.
+
+    :param env: with Discrete actions and a method ``action_masks() -> (A,)``, True where an action is allowed
+    :raises ValueError: other actions, or no such method
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        if not isinstance(env.action_space, spaces.Discrete):
+            raise ValueError(f"`ActionMaskObservation` needs Discrete actions, but {env} has {env.action_space}")
+        if not env.has_wrapper_attr("action_masks"):
+            raise ValueError(f"`ActionMaskObservation` needs an environment with `action_masks()`, but {env} has none")
+        mask_space = spaces.MultiBinary(int(env.action_space.n))
+        self._was_dict = isinstance(env.observation_space, spaces.Dict)
+        entries = (
+            dict(env.observation_space.spaces)  # type: ignore[attr-defined]
+            if self._was_dict
+            else {"observation": env.observation_space}
+        )
+        self.observation_space = spaces.Dict(entries | {ACTION_MASK: mask_space})
+
+    def _with_mask(self, observation: Any) -> dict[str, Any]:
+        mask = np.asarray(self.env.get_wrapper_attr("action_masks")(), dtype=np.int8)
+        return (dict(observation) if self._was_dict else {"observation": observation}) | {ACTION_MASK: mask}
+
+    def reset(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        observation, info = self.env.reset(**kwargs)
+        return self._with_mask(observation), info
+
+    def step(self, action: Any) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._with_mask(observation), reward, terminated, truncated, info
+
+
+def warn_of_ignored_masks(env: VecEnv | None) -> None:
+    """Warn of an environment whose action masks nobody reads.
+
+    :param env: that a model learns from
+    """
+    if env is None or (isinstance(env.observation_space, spaces.Dict) and ACTION_MASK in env.observation_space.spaces):
+        return
+    if env.has_attr("action_masks"):
+        warnings.warn(
+            "The environment has `action_masks()`, but its observation has no 'action_mask', so that the masks are "
+            "ignored; wrap it in sb3_softac.ActionMaskObservation",
+            stacklevel=3,
+        )

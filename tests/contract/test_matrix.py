@@ -1,0 +1,183 @@
+"""Every combination of the main options trains, saves, loads and acts, or is refused with a reason."""
+
+import itertools
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from sb3_softac import ActionMaskObservation, SoftAC
+from tests.helpers import Target, dict_space, image_space
+
+POLICIES = {
+    "MlpPolicy": (None, {}),
+    "CnnPolicy": (image_space(), {"features_extractor_kwargs": {"features_dim": 8}}),
+    "MultiInputPolicy": (dict_space(), {"features_extractor_kwargs": {"cnn_output_dim": 8}}),
+}
+MATRIX = list(
+    itertools.product(
+        ("v1", "v2"),
+        ("reparameterized", "score_function"),
+        ("Box", "Discrete"),
+        POLICIES,
+        (1, 2),  # critics
+        (1, 3),  # n_steps
+        (1, 2),  # components of the policy
+    )
+)
+
+
+class DiscreteTarget(Target):
+    """Discrete actions, of which the first is best."""
+
+    def __init__(self, observation_space: spaces.Space | None = None) -> None:
+        super().__init__(observation_space)
+        self.action_space = spaces.Discrete(3)
+
+
+def reason_to_refuse(space: str, policy: str, n_steps: int, n_components: int) -> str | None:
+    if policy == "MultiInputPolicy" and n_steps > 1:
+        return "n_steps"
+    if space == "Discrete" and n_components > 1:
+        return "n_components"
+    return None
+
+
+@pytest.mark.parametrize("cell", MATRIX, ids=lambda cell: "-".join(map(str, cell)))
+def test_every_cell_trains_or_is_refused(cell, tmp_path):
+    variant, gradient, space, policy, n_critics, n_steps, n_components = cell
+    observation_space, policy_kwargs = POLICIES[policy]
+    env = Target(observation_space) if space == "Box" else DiscreteTarget(observation_space)
+    kwargs = {
+        "variant": variant,
+        "actor_gradient": gradient,
+        "n_steps": n_steps,
+        "policy_kwargs": {"net_arch": [8], "n_critics": n_critics, "n_components": n_components} | policy_kwargs,
+        "buffer_size": 100,
+        "learning_starts": 8,
+        "batch_size": 8,
+        "seed": 0,
+    }
+    reason = reason_to_refuse(space, policy, n_steps, n_components)
+    if reason is not None:
+        with pytest.raises(ValueError, match=reason):
+            SoftAC(policy, env, **kwargs)
+        return
+    model = SoftAC(policy, env, **kwargs).learn(14)
+    assert model._n_updates == 6
+    model.save(tmp_path / "model")
+    loaded = SoftAC.load(tmp_path / "model", env=env)
+    obs = model.observation_space.sample()
+    np.testing.assert_array_equal(loaded.predict(obs, deterministic=True)[0], model.predict(obs, deterministic=True)[0])
+    assert model.action_space.contains(model.predict(obs)[0])
+    loaded.learn(4, reset_num_timesteps=False)
+
+
+def discrete(**kwargs) -> SoftAC:
+    return SoftAC("MlpPolicy", DiscreteTarget(), buffer_size=50, policy_kwargs={"net_arch": [8]}, **kwargs)
+
+
+def test_an_action_mask_in_the_observation_is_obeyed():
+    class Masked(gym.Env):
+        observation_space = spaces.Dict({"state": spaces.Box(-1.0, 1.0, (2,)), "action_mask": spaces.MultiBinary(4)})
+        action_space = spaces.Discrete(4)
+
+        def _observe(self):
+            return {"state": np.zeros(2, dtype=np.float32), "action_mask": np.array([0, 1, 0, 1], dtype=np.int8)}
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return self._observe(), {}
+
+        def step(self, action):
+            return self._observe(), float(action in (0, 2)), False, False, {}
+
+    model = SoftAC(
+        "MultiInputPolicy", Masked(), buffer_size=200, learning_starts=20, policy_kwargs={"net_arch": [8]}, seed=0
+    ).learn(60)
+    taken = model.replay_buffer.actions[20:60].flatten()
+    assert set(taken) <= {1, 3}
+    assert model.predict(Masked()._observe(), deterministic=True)[0] in (1, 3)
+    assert np.isfinite(model.logger.name_to_value.get("train/entropy", 0.0))
+
+
+class MaskedByMethod(DiscreteTarget):
+    """Action masks as sb3-contrib's MaskablePPO takes them."""
+
+    def action_masks(self) -> np.ndarray:
+        return np.array([False, True, True])
+
+
+@pytest.mark.parametrize("observation_space", [None, dict_space()], ids=["Box", "Dict"])
+def test_action_masks_of_a_method_are_obeyed(observation_space):
+    env = ActionMaskObservation(MaskedByMethod(observation_space))
+    kwargs = {"buffer_size": 200, "learning_starts": 20, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
+    model = SoftAC("MultiInputPolicy", env, **kwargs).learn(60)
+    assert set(model.replay_buffer.actions[20:60].flatten()) <= {1, 2}
+    obs, _ = env.reset()
+    assert env.observation_space.contains(obs)
+    assert model.predict(obs, deterministic=True)[0] in (1, 2)
+
+
+def test_action_masks_that_would_be_ignored_warn():
+    with pytest.warns(UserWarning, match="ActionMaskObservation"):
+        SoftAC("MlpPolicy", MaskedByMethod(), buffer_size=10)
+
+
+def test_action_masks_need_discrete_actions():
+    with pytest.raises(ValueError, match="needs Discrete actions"):
+        ActionMaskObservation(Target())
+    with pytest.raises(ValueError, match=r"`action_masks\(\)`"):
+        ActionMaskObservation(DiscreteTarget())
+
+
+def test_alpha_is_bounded_when_asked():
+    model = discrete(ent_coef_bounds=(0.5, 0.9), target_entropy=100.0, learning_rate=0.1, learning_starts=5).learn(30)
+    assert model.log_ent_coef.exp().item() == pytest.approx(0.9)
+
+
+def test_a_temperature_that_runs_away_warns_once_and_names_the_remedy():
+    model = discrete(target_entropy=100.0, learning_rate=0.5, learning_starts=5)
+    with pytest.warns(
+        UserWarning, match=r"`ent_coef` has grown to .*target_entropy='auto_0.5'.*ent_coef_bounds"
+    ) as seen:
+        model.learn(40)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"actor_gradient": "score_function", "baseline": "leave_one_out"}, "`n_action_samples=1` was given"),
+        ({"variant": "v1", "critic_ent_coef": 0.1}, "`variant='v2'`"),
+        ({"variant": "v1", "q_target_clip": 0.1}, "`variant='v2'`"),
+        ({"critic_ent_coef": -1.0}, "`critic_ent_coef` must be"),
+        ({"q_target_clip": 0.0}, "`q_target_clip` must be"),
+        ({"q_reduction": "max"}, "`q_reduction` must be"),
+        ({"baseline": "zero"}, "`baseline` must be"),
+        ({"actor_gradient": "finite_differences"}, "`actor_gradient` must be"),
+        ({"ent_coef_bounds": (1.0, 0.1)}, "`ent_coef_bounds` must be"),
+        ({"ent_coef_bounds": 3.0}, "`ent_coef_bounds` must be"),
+        ({"use_sde": True}, "gSDE"),
+    ],
+    ids=str,
+)
+def test_refusals_with_discrete_actions(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        discrete(**kwargs)
+
+
+def test_refusals_with_box_actions():
+    with pytest.raises(ValueError, match="`use_sde=False`"):
+        SoftAC("MlpPolicy", Target(), buffer_size=10, use_sde=True, actor_gradient="score_function")
+    with pytest.raises(ValueError, match="`n_components=2` needs `use_sde=False`"):
+        SoftAC("MlpPolicy", Target(), buffer_size=10, use_sde=True, policy_kwargs={"n_components": 2})
+
+
+def test_v1_fixes_its_temperature_unless_told_to_learn_it():
+    model = SoftAC("MlpPolicy", Target(), buffer_size=10, variant="v1")
+    assert model.ent_coef_optimizer is None
+    assert model.temperature.alpha().item() == 1.0
+    learned = SoftAC("MlpPolicy", Target(), buffer_size=10, variant="v1", ent_coef="auto_0.5")
+    assert learned.temperature.alpha().item() == pytest.approx(0.5)

@@ -1,0 +1,67 @@
+"""The divergence from the Boltzmann distribution, where it is known."""
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+
+from sb3_softac import SoftAC
+from sb3_softac.diagnostics import policy_improvement
+from tests.contract.test_matrix import DiscreteTarget
+from tests.helpers import Target
+
+
+def zeroed(model: SoftAC) -> SoftAC:
+    for parameter in model.policy.parameters():
+        parameter.data.zero_()
+    return model
+
+
+def test_discrete_by_hand():
+    model = zeroed(SoftAC("MlpPolicy", DiscreteTarget(), buffer_size=10, ent_coef=0.5))
+    for q_network in model.critic.q_networks:
+        q_network[-1].bias.data.copy_(th.tensor([1.0, 0.0, 0.0]))
+    result = policy_improvement(model, np.zeros((2, 3), dtype=np.float32))
+    target = np.exp([2.0, 0.0, 0.0]) / np.exp([2.0, 0.0, 0.0]).sum()
+    np.testing.assert_allclose(np.exp(result.log_target[0]), target, rtol=1e-5)
+    np.testing.assert_allclose(result.kl, [np.sum(np.log((1 / 3) / target) / 3)] * 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_components", [1, 3])
+@pytest.mark.parametrize("action_dim", [1, 2])
+def test_box_against_a_uniform_target(action_dim, n_components):
+    """With Q = 0 the target is uniform: KL = -H(pi) + log 2^D, and pi integrates to one."""
+    space = spaces.Box(-1.0, 1.0, (action_dim,))
+    kwargs = {"policy_kwargs": {"net_arch": [8], "n_components": n_components}, "seed": 0}
+    model = SoftAC("MlpPolicy", Target(action_space=space), buffer_size=10, ent_coef=0.5, **kwargs)
+    for parameter in model.critic.parameters():
+        parameter.data.zero_()
+    result = policy_improvement(model, np.zeros((1, 3), dtype=np.float32))
+    assert np.exp(result.log_pi).sum() == pytest.approx(1.0, abs=1e-4)
+    model.actor.n_action_samples = 100_000
+    with th.no_grad():
+        support = model.actor.support(th.zeros(1, 3))
+    entropy = -(support.weight * support.log_pi).sum().item()
+    assert result.kl[0] == pytest.approx(action_dim * np.log(2) - entropy, abs=0.02)
+    assert result.actions.shape[1] == action_dim
+
+
+def test_a_perfect_policy_has_no_divergence():
+    """Q = alpha log pi makes pi its own target."""
+    model = SoftAC("MlpPolicy", Target(action_space=spaces.Box(-1.0, 1.0, (1,))), buffer_size=10, ent_coef=0.7, seed=0)
+    obs = np.zeros((1, 3), dtype=np.float32)
+
+    def q_values(obs, actions):
+        return 0.7 * model.actor.log_prob(obs, actions.clamp(-0.999999, 0.999999).atanh()).unsqueeze(0)
+
+    model.critic.q_values = q_values
+    assert policy_improvement(model, obs).kl[0] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_what_it_cannot_do():
+    wide = SoftAC("MlpPolicy", Target(action_space=spaces.Box(-1.0, 1.0, (3,))), buffer_size=10)
+    with pytest.raises(ValueError, match="one or two dimensions, but these have 3"):
+        policy_improvement(wide, np.zeros((1, 3), dtype=np.float32))
+    cold = SoftAC("MlpPolicy", Target(), buffer_size=10, ent_coef=0.0)
+    with pytest.raises(ValueError, match="`ent_coef` is 0"):
+        policy_improvement(cold, np.zeros((1, 3), dtype=np.float32))

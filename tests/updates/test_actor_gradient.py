@@ -1,0 +1,156 @@
+"""The two gradients agree in the mean, whatever the baseline; mutants of the score function do not."""
+
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from torch import nn
+
+from sb3_softac.networks.actors import CategoricalActor, SoftActor, SquashedGaussianActor, SquashedMixtureActor
+from sb3_softac.networks.distributions import PolicySupport
+from sb3_softac.updates import losses
+from sb3_softac.updates.actor_gradient import Reparameterized, ScoreFunction, leave_one_out, no_baseline
+
+OBSERVATIONS = spaces.Box(-1.0, 1.0, (2,))
+ALPHA = th.tensor([0.3])
+N_SAMPLES = 40_000
+BASELINES = {
+    "none": no_baseline,
+    "leave_one_out": leave_one_out,
+    "state_value": lambda obs, q, support, alpha: th.full_like(q[:, :1], -1.0),
+}
+
+
+def make_actor(kind: str) -> SoftActor:
+    th.manual_seed(0)
+    space = spaces.Discrete(3) if kind == "categorical" else spaces.Box(-1.0, 1.0, (1,))
+    classes = {"gaussian": SquashedGaussianActor, "mixture": SquashedMixtureActor, "categorical": CategoricalActor}
+    extra = {"n_components": 3} if kind == "mixture" else {}
+    actor = classes[kind](OBSERVATIONS, space, [4], FlattenExtractor(OBSERVATIONS), 2, **extra)
+    actor.n_action_samples = N_SAMPLES
+    return actor
+
+
+def q_of(actions: th.Tensor | None) -> th.Tensor:
+    """A critic that is known: quadratic for Box, a table for Discrete; (B, K)."""
+    table = th.tensor([[1.0, -0.5, 0.7]])
+    if actions is None:
+        return table
+    if actions.dtype == th.long:
+        return table.expand(len(actions), -1).gather(1, actions.squeeze(-1))
+    return -2.0 * (actions.squeeze(-1) - 0.3) ** 2
+
+
+def gradient(actor: SoftActor, loss: th.Tensor) -> th.Tensor:
+    parameters = list(actor.parameters())
+    return nn.utils.parameters_to_vector(
+        [
+            g if g is not None else th.zeros_like(p)
+            for p, g in zip(parameters, th.autograd.grad(loss, parameters, allow_unused=True), strict=True)
+        ]
+    )
+
+
+def reparameterized_gradient(actor: SoftActor) -> th.Tensor:
+    method = Reparameterized(actor)
+    support = method.support(th.ones(1, 2))
+    return gradient(actor, method.loss(th.ones(1, 2), q_of(support.actions), support, ALPHA))
+
+
+def score_gradient(actor: SoftActor, baseline: str) -> th.Tensor:
+    method = ScoreFunction(actor, BASELINES[baseline])
+    support = method.support(th.ones(1, 2))
+    return gradient(actor, method.loss(th.ones(1, 2), q_of(support.actions), support, ALPHA))
+
+
+def relative_error(estimate: th.Tensor, exact: th.Tensor) -> float:
+    return ((estimate - exact).norm() / exact.norm()).item()
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("kind", ["gaussian", "mixture", "categorical"])
+def test_score_function_gradient_is_the_reparameterized_one_in_the_mean(kind, baseline):
+    actor = make_actor(kind)
+    exact = reparameterized_gradient(actor)
+    assert relative_error(score_gradient(actor, baseline), exact) < 0.06
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "mixture", "categorical"])
+def test_a_baseline_lowers_the_variance(kind):
+    actor = make_actor(kind)
+    actor.n_action_samples = 8
+
+    def variance(baseline: str) -> float:
+        return th.stack([score_gradient(actor, baseline) for _ in range(300)]).var(dim=0).sum().item()
+
+    assert variance("leave_one_out") < 0.8 * variance("none")
+
+
+def test_the_tests_see_a_wrong_sign():
+    actor = make_actor("gaussian")
+    method = ScoreFunction(actor, no_baseline)
+    support = method.support(th.ones(1, 2))
+    wrong = gradient(actor, -method.loss(th.ones(1, 2), q_of(support.actions), support, ALPHA))
+    assert relative_error(wrong, reparameterized_gradient(actor)) > 1.0
+
+
+def test_the_tests_see_an_attached_sample():
+    """The classic error: log pi at a sample that still carries its gradient, so that the mean gets none."""
+    actor = make_actor("gaussian")
+    actor.score_support = actor.support
+    method = ScoreFunction(actor, no_baseline)
+    support = method.support(th.ones(1, 2))
+    wrong = gradient(actor, method.loss(th.ones(1, 2), q_of(support.actions), support, ALPHA))
+    assert relative_error(wrong, reparameterized_gradient(actor)) > 0.3
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "mixture", "categorical"])
+def test_samples_of_the_score_function_carry_no_gradient(kind):
+    actor = make_actor(kind)
+    actor.n_action_samples = 5
+    support = actor.score_support(th.ones(4, 2))
+    assert support.actions.shape[:2] == support.log_pi.shape == (4, 5)
+    assert not support.actions.requires_grad
+    assert not support.weight.requires_grad
+    assert support.log_pi.requires_grad
+
+
+def test_reparameterized_gradient_of_a_gaussian_equals_finite_differences():
+    """The exact objective by quadrature, differentiated numerically with respect to the bias of the mean."""
+    actor = make_actor("gaussian").double()
+    actor.extract_features = lambda obs, extractor: obs
+    obs = th.ones(1, 2, dtype=th.float64)
+
+    def objective(shift: float) -> float:
+        with th.no_grad():
+            latent = actor.latent(obs)
+            mean, log_std = actor.mu(latent) + shift, actor._log_std(latent)
+            noise = th.linspace(-7, 7, 20001, dtype=th.float64).view(1, -1, 1)
+            pre_tanh = mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * noise
+            log_pi = (
+                -0.5 * noise**2
+                - log_std
+                - 0.9189385332046727
+                - 2 * (0.6931471805599453 - pre_tanh - th.nn.functional.softplus(-2 * pre_tanh))
+            )
+            density = th.exp(-0.5 * noise**2 - 0.9189385332046727)
+            cost = ALPHA.double() * log_pi + 2.0 * (pre_tanh.tanh() - 0.3) ** 2
+            return th.trapezoid((density * cost).flatten(), noise.flatten()).item()
+
+    numeric = (objective(1e-4) - objective(-1e-4)) / 2e-4
+    actor.n_action_samples = 400_000
+    th.manual_seed(1)
+    support = actor.support(obs)
+    value = losses.soft_value(q_of(support.actions), support.log_pi, support.weight, ALPHA.double())
+    (bias_gradient,) = th.autograd.grad(losses.reparameterized_actor_loss(value), actor.mu.bias)
+    assert bias_gradient.item() == pytest.approx(numeric, rel=0.02)
+
+
+def test_support_is_a_named_tuple_of_matching_shapes():
+    for kind in ("gaussian", "mixture", "categorical"):
+        actor = make_actor(kind)
+        actor.n_action_samples = 2
+        support = actor.support(th.ones(5, 2))
+        assert isinstance(support, PolicySupport)
+        assert support.log_pi.shape == support.weight.shape
+        th.testing.assert_close(support.weight.sum(dim=1), th.ones(5))
