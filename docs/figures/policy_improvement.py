@@ -71,10 +71,10 @@ def main() -> None:
     figure, axes = plt.subplots(1, len(FITS), figsize=(9, 3.2), sharey=True, layout="constrained")
     for axis, (name, n_components) in zip(axes, FITS.items(), strict=True):
         result = fit(n_components)
-        actions = result.actions[:, 0]
-        inside = np.abs(actions) < 0.995
-        axis.fill_between(actions[inside], density(result.log_target[0], actions)[inside], alpha=0.3, color="grey")
-        axis.plot(actions[inside], density(result.log_pi[0], actions)[inside], color="C0")
+        inside = np.abs(result.actions[:, 0]) < 0.995  # the grid is even before tanh, and so very dense at the ends
+        actions, log_pi, log_target = result.actions[inside, 0], result.log_pi[0, inside], result.log_target[0, inside]
+        axis.fill_between(actions, density(log_target, actions), alpha=0.3, color="grey")
+        axis.plot(actions, density(log_pi, actions), color="C0")
         axis.set(title=f"{name}: KL = {result.kl[0]:.2f} nats", xlabel="action", xlim=(-1, 1))
         print(f"{name}: KL(pi || exp(Q / alpha) / Z) = {result.kl[0]:.3f} nats")
     axes[0].set_ylabel("density")
