@@ -1,0 +1,74 @@
+"""The stored runs as two tidy tables."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from benchmarks._learning.settings import RunFiles, RunSettings, is_finished
+
+
+class Runs(NamedTuple):
+    """Every finished run of a folder.
+
+    ``curves`` has a row per evaluation, ``finals`` a row per episode of the final evaluation; both carry
+    ``env``, ``series`` and ``seed``. ``metas`` holds what was stored beside them, by (env, series).
+    """
+
+    curves: pd.DataFrame
+    finals: pd.DataFrame
+    metas: dict[tuple[str, str], list[dict[str, Any]]]
+
+    def series_of(self, env: str, reference: str) -> list[str]:
+        """The series of an environment, the reference first."""
+        names = sorted({series for found, series in self.metas if found == env})
+        return sorted(names, key=lambda name: name != reference)
+
+    def scores(self, env: str, series: str, mode: str = "deterministic") -> pd.Series:
+        """Mean final return of each seed."""
+        rows = self.finals.query("env == @env and series == @series and mode == @mode")
+        return rows.groupby("seed")["return"].mean()
+
+
+def load(results: Path, envs: list[str] | None = None, series: list[str] | None = None) -> Runs:
+    """Read every finished run below ``results/runs``.
+
+    :param results: folder of the results
+    :param envs: only these environments
+    :param series: only these series
+    """
+    curves, finals = [], []
+    metas: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for path in sorted((results / "runs").glob("*/*/seed_*.json")):
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        run = RunSettings(**meta["settings"])
+        wanted = (not envs or run.env in envs) and (not series or run.series in series)
+        if not wanted or not is_finished(run, results):
+            continue
+        files = RunFiles.of(run, results)
+        names = {"env": run.env, "series": run.series, "seed": run.seed}
+        curves.append(pd.read_csv(files.curve).assign(**names))
+        finals.append(pd.read_csv(files.final).assign(**names))
+        metas[run.env, run.series].append(meta)
+    if not curves:
+        raise ValueError(f"No finished run found for environments {envs or 'all'} and series {series or 'all'}.")
+    _check_alike(metas)
+    return Runs(pd.concat(curves, ignore_index=True), pd.concat(finals, ignore_index=True), dict(metas))
+
+
+def _check_alike(metas: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
+    """Refuse to pool runs of different settings: their mean would be the mean of nothing."""
+    for (env, series), group in metas.items():
+        first = {**group[0]["settings"], "seed": None}
+        for meta in group[1:]:
+            differing = [key for key, value in meta["settings"].items() if key != "seed" and value != first[key]]
+            if differing:
+                raise ValueError(
+                    f"{env} {series}: seed {meta['settings']['seed']} differs from seed "
+                    f"{group[0]['settings']['seed']} in {', '.join(differing)}; "
+                    "run the seeds again or use --label."
+                )

@@ -1,0 +1,89 @@
+"""Plots of the stored runs. Figures are made without pyplot: no display, no state left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks._learning import stats
+from benchmarks._learning.data import Runs
+
+
+def environment(runs: Runs, env: str, threshold: float | None, reference: str, repetitions: int, path: Path) -> None:
+    """Learning curves over steps and over seconds, and the final return of every seed.
+
+    :param runs: the stored runs
+    :param env: environment to draw
+    :param threshold: drawn as a dotted line
+    :param reference: the series that comes first
+    :param repetitions: bootstrap samples
+    :param path: of the PNG
+    """
+    names = runs.series_of(env, reference)
+    colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9):
+        figure = Figure(figsize=(13, 4.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        by_step, by_second, final = figure.subplots(1, 3, width_ratios=(4, 4, 3))
+        for name in names:
+            _curves(
+                by_step,
+                by_second,
+                runs.curves.query("env == @env and series == @name"),
+                repetitions,
+                name,
+                colours,
+            )
+        _finals(final, {name: runs.scores(env, name).to_numpy() for name in names}, repetitions, colours)
+        for axes in (by_step, by_second, final):
+            if threshold is not None:
+                axes.axhline(threshold, color="0.3", linestyle=":", linewidth=1)
+        by_step.set(title=env, xlabel="environment steps", ylabel="return (deterministic)")
+        by_second.set(title="the same over time", xlabel="seconds of training (wall-clock)")
+        final.set(title="finished agents", ylabel="return (deterministic)")
+        by_step.legend(title="IQM, 95% interval", loc="lower right")
+        figure.savefig(path, dpi=120)
+
+
+def _curves(
+    by_step: Axes,
+    by_second: Axes,
+    curves: pd.DataFrame,
+    repetitions: int,
+    name: str,
+    colours: dict[str, tuple],
+) -> None:
+    """One series in both panels; over time, each evaluation stands at the median of the seeds' clocks."""
+    table = curves.pivot(index="seed", columns="step", values="eval_mean")
+    if table.isna().any(axis=None):
+        raise ValueError(f"{name}: the seeds were evaluated at different steps; run them again with one --eval-every.")
+    estimate = stats.iqm_curve(table.to_numpy(), repetitions)
+    seconds = curves.pivot(index="seed", columns="step", values="seconds").median().to_numpy()
+    for axes, positions in ((by_step, table.columns.to_numpy()), (by_second, seconds)):
+        axes.plot(positions, estimate.value, color=colours[name], label=f"{name} ({len(table)} seeds)")
+        axes.fill_between(positions, estimate.low, estimate.high, color=colours[name], alpha=0.2, linewidth=0)
+
+
+def _finals(axes: Axes, scores: dict[str, np.ndarray], repetitions: int, colours: dict[str, tuple]) -> None:
+    """Every seed as a point, the interquartile mean with its interval beside it."""
+    for position, (name, values) in enumerate(scores.items()):
+        middle = stats.iqm(values, repetitions)
+        axes.scatter(np.full(len(values), position - 0.15), values, color=colours[name], alpha=0.6, s=25)
+        error = [[float(middle.value - middle.low)], [float(middle.high - middle.value)]]
+        axes.errorbar(
+            position + 0.15,
+            float(middle.value),
+            error,
+            color=colours[name],
+            marker="s",
+            capsize=4,
+            linestyle="none",
+        )
+    axes.set_xticks(range(len(scores)), list(scores))
+    axes.set_xlim(-0.6, len(scores) - 0.4)

@@ -1,0 +1,94 @@
+"""Hyperparameters of a run: the zoo's entry or the constructor's defaults, then overrides.
+
+They stay in the zoo's notation (``lin_7.3e-4``, ``"dict(net_arch=[64, 64])"``) until ``training`` hands them
+to rl_zoo3's own preprocessing: text can be stored beside the results and compared, objects cannot.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from benchmarks._algorithms import parse_value
+
+SOURCES = ("zoo", "default")
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def resolve(source: str, algo: str, env: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
+    """The hyperparameters of an algorithm on an environment, and where they come from.
+
+    :param source: ``"zoo"`` (tuned entry) or ``"default"`` (what the constructor does by itself)
+    :param algo: name of the algorithm
+    :param env: Gymnasium id
+    :param overrides: ``key=value`` for every algorithm, ``algo:key=value`` for one
+    :return: the raw entry (with ``n_timesteps`` if the zoo has it) and a description of its origin
+    """
+    if source not in SOURCES:
+        raise ValueError(f"Unknown source of hyperparameters {source!r}; known are {', '.join(SOURCES)}.")
+    if source == "zoo":
+        entry, origin = _zoo_entry(algo, env)
+    else:
+        entry, origin = {"policy": "MlpPolicy"}, "constructor defaults"
+    applied = _parse_overrides(overrides, algo)
+    if applied:
+        origin += ", then " + ", ".join(f"{key}={value}" for key, value in applied.items())
+    return {**entry, **applied}, origin
+
+
+def zoo_file(algo: str) -> Path:
+    """The zoo file of an algorithm: ours for ``softac``, else the one that rl_zoo3 carries."""
+    if algo == "softac":
+        candidates = [
+            _ROOT / "hyperparams" / "softac.yml",
+            _ROOT / "sb3_softac" / "hyperparams" / "softac.yml",
+        ]
+    else:
+        spec = find_spec("rl_zoo3")  # finds the package without importing it, which takes seconds
+        if spec is None or spec.origin is None:
+            raise ValueError("--hyperparams zoo needs rl_zoo3, which is not installed; use --hyperparams default.")
+        package = Path(spec.origin).parent
+        candidates = [folder / "hyperparams" / f"{algo}.yml" for folder in (package, package.parent)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise ValueError(f"There is no zoo file for {algo!r}; use --hyperparams default.")
+
+
+def _parse_overrides(overrides: list[str], algo: str) -> dict[str, Any]:
+    applied = {}
+    for item in overrides:
+        name, separator, value = item.partition("=")
+        owner, colon, key = name.rpartition(":")
+        if not separator or not key.isidentifier():
+            raise ValueError(f"--set takes key=value or algo:key=value, got {item!r}.")
+        if not colon or owner == algo:
+            applied[key] = parse_value(value)
+    return applied
+
+
+def _zoo_entry(algo: str, env: str) -> tuple[dict[str, Any], str]:
+    """The entry for the environment; else for its nearest other version; else the file's default.
+
+    rl_zoo3 itself goes straight to the default. Its MuJoCo entries are for v4, whose tuning holds for v5.
+    """
+    import yaml
+
+    entries = yaml.safe_load(zoo_file(algo).read_text(encoding="utf-8"))
+    name = env if env in entries else _other_version(env, list(entries))
+    if name is None:
+        if "default" not in entries:
+            raise ValueError(f"{algo}.yml has neither an entry for {env!r} nor a default; use --hyperparams default.")
+        name = "default"
+    return dict(entries[name]), f"zoo's {algo}.yml, entry {name}"
+
+
+def _other_version(env: str, known: list[str]) -> str | None:
+    match = re.fullmatch(r"(.+)-v(\d+)", env)
+    if match is None:
+        return None
+    base, version = match[1], int(match[2])
+    others = {int(m[1]): name for name in known if (m := re.fullmatch(re.escape(base) + r"-v(\d+)", name))}
+    return others[min(others, key=lambda other: abs(other - version))] if others else None

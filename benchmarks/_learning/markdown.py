@@ -1,0 +1,113 @@
+"""The tables for reading, with what was run and where."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pandas as pd
+
+from benchmarks._learning.data import Runs
+
+Columns = tuple[tuple[str, Callable[[Any], object]], ...]
+
+LEGEND = """\
+Final return: of the finished agent, deterministic unless said, over episodes that start alike for every
+algorithm and seed. `mean`, `IQM` and `std of seeds` treat the mean of a seed's episodes as one observation;
+intervals are stratified bootstrap over seeds (rliable). To a threshold: the first evaluation on the way
+whose mean is at least it, median over seeds, `-` where half of the seeds never get there. `mean over
+training`: the area under the learning curve divided by the budget. Seconds: wall-clock from before the
+agent is built, without evaluation and imports; a ratio below 1 means that the reference is faster.
+"""
+
+RETURNS: Columns = (
+    ("", lambda row: row.series),
+    ("seeds", lambda row: row.seeds),
+    ("steps", lambda row: row.steps),
+    ("mean", lambda row: _number(row.mean)),
+    ("std of seeds", lambda row: _number(row.std_of_seeds)),
+    ("IQM [95% interval]", lambda row: _interval(row.iqm, row.iqm_low, row.iqm_high)),
+    ("worst seed", lambda row: _number(row.worst_seed)),
+    ("best seed", lambda row: _number(row.best_seed)),
+    ("std of episodes", lambda row: _number(row.std_of_episodes)),
+    ("stochastic mean", lambda row: _number(row.stochastic_mean)),
+)
+EFFICIENCY: Columns = (
+    ("", lambda row: row.series),
+    ("threshold", lambda row: _number(row.threshold, 0)),
+    ("seeds that reached it", lambda row: f"{row.seeds_that_reached} of {row.seeds}"),
+    ("steps to it", lambda row: _number(row.steps_to_threshold, 0)),
+    ("seconds to it", lambda row: _number(row.seconds_to_threshold)),
+    ("mean over training", lambda row: _number(row.mean_over_training)),
+    ("seconds, whole run", lambda row: _number(row.seconds)),
+    ("steps/s", lambda row: _number(row.steps_per_second)),
+)
+COMPARISON: Columns = (
+    ("", lambda row: f"{row.reference} against {row.series}"),
+    (
+        "probability of improvement [95% interval]",
+        lambda row: _interval(row.probability, row.low, row.high, 2),
+    ),
+    ("difference of means", lambda row: _number(row.difference_of_means)),
+    ("seconds, ratio", lambda row: _number(row.ratio_of_seconds, 2)),
+    ("seconds to threshold, ratio", lambda row: _number(row.ratio_of_seconds_to_threshold, 2)),
+)
+
+
+def markdown(runs: Runs, final: pd.DataFrame, improvement: pd.DataFrame, reference: str) -> str:
+    """The report.
+
+    :param runs: the stored runs
+    :param final: as ``report.final_table`` makes it
+    :param improvement: as ``report.improvement_table`` makes it
+    :param reference: the series that the others are compared with
+    """
+    parts = ["# Learning results\n", LEGEND]
+    for env, group in final.groupby("env"):
+        parts += [f"## {env}\n", f"![learning curves of {env}]({str(env).replace('/', '_')}.png)\n"]
+        parts += [_table(RETURNS, group.itertuples()), _table(EFFICIENCY, group.itertuples())]
+        compared = improvement[improvement["env"] == env] if len(improvement) else improvement
+        if len(compared):
+            parts.append(_table(COMPARISON, compared.itertuples()))
+        parts.append("".join(f"- {line}\n" for line in _provenance(runs, str(env), reference)))
+    return "\n".join(parts)
+
+
+def _provenance(runs: Runs, env: str, reference: str) -> list[str]:
+    """Which settings, seeds, machines and versions are behind the numbers."""
+    lines: list[str] = []
+    machines: dict[str, None] = {}
+    versions: dict[str, dict[str, None]] = {}
+    for series in runs.series_of(env, reference):
+        metas = runs.metas[env, series]
+        first = metas[0]["settings"]
+        seeds = ", ".join(str(seed) for seed in sorted(meta["settings"]["seed"] for meta in metas))
+        lines.append(
+            f"{series}: seeds {seeds}; {first['hyperparams_from']}; "
+            f"evaluation every {first['eval_every']} steps of {first['eval_episodes']} episodes, "
+            f"{first['final_episodes']} at the end; "
+            f"{metas[0]['torch_threads']} torch thread(s) on {metas[0]['device']}."
+        )
+        for meta in metas:
+            machine = meta["machine"]
+            gpu = f", {machine['gpu']}" if "gpu" in machine else ""
+            machines[f"Machine: {machine['cpu']}, {machine['cores']} core(s){gpu}."] = None
+            for package, version in meta["versions"].items():
+                versions.setdefault(package, {})[version] = None
+    packages = ", ".join(f"{package} {' and '.join(found)}" for package, found in versions.items())
+    return [*lines, *machines, f"Versions: {packages}."]
+
+
+def _number(value: float, digits: int = 1) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+
+
+def _interval(value: float, low: float, high: float, digits: int = 1) -> str:
+    return f"{_number(value, digits)} [{_number(low, digits)}, {_number(high, digits)}]"
+
+
+def _table(columns: Columns, rows: Iterable[Any]) -> str:
+    lines = [[title for title, _ in columns], ["---"] * len(columns)]
+    lines += [[str(cell(row)) for _, cell in columns] for row in rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

@@ -1,0 +1,166 @@
+"""One run: build the agent, train it, evaluate it on the way, store what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from benchmarks import _machine
+from benchmarks._algorithms import load_algorithm
+from benchmarks._learning import evaluation, settings
+from benchmarks._learning.settings import RunFiles, RunSettings
+
+Progress = Callable[[int, float], None]
+MAX_PARALLEL_EPISODES = 10
+
+
+class TrainingClock:
+    """Wall and CPU seconds spent on training: stands still while an evaluation runs."""
+
+    def __init__(self) -> None:
+        self._start = np.array([time.perf_counter(), time.process_time()])
+        self._away = np.zeros(2)
+
+    def read(self) -> tuple[float, float]:
+        """Wall and CPU seconds so far."""
+        wall, cpu = np.array([time.perf_counter(), time.process_time()]) - self._start - self._away
+        return float(wall), float(cpu)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens in this block does not count."""
+        left = np.array([time.perf_counter(), time.process_time()])
+        try:
+            yield
+        finally:
+            self._away += np.array([time.perf_counter(), time.process_time()]) - left
+
+
+class CurveRecorder(BaseCallback):
+    """Evaluates the agent every ``eval_every`` steps, before the first and after the last; keeps the rows."""
+
+    def __init__(self, run: RunSettings, eval_env: VecEnv, clock: TrainingClock, progress: Progress) -> None:
+        super().__init__()
+        self.run, self.eval_env, self.clock, self.progress = run, eval_env, clock, progress
+        self.rows: list[dict[str, Any]] = []
+        self._train_returns: list[float] = []
+
+    def _on_training_start(self) -> None:
+        self._record(0)
+
+    def _on_step(self) -> bool:
+        self._train_returns += [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
+        following = self.rows[-1]["step"] + self.run.eval_every
+        # The last row belongs to the finished agent: this step's own gradient step is still to come.
+        if following < self.run.steps and self.num_timesteps >= following:
+            self._record(following)
+        return True
+
+    def _on_training_end(self) -> None:
+        self._record(self.run.steps)
+
+    def _record(self, step: int) -> None:
+        seconds, cpu_seconds = self.clock.read()
+        with self.clock.paused():
+            scores = [
+                evaluation.summarise(
+                    evaluation.run_episodes(
+                        self.model,
+                        self.eval_env,
+                        self.run.eval_episodes,
+                        deterministic,
+                        evaluation.CURVE_SEED,
+                    )
+                )
+                for deterministic in (True, False)
+            ]
+            train_return = float(np.mean(self._train_returns)) if self._train_returns else float("nan")
+            self._train_returns = []
+            measured = (seconds, cpu_seconds, *scores[0], *scores[1], train_return)
+            values = (step, self.num_timesteps, *(round(value, 4) for value in measured))
+            self.rows.append(dict(zip(settings.CURVE_COLUMNS, values, strict=True)))
+            self.progress(step, scores[0][0])
+
+
+def run(run_settings: RunSettings, results: Path, progress: Progress = lambda step, score: None) -> RunFiles:
+    """Train and evaluate one agent, and store the run.
+
+    The clock starts before the agent is built and counts all but imports and evaluation.
+
+    :param run_settings: what to run
+    :param results: folder of the results; the run goes below ``runs/``
+    :param progress: called with the step and the deterministic score after each evaluation
+    """
+    th.set_num_threads(run_settings.threads)
+    algorithm = load_algorithm(run_settings.algo)
+    load_at_start = _machine.load_average()
+    env, eval_env, arguments = _prepare(run_settings)
+    clock = TrainingClock()
+    model = algorithm(env=env, seed=run_settings.seed, device=run_settings.device, verbose=0, **arguments)
+    recorder = CurveRecorder(run_settings, eval_env, clock, progress)
+    model.learn(run_settings.steps, callback=recorder)
+    final = [
+        row
+        for mode in ("deterministic", "stochastic")
+        for row in evaluation.as_rows(_final_episodes(model, eval_env, run_settings, mode == "deterministic"), mode)
+    ]
+    meta = {
+        "versions": _machine.versions(),
+        "machine": _machine.machine(),
+        "device": str(model.device),
+        "torch_threads": th.get_num_threads(),
+        "load_average": {"start": load_at_start, "end": _machine.load_average()},
+        "gradient_updates": int(getattr(model, "_n_updates", 0)),
+    }
+    env.close()
+    eval_env.close()
+    return settings.store(run_settings, results, recorder.rows, final, meta)
+
+
+def _final_episodes(
+    model: BaseAlgorithm, eval_env: VecEnv, run_settings: RunSettings, deterministic: bool
+) -> list[evaluation.Episode]:
+    return evaluation.run_episodes(model, eval_env, run_settings.final_episodes, deterministic, evaluation.FINAL_SEED)
+
+
+def _prepare(run_settings: RunSettings) -> tuple[VecEnv, VecEnv, dict[str, Any]]:
+    """Training environments, evaluation environments and constructor arguments, made by rl_zoo3's own code.
+
+    rl_zoo3 has no public function for this: the steps are those of ``ExperimentManager.setup_experiment``,
+    without its folders. It prints what it does, but the worker's standard output is for the progress alone.
+    """
+    from rl_zoo3.exp_manager import ExperimentManager
+
+    with contextlib.redirect_stdout(sys.stderr):
+        manager = ExperimentManager(
+            Namespace(),
+            run_settings.algo,
+            run_settings.env,
+            log_folder="",
+            n_timesteps=run_settings.steps,
+            seed=run_settings.seed,
+            verbose=0,
+            config="unused.yml",
+        )
+        raw = {**run_settings.hyperparams, "n_timesteps": run_settings.steps}
+        arguments, manager.env_wrapper, callbacks, manager.vec_env_wrapper = manager._preprocess_hyperparams(raw)
+        if callbacks:
+            raise ValueError(f"Callbacks in hyperparameters are not supported here, got {raw.get('callback')!r}.")
+        if not manager.eval_env_kwargs:
+            manager.eval_env_kwargs = manager.env_kwargs
+        env = manager.create_envs(manager.n_envs, no_log=True)
+        n_parallel = min(run_settings.eval_episodes, MAX_PARALLEL_EPISODES)
+        eval_env = manager.create_envs(n_parallel, eval_env=True)
+        arguments = manager._preprocess_action_noise(arguments, {}, env)
+    return env, eval_env, arguments
