@@ -153,7 +153,7 @@ def test_memory_and_first_update_of_one_agent() -> None:
     measured = measure_here(job)
     assert measured["peak_mib"] >= measured["peak_after_imports_mib"] > 0
     assert measured["first_update_ms"] > 0
-    assert peak_memory_mib() >= measured["peak_mib"]
+    assert peak_memory_mib() >= measured["peak_mib"] - 1.0  # the kernel counts in batches
 
 
 @pytest.mark.parametrize(

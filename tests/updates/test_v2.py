@@ -7,6 +7,7 @@ import torch as th
 
 from sb3_softac import SoftAC
 from sb3_softac.updates.batch import Batch
+from tests.contract.test_matrix import DiscreteTarget
 from tests.helpers import Target, parameters_of, random_samples, ready
 
 
@@ -47,6 +48,33 @@ def test_metrics_by_hand():
     bias = model.critic.qf0[-1].bias.item()
     assert bias == pytest.approx(3e-4, rel=1e-3)
     assert metrics["actor_loss"] == pytest.approx(0.5 * sum(log_pi) / 2 - bias, rel=1e-4)
+
+
+def test_discrete_update_by_hand():
+    """Uniform policy over three actions, target critics worth 4: V(s') = 4 + alpha log 3."""
+    model = ready(
+        SoftAC("MlpPolicy", DiscreteTarget(), buffer_size=10, ent_coef=0.5, policy_kwargs={"net_arch": [8]}, seed=0)
+    )
+    for parameter in model.policy.parameters():
+        parameter.data.zero_()
+    for q_network in model.critic_target.q_networks:
+        q_network[-1].bias.data.fill_(4.0)
+    batch = Batch(th.zeros(1, 3), th.tensor([[2]]), th.tensor([1.0]), th.zeros(1, 3), th.zeros(1), 0.9)
+    metrics = update_once(model, batch)
+    target = 1.0 + 0.9 * (4.0 + 0.5 * math.log(3))
+    assert metrics["critic_loss"] == pytest.approx(2 * 0.5 * target**2, rel=1e-5)
+    assert metrics["actor_loss"] == pytest.approx(-(3e-4 / 3 + 0.5 * math.log(3)), rel=1e-4)
+
+
+@pytest.mark.parametrize(("critic_ent_coef", "expected"), [(None, 1.0 + 0.9 * 0.5 * math.log(3)), (0.0, 1.0)])
+def test_the_critics_may_have_a_temperature_of_their_own(critic_ent_coef, expected):
+    model = ready(
+        SoftAC("MlpPolicy", DiscreteTarget(), buffer_size=10, ent_coef=0.5, critic_ent_coef=critic_ent_coef, seed=0)
+    )
+    for parameter in model.policy.parameters():
+        parameter.data.zero_()
+    batch = Batch(th.zeros(1, 3), th.tensor([[2]]), th.tensor([1.0]), th.zeros(1, 3), th.zeros(1), 0.9)
+    assert update_once(model, batch)["critic_loss"] == pytest.approx(expected**2, rel=1e-5)
 
 
 def _log_prob_of_noise(noise: th.Tensor) -> list[float]:
