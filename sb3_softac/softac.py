@@ -25,7 +25,16 @@ from sb3_softac.updates.temperature import FixedTemperature, LearnedTemperature,
 from sb3_softac.wrappers import warn_of_ignored_masks
 
 # Attributes that take effect from the next training on, if a user changes them.
-HELD_BY_ENGINE = ("tau", "target_update_interval", "max_grad_norm", "actor_gradient", "baseline", "q_reduction")
+HELD_BY_ENGINE = (
+    "tau",
+    "target_update_interval",
+    "max_grad_norm",
+    "actor_gradient",
+    "baseline",
+    "q_reduction",
+    "q_target_clip",
+    "critic_ent_coef",
+)
 # Above this, a learned temperature has most probably run away.
 ENT_COEF_ALARM = 10.0
 
