@@ -47,6 +47,7 @@ def environment(runs: Runs, env: str, threshold: float | None, reference: str, r
         by_step.set(title=env, xlabel="environment steps", ylabel="return (deterministic)")
         by_second.set(title="the same over time", xlabel="seconds of training (wall-clock)")
         final.set(title="finished agents", ylabel="return (deterministic)")
+        final.tick_params(axis="x", rotation=20)  # names of series are long
         by_step.legend(title="IQM, 95% interval", loc="lower right")
         figure.savefig(path, dpi=120)
 
