@@ -57,9 +57,10 @@ def test_dict_observations():
     assert model.predict(model.observation_space.sample())[0].shape == (2,)
 
 
+@pytest.mark.parametrize("continuous", [True, False])
 @pytest.mark.parametrize("n_envs", [1, 2])
-def test_hindsight_replay(n_envs):
-    env = make_vec_env(lambda: BitFlippingEnv(n_bits=4, continuous=True), n_envs)
+def test_hindsight_replay(n_envs, continuous):
+    env = make_vec_env(lambda: BitFlippingEnv(n_bits=4, continuous=continuous), n_envs)
     kwargs = SMALL | {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"n_sampled_goal": 2}}
     model = SoftAC("MultiInputPolicy", env, **kwargs | {"learning_starts": 40}).learn(80)
     assert model._n_updates > 0
@@ -77,6 +78,15 @@ def test_normalised_environment_trains_on_normalised_batches(tmp_path):
     env.save(str(tmp_path / "statistics.pkl"))
     again = VecNormalize.load(str(tmp_path / "statistics.pkl"), make_vec_env(Target, 2))
     SoftAC.load(tmp_path / "model", env=again).learn(10)
+
+
+def test_discrete_actions_in_a_normalised_environment(tmp_path):
+    env = VecNormalize(make_vec_env("CartPole-v1", 2))
+    model = make_model(env, gradient_steps=-1).learn(60)
+    model.save(tmp_path / "model")
+    loaded = SoftAC.load(tmp_path / "model", env=env)
+    obs = env.reset()
+    np.testing.assert_array_equal(loaded.predict(obs, deterministic=True)[0], model.predict(obs, deterministic=True)[0])
 
 
 def test_rewards_are_unnormalised_in_the_buffer_and_terminal_observations_are_kept():
