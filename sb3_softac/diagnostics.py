@@ -12,7 +12,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_action_dim
 
-from sb3_softac.networks.actors import CategoricalActor
+from sb3_softac.networks.categorical_actor import CategoricalActor
 from sb3_softac.networks.distributions import tanh_log_det
 from sb3_softac.softac import SoftAC
 from sb3_softac.updates.factory import Q_REDUCTIONS

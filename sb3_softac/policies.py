@@ -16,7 +16,8 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_softac.arguments import positive_int
-from sb3_softac.networks.actors import CategoricalActor, SoftActor, SquashedGaussianActor, SquashedMixtureActor
+from sb3_softac.networks.actors import SoftActor, SquashedGaussianActor
+from sb3_softac.networks.categorical_actor import CategoricalActor
 from sb3_softac.networks.critics import (
     ContinuousCritic,
     Critic,
@@ -26,6 +27,7 @@ from sb3_softac.networks.critics import (
     ValueNetwork,
 )
 from sb3_softac.networks.discrete import is_enumerable
+from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 
 TargetT = TypeVar("TargetT", bound=FeaturesNetwork)
 

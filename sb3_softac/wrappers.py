@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_softac.networks.actors import ACTION_MASK
+from sb3_softac.networks.categorical_actor import ACTION_MASK
 
 
 class ActionMaskObservation(gym.Wrapper):

@@ -5,7 +5,6 @@ pi taken? (:class:`~sb3_softac.networks.distributions.PolicySupport`)
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from typing import Any
 
 import torch as th
@@ -16,23 +15,17 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_softac.networks.discrete import discrete_sizes, is_enumerable, joint_actions
 from sb3_softac.networks.distributions import (
     PolicySupport,
     StateDependentNoise,
+    equally_weighted,
     hard_clip,
-    masked_log_softmax,
-    mixture_log_prob,
     squashed_gaussian_log_prob,
-    standardized_gaussian_log_prob,
-    tanh_log_det,
 )
 
 # Bounds of the log standard deviation: those of the published implementation and of Stable-Baselines3.
 LOG_STD_MIN = -20.0
 LOG_STD_MAX = 2.0
-# Key of a Dict observation that tells which actions are allowed.
-ACTION_MASK = "action_mask"
 
 
 class SoftActor(BasePolicy):
@@ -116,15 +109,6 @@ class SoftActor(BasePolicy):
             "features_dim": self.features_dim,
             "activation_fn": self.activation_fn,
         }
-
-
-def equally_weighted(actions: th.Tensor, log_pi: th.Tensor) -> PolicySupport:
-    """A support of independent samples.
-
-    :param actions: (B, K, ...)
-    :param log_pi: (B, K)
-    """
-    return PolicySupport(actions, log_pi, th.full_like(log_pi, 1.0 / log_pi.shape[1]))
 
 
 class SquashedGaussianActor(SoftActor):
@@ -276,204 +260,3 @@ class SquashedGaussianActor(SoftActor):
             "use_expln": self.use_expln,
             "clip_mean": self.clip_mean,
         }
-
-
-class SquashedMixtureActor(SoftActor):
-    """Mixture of diagonal Gaussians through tanh, for Box actions with more than one good mode.
-
-    Its support is one reparameterised sample of each component (``n_action_samples`` of each, if that is above 1),
-    weighted by the mixture's weights: pathwise in means and deviations, exact in the weights, no sampled component.
-    arXiv:2605.09157
-
-    :param n_components: C
-    :param kwargs: the arguments of :class:`SoftActor`
-    """
-
-    action_space: spaces.Box
-
-    def __init__(self, *args: Any, n_components: int = 4, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.n_components = n_components
-        self.action_dim = get_action_dim(self.action_space)
-        self.mu = nn.Linear(self.latent_dim, n_components * self.action_dim)
-        self.log_std = nn.Linear(self.latent_dim, n_components * self.action_dim)
-        self.log_weight = nn.Linear(self.latent_dim, n_components)
-        self._spread_components()
-
-    @th.no_grad()
-    def _spread_components(self) -> None:
-        """Start with equal weights and means apart, so that components find different modes."""
-        self.log_weight.weight.zero_()
-        self.log_weight.bias.zero_()
-        means = th.linspace(-1.0, 1.0, self.n_components) if self.n_components > 1 else th.zeros(1)
-        permutations = [means[th.randperm(self.n_components)] for _ in range(self.action_dim)]
-        self.mu.bias.copy_(th.stack(permutations, dim=1).flatten())
-
-    def components(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """The mixture before tanh.
-
-        :param obs: observations, first dimension B
-        :return: log-weights (B, C), normalised; means and log standard deviations (B, C, D)
-        """
-        latent = self.latent(obs)
-        shape = (-1, self.n_components, self.action_dim)
-        log_std = self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
-        return self.log_weight(latent).log_softmax(dim=-1), self.mu(latent).view(shape), log_std.view(shape)
-
-    def support(self, obs: PyTorchObs) -> PolicySupport:
-        """Samples of each component, with the mixture's weights.
-
-        :param obs: observations, first dimension B
-        :return: actions (B, K * C, D), log_pi and weight (B, K * C)
-        """
-        log_weight, mean, log_std = self.components(obs)
-        n_samples = self.n_action_samples
-        noise = th.randn(len(mean), n_samples, *mean.shape[1:], dtype=mean.dtype, device=mean.device)
-        pre_tanh = (mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * noise).flatten(1, 2)
-        weight = (log_weight.exp() / n_samples).repeat(1, n_samples)
-        return PolicySupport(pre_tanh.tanh(), self._log_prob(pre_tanh, log_weight, mean, log_std), weight)
-
-    def score_support(self, obs: PyTorchObs) -> PolicySupport:
-        """K samples of the whole mixture that carry no gradient.
-
-        :param obs: observations, first dimension B
-        :return: actions (B, K, D), log_pi and weight (B, K)
-        """
-        log_weight, mean, log_std = self.components(obs)
-        pre_tanh = self._sample(log_weight, mean, log_std, self.n_action_samples).detach()
-        return equally_weighted(pre_tanh.tanh(), self._log_prob(pre_tanh, log_weight, mean, log_std))
-
-    def log_prob(self, obs: PyTorchObs, pre_tanh: th.Tensor) -> th.Tensor:
-        """Log-density of given actions tanh(u).
-
-        :param obs: observations, first dimension B
-        :param pre_tanh: u, (B, K, D)
-        :return: (B, K)
-        """
-        return self._log_prob(pre_tanh, *self.components(obs))
-
-    @staticmethod
-    def _sample(log_weight: th.Tensor, mean: th.Tensor, log_std: th.Tensor, n_samples: int) -> th.Tensor:
-        """Points before tanh, each of a component drawn by its weight: (B, K, D)."""
-        component = th.multinomial(log_weight.exp(), n_samples, replacement=True)
-        index = component.unsqueeze(-1).expand(-1, -1, mean.shape[-1])
-        chosen_mean, chosen_log_std = mean.gather(1, index), log_std.gather(1, index)
-        return chosen_mean + chosen_log_std.exp() * th.randn_like(chosen_mean)
-
-    @staticmethod
-    def _log_prob(pre_tanh: th.Tensor, log_weight: th.Tensor, mean: th.Tensor, log_std: th.Tensor) -> th.Tensor:
-        """Log-density of the mixture, not of the component a point came from: (B, K)."""
-        log_std_B1CD = log_std.unsqueeze(1)
-        noise_BKCD = (pre_tanh.unsqueeze(2) - mean.unsqueeze(1)) / log_std_B1CD.exp()
-        component_log_prob = standardized_gaussian_log_prob(noise_BKCD, log_std_B1CD)
-        return mixture_log_prob(log_weight.unsqueeze(1), component_log_prob) - tanh_log_det(pre_tanh)
-
-    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        """Action to take.
-
-        :param obs: observations, first dimension B
-        :param deterministic: the mean of the heaviest component in place of a sample (a mean of means may be no mode)
-        :return: (B, D), in [-1, 1]
-        """
-        log_weight, mean, log_std = self.components(obs)
-        if not deterministic:
-            return self._sample(log_weight, mean, log_std, 1).squeeze(1).tanh()
-        heaviest = log_weight.argmax(dim=-1).view(-1, 1, 1).expand(-1, 1, self.action_dim)
-        return mean.gather(1, heaviest).squeeze(1).tanh()
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | {"n_components": self.n_components}
-
-
-class CategoricalActor(SoftActor):
-    """Categorical distribution, for Discrete actions, or one for each factor of MultiDiscrete actions.
-
-    Its support is every action with its probability, of MultiDiscrete actions every joint one, as long as there are at
-    most ``JOINT_ACTIONS_LIMIT`` of them; beyond, it is ``n_action_samples`` sampled ones, and the gradient has to be
-    the score function's. Where the observation is a Dict with the key ``"action_mask"``, actions that it marks 0 have
-    probability zero.
-
-    :param kwargs: the arguments of :class:`SoftActor`
-    """
-
-    differentiable_actions = False
-    joint_actions: th.Tensor
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.nvec = discrete_sizes(self.action_space)
-        self.logits = nn.Linear(self.latent_dim, sum(self.nvec))
-        self.has_exact_support = is_enumerable(self.action_space)
-        if self.has_exact_support:
-            self.register_buffer("joint_actions", joint_actions(self.nvec), persistent=False)
-
-    def factor_log_probs(self, obs: PyTorchObs) -> tuple[th.Tensor, ...]:
-        """Log-probabilities of each factor.
-
-        :param obs: observations, first dimension B
-        :return: for each of the F factors (B, n_f)
-        """
-        mask = obs.get(ACTION_MASK) if isinstance(obs, dict) else None
-        masks = [None] * len(self.nvec) if mask is None else mask.split(self.nvec, dim=-1)
-        logits = self.logits(self.latent(obs)).split(self.nvec, dim=-1)
-        return tuple(map(masked_log_softmax, logits, masks))
-
-    def log_probs(self, obs: PyTorchObs) -> th.Tensor:
-        """Log-probability of every (joint) action.
-
-        :param obs: observations, first dimension B
-        :return: (B, A), in the order of ``joint_actions``
-        """
-        log_probs = self.factor_log_probs(obs)
-        return sum_over_factors(log_prob[:, self.joint_actions[:, f]] for f, log_prob in enumerate(log_probs))
-
-    def support(self, obs: PyTorchObs) -> PolicySupport:
-        """Every action with its probability, so that expectations are exact; or samples, where there are too many.
-
-        :param obs: observations, first dimension B
-        :return: actions None, for all; log_pi and weight (B, A). Or as :meth:`score_support`
-        """
-        if not self.has_exact_support:
-            return self.score_support(obs)
-        log_pi = self.log_probs(obs)
-        return PolicySupport(None, log_pi, log_pi.exp())
-
-    def score_support(self, obs: PyTorchObs) -> PolicySupport:
-        """K sampled actions.
-
-        :param obs: observations, first dimension B
-        :return: actions (B, K, F), ids; log_pi and weight (B, K)
-        """
-        return equally_weighted(*self._sample(obs, self.n_action_samples))
-
-    def _sample(self, obs: PyTorchObs, n_samples: int) -> tuple[th.Tensor, th.Tensor]:
-        """Ids (B, K, F) and their log-probabilities (B, K)."""
-        log_probs = self.factor_log_probs(obs)
-        ids = [th.multinomial(log_prob.detach().exp(), n_samples, replacement=True) for log_prob in log_probs]
-        log_pi = sum_over_factors(log_prob.gather(1, i) for log_prob, i in zip(log_probs, ids, strict=True))
-        return th.stack(ids, dim=-1), log_pi
-
-    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        """Action to take.
-
-        :param obs: observations, first dimension B
-        :param deterministic: the most probable action in place of a sample
-        :return: (B, F), ids; F is 1 for Discrete
-        """
-        if not deterministic:
-            return self._sample(obs, 1)[0].squeeze(1)
-        return th.stack([log_prob.argmax(dim=-1) for log_prob in self.factor_log_probs(obs)], dim=-1)
-
-    def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
-        """One sampled action for each state.
-
-        :param obs: observations, first dimension B
-        :return: ids (B, F), log-probabilities (B,)
-        """
-        actions, log_pi = self._sample(obs, 1)
-        return actions.squeeze(1), log_pi.squeeze(1)
-
-
-def sum_over_factors(log_probs: Iterable[th.Tensor]) -> th.Tensor:
-    """Log-probability of independent factors together."""
-    return th.stack(list(log_probs)).sum(dim=0)

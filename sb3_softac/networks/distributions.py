@@ -29,6 +29,15 @@ class PolicySupport(NamedTuple):
     weight: th.Tensor  #: (B, K), sums to one over K
 
 
+def equally_weighted(actions: th.Tensor, log_pi: th.Tensor) -> PolicySupport:
+    """A support of independent samples.
+
+    :param actions: (B, K, ...)
+    :param log_pi: (B, K)
+    """
+    return PolicySupport(actions, log_pi, th.full_like(log_pi, 1.0 / log_pi.shape[1]))
+
+
 def tanh_log_det(pre_tanh: th.Tensor) -> th.Tensor:
     """Log-determinant of the Jacobian of a = tanh(u).
 

@@ -7,7 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from sb3_softac import SoftAC
-from sb3_softac.networks.actors import CategoricalActor
+from sb3_softac.networks.categorical_actor import CategoricalActor
 from sb3_softac.networks.critics import DiscreteCritic, OneHotCritic
 from sb3_softac.networks.discrete import discrete_sizes, is_enumerable, joint_actions, joint_strides
 from tests.helpers import Target, ready

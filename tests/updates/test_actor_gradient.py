@@ -6,8 +6,10 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
-from sb3_softac.networks.actors import CategoricalActor, SoftActor, SquashedGaussianActor, SquashedMixtureActor
+from sb3_softac.networks.actors import SoftActor, SquashedGaussianActor
+from sb3_softac.networks.categorical_actor import CategoricalActor
 from sb3_softac.networks.distributions import PolicySupport
+from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.updates import losses
 from sb3_softac.updates.actor_gradient import Reparameterized, ScoreFunction, leave_one_out, no_baseline
 

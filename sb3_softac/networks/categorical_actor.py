@@ -1,0 +1,109 @@
+"""The actor for Discrete and MultiDiscrete actions."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch as th
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+
+from sb3_softac.networks.actors import SoftActor
+from sb3_softac.networks.discrete import discrete_sizes, is_enumerable, joint_actions
+from sb3_softac.networks.distributions import PolicySupport, equally_weighted, masked_log_softmax
+
+# Key of a Dict observation that tells which actions are allowed.
+ACTION_MASK = "action_mask"
+
+
+class CategoricalActor(SoftActor):
+    """Categorical distribution, for Discrete actions, or one for each factor of MultiDiscrete actions.
+
+    Its support is every action with its probability, of MultiDiscrete actions every joint one, as long as there are at
+    most ``JOINT_ACTIONS_LIMIT`` of them; beyond, it is ``n_action_samples`` sampled ones, and the gradient has to be
+    the score function's. Where the observation is a Dict with the key ``"action_mask"``, actions that it marks 0 have
+    probability zero.
+
+    :param kwargs: the arguments of :class:`SoftActor`
+    """
+
+    differentiable_actions = False
+    joint_actions: th.Tensor
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.nvec = discrete_sizes(self.action_space)
+        self.logits = nn.Linear(self.latent_dim, sum(self.nvec))
+        self.has_exact_support = is_enumerable(self.action_space)
+        if self.has_exact_support:
+            self.register_buffer("joint_actions", joint_actions(self.nvec), persistent=False)
+
+    def factor_log_probs(self, obs: PyTorchObs) -> tuple[th.Tensor, ...]:
+        """Log-probabilities of each factor.
+
+        :param obs: observations, first dimension B
+        :return: for each of the F factors (B, n_f)
+        """
+        mask = obs.get(ACTION_MASK) if isinstance(obs, dict) else None
+        masks = [None] * len(self.nvec) if mask is None else mask.split(self.nvec, dim=-1)
+        logits = self.logits(self.latent(obs)).split(self.nvec, dim=-1)
+        return tuple(map(masked_log_softmax, logits, masks))
+
+    def log_probs(self, obs: PyTorchObs) -> th.Tensor:
+        """Log-probability of every (joint) action.
+
+        :param obs: observations, first dimension B
+        :return: (B, A), in the order of ``joint_actions``
+        """
+        log_probs = self.factor_log_probs(obs)
+        return sum_over_factors(log_prob[:, self.joint_actions[:, f]] for f, log_prob in enumerate(log_probs))
+
+    def support(self, obs: PyTorchObs) -> PolicySupport:
+        """Every action with its probability, so that expectations are exact; or samples, where there are too many.
+
+        :param obs: observations, first dimension B
+        :return: actions None, for all; log_pi and weight (B, A). Or as :meth:`score_support`
+        """
+        if not self.has_exact_support:
+            return self.score_support(obs)
+        log_pi = self.log_probs(obs)
+        return PolicySupport(None, log_pi, log_pi.exp())
+
+    def score_support(self, obs: PyTorchObs) -> PolicySupport:
+        """K sampled actions.
+
+        :param obs: observations, first dimension B
+        :return: actions (B, K, F), ids; log_pi and weight (B, K)
+        """
+        return equally_weighted(*self._sample(obs, self.n_action_samples))
+
+    def _sample(self, obs: PyTorchObs, n_samples: int) -> tuple[th.Tensor, th.Tensor]:
+        """Ids (B, K, F) and their log-probabilities (B, K)."""
+        log_probs = self.factor_log_probs(obs)
+        ids = [th.multinomial(log_prob.detach().exp(), n_samples, replacement=True) for log_prob in log_probs]
+        log_pi = sum_over_factors(log_prob.gather(1, i) for log_prob, i in zip(log_probs, ids, strict=True))
+        return th.stack(ids, dim=-1), log_pi
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        """Action to take.
+
+        :param obs: observations, first dimension B
+        :param deterministic: the most probable action in place of a sample
+        :return: (B, F), ids; F is 1 for Discrete
+        """
+        if not deterministic:
+            return self._sample(obs, 1)[0].squeeze(1)
+        return th.stack([log_prob.argmax(dim=-1) for log_prob in self.factor_log_probs(obs)], dim=-1)
+
+    def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
+        """One sampled action for each state.
+
+        :param obs: observations, first dimension B
+        :return: ids (B, F), log-probabilities (B,)
+        """
+        actions, log_pi = self._sample(obs, 1)
+        return actions.squeeze(1), log_pi.squeeze(1)
+
+
+def sum_over_factors(log_probs: Iterable[th.Tensor]) -> th.Tensor:
+    """Log-probability of independent factors together."""
+    return th.stack(list(log_probs)).sum(dim=0)

@@ -1,0 +1,125 @@
+"""The actor of a mixture of Gaussians."""
+
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+
+from sb3_softac.networks.actors import LOG_STD_MAX, LOG_STD_MIN, SoftActor
+from sb3_softac.networks.distributions import (
+    PolicySupport,
+    equally_weighted,
+    mixture_log_prob,
+    standardized_gaussian_log_prob,
+    tanh_log_det,
+)
+
+
+class SquashedMixtureActor(SoftActor):
+    """Mixture of diagonal Gaussians through tanh, for Box actions with more than one good mode.
+
+    Its support is one reparameterised sample of each component (``n_action_samples`` of each, if that is above 1),
+    weighted by the mixture's weights: pathwise in means and deviations, exact in the weights, no sampled component.
+    arXiv:2605.09157
+
+    :param n_components: C
+    :param kwargs: the arguments of :class:`SoftActor`
+    """
+
+    action_space: spaces.Box
+
+    def __init__(self, *args: Any, n_components: int = 4, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.n_components = n_components
+        self.action_dim = get_action_dim(self.action_space)
+        self.mu = nn.Linear(self.latent_dim, n_components * self.action_dim)
+        self.log_std = nn.Linear(self.latent_dim, n_components * self.action_dim)
+        self.log_weight = nn.Linear(self.latent_dim, n_components)
+        self._spread_components()
+
+    @th.no_grad()
+    def _spread_components(self) -> None:
+        """Start with equal weights and means apart, so that components find different modes."""
+        self.log_weight.weight.zero_()
+        self.log_weight.bias.zero_()
+        means = th.linspace(-1.0, 1.0, self.n_components) if self.n_components > 1 else th.zeros(1)
+        permutations = [means[th.randperm(self.n_components)] for _ in range(self.action_dim)]
+        self.mu.bias.copy_(th.stack(permutations, dim=1).flatten())
+
+    def components(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """The mixture before tanh.
+
+        :param obs: observations, first dimension B
+        :return: log-weights (B, C), normalised; means and log standard deviations (B, C, D)
+        """
+        latent = self.latent(obs)
+        shape = (-1, self.n_components, self.action_dim)
+        log_std = self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
+        return self.log_weight(latent).log_softmax(dim=-1), self.mu(latent).view(shape), log_std.view(shape)
+
+    def support(self, obs: PyTorchObs) -> PolicySupport:
+        """Samples of each component, with the mixture's weights.
+
+        :param obs: observations, first dimension B
+        :return: actions (B, K * C, D), log_pi and weight (B, K * C)
+        """
+        log_weight, mean, log_std = self.components(obs)
+        n_samples = self.n_action_samples
+        noise = th.randn(len(mean), n_samples, *mean.shape[1:], dtype=mean.dtype, device=mean.device)
+        pre_tanh = (mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * noise).flatten(1, 2)
+        weight = (log_weight.exp() / n_samples).repeat(1, n_samples)
+        return PolicySupport(pre_tanh.tanh(), self._log_prob(pre_tanh, log_weight, mean, log_std), weight)
+
+    def score_support(self, obs: PyTorchObs) -> PolicySupport:
+        """K samples of the whole mixture that carry no gradient.
+
+        :param obs: observations, first dimension B
+        :return: actions (B, K, D), log_pi and weight (B, K)
+        """
+        log_weight, mean, log_std = self.components(obs)
+        pre_tanh = self._sample(log_weight, mean, log_std, self.n_action_samples).detach()
+        return equally_weighted(pre_tanh.tanh(), self._log_prob(pre_tanh, log_weight, mean, log_std))
+
+    def log_prob(self, obs: PyTorchObs, pre_tanh: th.Tensor) -> th.Tensor:
+        """Log-density of given actions tanh(u).
+
+        :param obs: observations, first dimension B
+        :param pre_tanh: u, (B, K, D)
+        :return: (B, K)
+        """
+        return self._log_prob(pre_tanh, *self.components(obs))
+
+    @staticmethod
+    def _sample(log_weight: th.Tensor, mean: th.Tensor, log_std: th.Tensor, n_samples: int) -> th.Tensor:
+        """Points before tanh, each of a component drawn by its weight: (B, K, D)."""
+        component = th.multinomial(log_weight.exp(), n_samples, replacement=True)
+        index = component.unsqueeze(-1).expand(-1, -1, mean.shape[-1])
+        chosen_mean, chosen_log_std = mean.gather(1, index), log_std.gather(1, index)
+        return chosen_mean + chosen_log_std.exp() * th.randn_like(chosen_mean)
+
+    @staticmethod
+    def _log_prob(pre_tanh: th.Tensor, log_weight: th.Tensor, mean: th.Tensor, log_std: th.Tensor) -> th.Tensor:
+        """Log-density of the mixture, not of the component a point came from: (B, K)."""
+        log_std_B1CD = log_std.unsqueeze(1)
+        noise_BKCD = (pre_tanh.unsqueeze(2) - mean.unsqueeze(1)) / log_std_B1CD.exp()
+        component_log_prob = standardized_gaussian_log_prob(noise_BKCD, log_std_B1CD)
+        return mixture_log_prob(log_weight.unsqueeze(1), component_log_prob) - tanh_log_det(pre_tanh)
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
+        """Action to take.
+
+        :param obs: observations, first dimension B
+        :param deterministic: the mean of the heaviest component in place of a sample (a mean of means may be no mode)
+        :return: (B, D), in [-1, 1]
+        """
+        log_weight, mean, log_std = self.components(obs)
+        if not deterministic:
+            return self._sample(log_weight, mean, log_std, 1).squeeze(1).tanh()
+        heaviest = log_weight.argmax(dim=-1).view(-1, 1, 1).expand(-1, 1, self.action_dim)
+        return mean.gather(1, heaviest).squeeze(1).tanh()
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | {"n_components": self.n_components}
