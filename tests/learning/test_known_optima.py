@@ -263,3 +263,11 @@ def test_pendulum_is_solved():
     model = SoftAC("MlpPolicy", "Pendulum-v1", learning_rate=1e-3, seed=0).learn(10_000)
     mean, _ = evaluate_policy(model, model.get_env(), n_eval_episodes=50)
     assert mean > -200
+
+
+@pytest.mark.slow
+def test_cartpole_is_solved():
+    kwargs = {"target_entropy": "auto_0.5", "learning_rate": 1e-3, "tau": 0.05, "learning_starts": 1000}
+    model = SoftAC("MlpPolicy", "CartPole-v1", seed=1, **kwargs).learn(15_000)
+    mean, _ = evaluate_policy(model, model.get_env(), n_eval_episodes=20)
+    assert mean > 400
