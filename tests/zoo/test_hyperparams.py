@@ -52,7 +52,7 @@ def test_every_key_is_read_by_somebody(name):
     assert set(entry) <= ZOO_KEYS | set(inspect.signature(SoftAC).parameters) - {"env"}
 
 
-@pytest.mark.parametrize("name", DISCRETE)
+@pytest.mark.parametrize("name", sorted(DISCRETE))
 def test_discrete_entries_say_the_target_entropy(name):
     # 0.98 log|A| would be nearly uniform for the few actions of these environments.
     assert float(OURS[name]["target_entropy"].removeprefix("auto_")) < 0.98
