@@ -158,7 +158,7 @@ def fixed_ent_coef(value: Any) -> float:
     """
     if value == "auto":
         return 1.0
-    return bounded_float("ent_coef", value, "of at least 0", lambda alpha: alpha >= 0.0)
+    return bounded_float("ent_coef", value, "of at least 0, 'auto' or 'auto_<number>'", lambda alpha: alpha >= 0.0)
 
 
 def default_target_entropy(action_space: spaces.Space, factor: float | None = None) -> float:
