@@ -20,7 +20,8 @@ VARIANTS = ("v1", "v2")
 ACTOR_GRADIENTS = ("reparameterized", "score_function")
 BASELINES = ("state_value", "leave_one_out", "none")
 Q_REDUCTIONS = ("min", "mean")
-ENGINES = ("auto", "eager")
+ENGINES = ("auto", "eager", "fused", "cuda_graph", "compile")
+PRECISIONS = ("float32", "bfloat16")
 
 # Beyond this, a tanh policy rarely explores well: rescale in a wrapper.
 LARGE_ACTION_BOUND = 10.0
@@ -260,6 +261,7 @@ def check(model: "SoftAC") -> None:
         model.max_grad_norm = bounded_float("max_grad_norm", model.max_grad_norm, "above 0", lambda norm: norm > 0.0)
     one_of("variant", model.variant, VARIANTS)
     one_of("engine", model.engine, ENGINES)
+    one_of("precision", model.precision, PRECISIONS)
     one_of("actor_gradient", model.actor_gradient, ACTOR_GRADIENTS)
     one_of("baseline", model.baseline, BASELINES)
     one_of("q_reduction", model.q_reduction, Q_REDUCTIONS)

@@ -129,6 +129,7 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
     variant: str
     ent_coef: str | float
     ent_coef_optimizer: th.optim.Optimizer | None
+    _engine: Any
 
     @abstractmethod
     def _setup_temperature(self) -> None:
@@ -136,7 +137,9 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", "critic_target", "value_net", "value_target"]
-        return super()._excluded_save_params() + networks + ["temperature", "_engine", "_own_lr_schedules"]
+        return (
+            super()._excluded_save_params() + networks + ["temperature", "_engine", "_engine_name", "_own_lr_schedules"]
+        )
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]
@@ -162,6 +165,7 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
         parameters = read_parameters(load_path_or_dict, device)
         check_parameters(self, parameters, exact_match)
         super().set_parameters(parameters, exact_match, device)
+        self._engine = None  # holds settings of the optimizers, which the checkpoint has overwritten
 
     @classmethod
     def load(

@@ -15,7 +15,7 @@ from stable_baselines3.common.torch_layers import (
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
-from sb3_softac.arguments import positive_int
+from sb3_softac.arguments import bounded_float, positive_int
 from sb3_softac.networks.actors import SoftActor, SquashedGaussianActor
 from sb3_softac.networks.categorical_actor import CategoricalActor
 from sb3_softac.networks.critics import (
@@ -51,9 +51,12 @@ class SoftACPolicy(BasePolicy):
     :param optimizer_kwargs: arguments of the optimizers, without the learning rate
     :param n_critics: number of critics, of which the smallest counts
     :param share_features_extractor: one features extractor for actor and critics, trained by the actor's loss alone
+    :param layer_norm: normalise each hidden layer of the critics before its activation
+    :param dropout: probability that a hidden unit of the critics is left out while learning (arXiv:2110.02034)
     :param n_components: Gaussians in the policy's distribution, for Box actions; above 1: a mixture
     :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value and its target
-    :raises ValueError: ``n_critics`` or ``n_components`` below 1, or a mixture that cannot be
+    :raises ValueError: ``n_critics`` or ``n_components`` below 1, ``dropout`` outside [0, 1), or a mixture that cannot
+        be
     """
 
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
@@ -82,6 +85,8 @@ class SoftACPolicy(BasePolicy):
         optimizer_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
         share_features_extractor: bool = False,
+        layer_norm: bool = False,
+        dropout: float = 0.0,
         n_components: int = 1,
         variant: str = "v2",
     ) -> None:
@@ -118,6 +123,8 @@ class SoftACPolicy(BasePolicy):
         self.value_kwargs = shared_kwargs | {
             "net_arch": critic_arch,
             "share_features_extractor": share_features_extractor,
+            "layer_norm": layer_norm,
+            "dropout": bounded_float("dropout", dropout, "from 0 to below 1", lambda p: 0.0 <= p < 1.0),
         }
         self.critic_kwargs = self.value_kwargs | {"n_critics": self.n_critics}
         self._sde_kwargs = sde_kwargs
@@ -241,6 +248,8 @@ class SoftACPolicy(BasePolicy):
             features_extractor_kwargs=self.features_extractor_kwargs,
             share_features_extractor=self.share_features_extractor,
             n_critics=self.n_critics,
+            layer_norm=self.value_kwargs["layer_norm"],
+            dropout=self.value_kwargs["dropout"],
             n_components=self.n_components,
             variant=self.variant,
             activation_fn=self.actor_kwargs["activation_fn"],

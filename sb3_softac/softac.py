@@ -2,6 +2,7 @@
 
 import warnings
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -19,6 +20,7 @@ from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.updates.batch import Batch
+from sb3_softac.updates.compute import choose_engine, set_up_networks, set_up_optimizers
 from sb3_softac.updates.engine import EagerEngine
 from sb3_softac.updates.factory import make_update
 from sb3_softac.updates.temperature import FixedTemperature, LearnedTemperature, Temperature
@@ -100,7 +102,11 @@ class SoftAC(CheckpointedAlgorithm):
     :param critic_learning_rate: of the critics; None: ``learning_rate``
     :param ent_coef_learning_rate: of the temperature; None: ``learning_rate``
     :param max_grad_norm: clip the gradients of actor and critics to this norm; None for no clipping
-    :param engine: how a gradient step runs: ``"eager"``; ``"auto"``: what is fastest here
+    :param precision: of the matrix products while learning: ``"float32"`` or ``"bfloat16"``; losses, optimizers and
+        checkpoints stay float32
+    :param engine: how a gradient step runs: ``"eager"``: module by module, the reference; ``"fused"``: each network one
+        node of the autograd graph; ``"cuda_graph"``: the whole step captured once; ``"compile"``: by torch.compile;
+        ``"auto"``: what is fastest for the device
     :raises ValueError: for any argument that is out of its range
     """
 
@@ -160,6 +166,7 @@ class SoftAC(CheckpointedAlgorithm):
         critic_learning_rate: float | str | Schedule | None = None,
         ent_coef_learning_rate: float | str | Schedule | None = None,
         max_grad_norm: float | None = None,
+        precision: str = "float32",
         engine: str = "auto",
     ) -> None:
         check_policy_class(policy)
@@ -211,6 +218,7 @@ class SoftAC(CheckpointedAlgorithm):
         self.critic_learning_rate = critic_learning_rate
         self.ent_coef_learning_rate = ent_coef_learning_rate
         self.max_grad_norm = max_grad_norm
+        self.precision = precision
         self.engine = engine
         self._warned_of_ent_coef = False
 
@@ -226,6 +234,7 @@ class SoftAC(CheckpointedAlgorithm):
 
     def _setup_model(self) -> None:
         arguments.check(self)  # here and not in the constructor: loading can change arguments
+        self._engine_name = choose_engine(self.engine, self.precision, self.device)
         # Stable-Baselines3 would allocate the replay buffer here, also for an agent that is loaded only to act:
         # `replay_buffer` makes it when it is first needed.
         deferred = self.__dict__.get("replay_buffer") is None
@@ -244,6 +253,7 @@ class SoftAC(CheckpointedAlgorithm):
             self.critic_target = self.policy.critic_target
         else:
             self.value_net, self.value_target = self.policy.value_net, self.policy.value_target
+        set_up_networks(self, self._engine_name, is_required=self.engine != "auto")
         self._setup_temperature()
 
     def _setup_lr_schedule(self) -> None:
@@ -302,6 +312,7 @@ class SoftAC(CheckpointedAlgorithm):
         settings = tuple(getattr(self, name) for name in HELD_BY_ENGINE)
         if self._engine is None or self._engine_settings != settings:
             self._engine_settings = settings
+            set_up_optimizers(chain(*self._optimizers().values()), self._engine_name)
             self._engine = EagerEngine(make_update(self))
         return self._engine
 
@@ -368,18 +379,20 @@ class SoftAC(CheckpointedAlgorithm):
             stacklevel=4,
         )
 
-    def _update_learning_rates(self) -> None:
-        """Set each optimizer's learning rate for the current progress, and log the common one."""
-        optimizers = {
+    def _optimizers(self) -> dict[str, list[th.optim.Optimizer]]:
+        """Every optimizer, by the learning rate that it follows."""
+        value_optimizers = [self.value_net.optimizer] if self.variant == "v1" else []
+        return {
             "actor": [self.actor.optimizer],
-            "critic": [self.critic.optimizer]
-            if self.variant == "v2"
-            else [self.critic.optimizer, self.value_net.optimizer],
+            "critic": [self.critic.optimizer, *value_optimizers],
             "ent_coef": [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer],
         }
+
+    def _update_learning_rates(self) -> None:
+        """Set each optimizer's learning rate for the current progress, and log the common one."""
         progress = self._current_progress_remaining
         self.logger.record("train/learning_rate", self.lr_schedule(progress))
-        for name, group in optimizers.items():
+        for name, group in self._optimizers().items():
             own_schedule = self._own_lr_schedules[name]
             rate = (own_schedule or self.lr_schedule)(progress)
             if own_schedule is not None:

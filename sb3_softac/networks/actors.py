@@ -11,7 +11,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
@@ -22,6 +22,7 @@ from sb3_softac.networks.distributions import (
     hard_clip,
     squashed_gaussian_log_prob,
 )
+from sb3_softac.networks.layers import make_mlp
 
 # Bounds of the log standard deviation: those of the published implementation and of Stable-Baselines3.
 LOG_STD_MIN = -20.0
@@ -63,7 +64,7 @@ class SoftActor(BasePolicy):
         self.features_dim = features_dim
         self.activation_fn = activation_fn
         self.latent_dim = net_arch[-1] if net_arch else features_dim
-        self.latent_pi = nn.Sequential(*create_mlp(features_dim, -1, net_arch, activation_fn))
+        self.latent_pi = make_mlp(features_dim, -1, net_arch, activation_fn)
 
     #: Whether gradients of Q reach the actor through the actions of :meth:`support`.
     differentiable_actions = True
@@ -98,6 +99,15 @@ class SoftActor(BasePolicy):
         :return: (B, latent_dim)
         """
         return self.latent_pi(self.extract_features(obs, self.features_extractor))
+
+    def heads(self, obs: PyTorchObs, *heads: nn.Module) -> tuple[th.Tensor, ...]:
+        """Outputs of layers on top of the last hidden one.
+
+        :param obs: observations, first dimension B
+        :param heads: modules
+        :return: for each head, (B, its outputs)
+        """
+        return self.latent_pi.with_heads(self.extract_features(obs, self.features_extractor), *heads)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         return self(observation, deterministic)
@@ -168,13 +178,13 @@ class SquashedGaussianActor(SoftActor):
 
     def _sample(self, obs: PyTorchObs, n_samples: int, detach: bool = False) -> tuple[th.Tensor, th.Tensor]:
         """Actions (B, K, D) and their log-probabilities (B, K)."""
-        latent = self.latent(obs)
-        mean = self.mu(latent).unsqueeze(1)
         if self.use_sde:
+            latent = self.latent(obs)
+            mean = self.mu(latent).unsqueeze(1)
             log_std = self.sde_noise.marginal_log_std(latent, self.log_std).unsqueeze(1)
             noise = self.sde_noise(latent, self.log_std).unsqueeze(1) / log_std.exp()
         else:
-            log_std = self._log_std(latent).unsqueeze(1)
+            mean, log_std = self._gaussian(obs)
             noise = th.randn(len(mean), n_samples, mean.shape[-1], dtype=mean.dtype, device=mean.device)
         pre_tanh = mean + log_std.exp() * noise
         if detach:
@@ -190,17 +200,19 @@ class SquashedGaussianActor(SoftActor):
         :param pre_tanh: u, (B, K, D)
         :return: (B, K)
         """
-        latent = self.latent(obs)
         if self.use_sde:
+            latent = self.latent(obs)
+            mean = self.mu(latent).unsqueeze(1)
             log_std = self.sde_noise.marginal_log_std(latent, self.log_std).unsqueeze(1)
         else:
-            log_std = self._log_std(latent).unsqueeze(1)
-        noise = (pre_tanh - self.mu(latent).unsqueeze(1)) / log_std.exp()
+            mean, log_std = self._gaussian(obs)
+        noise = (pre_tanh - mean) / log_std.exp()
         return squashed_gaussian_log_prob(noise, log_std, pre_tanh)
 
-    def _log_std(self, latent: th.Tensor) -> th.Tensor:
-        """Log standard deviation that depends on the state, (B, D)."""
-        return self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
+    def _gaussian(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
+        """Mean and log standard deviation before tanh, both (B, 1, D); without gSDE."""
+        mean, log_std = self.heads(obs, self.mu, self.log_std)
+        return mean.unsqueeze(1), log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).unsqueeze(1)
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         """Action to take.
@@ -215,7 +227,8 @@ class SquashedGaussianActor(SoftActor):
             return mean.tanh()
         if self.use_sde:
             return (mean + self.sde_noise(latent, self.log_std)).tanh()
-        return (mean + self._log_std(latent).exp() * th.randn_like(mean)).tanh()
+        log_std = self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
+        return (mean + log_std.exp() * th.randn_like(mean)).tanh()
 
     def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
         """One reparameterised sample for each state; Stable-Baselines3's interface to :meth:`support`.

@@ -45,7 +45,7 @@ class CategoricalActor(SoftActor):
         """
         mask = obs.get(ACTION_MASK) if isinstance(obs, dict) else None
         masks = [None] * len(self.nvec) if mask is None else mask.split(self.nvec, dim=-1)
-        logits = self.logits(self.latent(obs)).split(self.nvec, dim=-1)
+        logits = self.heads(obs, self.logits)[0].split(self.nvec, dim=-1)
         return tuple(map(masked_log_softmax, logits, masks))
 
     def log_probs(self, obs: PyTorchObs) -> th.Tensor:

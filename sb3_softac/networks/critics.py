@@ -11,11 +11,12 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import BaseModel
 from stable_baselines3.common.preprocessing import get_action_dim
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_mlp
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_softac.networks.discrete import discrete_sizes, joint_strides
+from sb3_softac.networks.layers import MLP, make_mlp
 
 
 class FeaturesNetwork(BaseModel):
@@ -29,6 +30,8 @@ class FeaturesNetwork(BaseModel):
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
     :param share_features_extractor: the features extractor is the actor's, and is trained by the actor's loss alone
+    :param layer_norm: normalise each hidden layer before its activation
+    :param dropout: probability that a hidden unit is left out while training
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -43,6 +46,8 @@ class FeaturesNetwork(BaseModel):
         activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
         share_features_extractor: bool = False,
+        layer_norm: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(
             observation_space,
@@ -54,6 +59,8 @@ class FeaturesNetwork(BaseModel):
         self.features_dim = features_dim
         self.activation_fn = activation_fn
         self.share_features_extractor = share_features_extractor
+        self.layer_norm = layer_norm
+        self.dropout = dropout
 
     def features(self, obs: PyTorchObs) -> th.Tensor:
         """Features of the observations, without a gradient where the actor owns the extractor.
@@ -66,8 +73,8 @@ class FeaturesNetwork(BaseModel):
         with th.no_grad():
             return self.extract_features(obs, self.features_extractor)
 
-    def _mlp(self, input_dim: int, output_dim: int) -> nn.Sequential:
-        return nn.Sequential(*create_mlp(input_dim, output_dim, self.net_arch, self.activation_fn))
+    def _mlp(self, input_dim: int, output_dim: int) -> MLP:
+        return make_mlp(input_dim, output_dim, self.net_arch, self.activation_fn, self.layer_norm, self.dropout)
 
 
 class ValueNetwork(FeaturesNetwork):
@@ -150,7 +157,7 @@ class ContinuousCritic(Critic):
         batch_size, support_size, _ = actions.shape
         features_BKF = self.features(obs).unsqueeze(1).expand(-1, support_size, -1)
         rows = th.cat([features_BKF, actions], dim=-1).flatten(0, 1)
-        q_NR = th.stack([q_network(rows).squeeze(-1) for q_network in self.q_networks])
+        q_NR = MLP.ensemble(self.q_networks, rows).squeeze(-1)
         return q_NR.unflatten(1, (batch_size, support_size))
 
     def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
@@ -171,7 +178,7 @@ class DiscreteCritic(Critic):
 
     def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
         features = self.features(obs)
-        q_NBA = th.stack([q_network(features) for q_network in self.q_networks])
+        q_NBA = MLP.ensemble(self.q_networks, features)
         if actions is None:
             return q_NBA
         index_BK = (actions.long() * self.strides).sum(dim=-1)

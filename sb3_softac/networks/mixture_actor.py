@@ -55,10 +55,10 @@ class SquashedMixtureActor(SoftActor):
         :param obs: observations, first dimension B
         :return: log-weights (B, C), normalised; means and log standard deviations (B, C, D)
         """
-        latent = self.latent(obs)
-        shape = (-1, self.n_components, self.action_dim)
-        log_std = self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
-        return self.log_weight(latent).log_softmax(dim=-1), self.mu(latent).view(shape), log_std.view(shape)
+        log_weight, mean, log_std = self.heads(obs, self.log_weight, self.mu, self.log_std)
+        shape = (self.n_components, self.action_dim)
+        log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        return log_weight.log_softmax(dim=-1), mean.unflatten(-1, shape), log_std.unflatten(-1, shape)
 
     def support(self, obs: PyTorchObs) -> PolicySupport:
         """Samples of each component, with the mixture's weights.

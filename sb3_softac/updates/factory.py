@@ -40,6 +40,7 @@ def _make_learner(model: "SoftAC", targets: TargetNetwork) -> Learner:
         actor_gradient=_make_actor_gradient(model),
         actor_step=GradientStep(model.actor.optimizer, model.max_grad_norm),
         critic=model.critic,
+        critic_parameters=list(model.critic.parameters()),
         critic_step=GradientStep(model.critic.optimizer, model.max_grad_norm),
         reduce_q=Q_REDUCTIONS[model.q_reduction],
         temperature=model.temperature,

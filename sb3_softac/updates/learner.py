@@ -9,7 +9,7 @@ from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic
 from sb3_softac.networks.distributions import PolicySupport
 from sb3_softac.updates.actor_gradient import ActorGradient, QReduction
-from sb3_softac.updates.gradient import GradientStep
+from sb3_softac.updates.gradient import GradientStep, frozen
 from sb3_softac.updates.targets import TargetNetwork
 from sb3_softac.updates.temperature import Temperature
 
@@ -22,6 +22,7 @@ class Learner:
     :param actor_gradient: on which actions, and by which loss, the policy is improved
     :param actor_step: optimizer step over the actor's parameters
     :param critic: the trained ensemble
+    :param critic_parameters: its parameters
     :param critic_step: optimizer step over the critic's parameters
     :param reduce_q: the ensemble's values to one
     :param temperature: fixed or learned
@@ -32,6 +33,7 @@ class Learner:
     actor_gradient: ActorGradient
     actor_step: GradientStep
     critic: Critic
+    critic_parameters: list[th.nn.Parameter]
     critic_step: GradientStep
     reduce_q: QReduction
     temperature: Temperature
@@ -52,5 +54,5 @@ class Learner:
         :param support: of the policy at ``obs``
         :return: (B, K); with a gradient only if the actor's loss needs one through the actions
         """
-        with th.set_grad_enabled(self.actor_gradient.through_actions):
+        with th.set_grad_enabled(self.actor_gradient.through_actions), frozen(self.critic_parameters):
             return self.reduce_q(self.critic.q_values(obs, support.actions))

@@ -1,0 +1,156 @@
+"""A network as one node computes what its modules compute, and the same gradients."""
+
+import pytest
+import torch as th
+from torch import nn
+
+from sb3_softac.networks.layers import MLP, make_mlp
+from sb3_softac.networks.products import OneDnnProducts, TorchProducts, onednn_is_faster
+
+ARCHITECTURES = {
+    "relu": {"activation_fn": nn.ReLU},
+    "tanh": {"activation_fn": nn.Tanh},
+    "sigmoid": {"activation_fn": nn.Sigmoid},
+    "silu": {"activation_fn": nn.SiLU},
+    "layer norm": {"activation_fn": nn.ReLU, "layer_norm": True},
+    "dropout": {"activation_fn": nn.ReLU, "dropout": 0.3},
+    "dropout, layer norm, tanh": {"activation_fn": nn.Tanh, "dropout": 0.2, "layer_norm": True},
+    "no hidden layer": {"activation_fn": nn.ReLU, "net_arch": []},
+    "one hidden layer": {"activation_fn": nn.ReLU, "net_arch": [7]},
+}
+
+
+def make(name: str = "relu", output_dim: int = 3, seed: int = 0) -> MLP:
+    th.manual_seed(seed)
+    network = make_mlp(5, output_dim, **({"net_arch": [16, 12]} | ARCHITECTURES[name])).double()
+    with th.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * th.randn_like(parameter))  # so that no weight of a normalisation is 1
+    return network
+
+
+def gradients(networks: list[MLP], compute, products, x: th.Tensor) -> list[th.Tensor]:
+    """The output, and the gradients of a loss of it, of the input and of every parameter."""
+    for network in networks:
+        network.compute_by(products)
+        network.zero_grad()
+    x = x.clone().requires_grad_(True)
+    th.manual_seed(1)
+    output = compute(x)
+    (output.sin() * th.arange(output.numel()).view(output.shape)).sum().backward()
+    parameters = [parameter for network in networks for parameter in network.parameters()]
+    return [output.detach(), x.grad, *[parameter.grad.clone() for parameter in parameters]]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_one_network(name):
+    network, x = make(name), th.randn(40, 5, dtype=th.float64)
+    plain = gradients([network], network, None, x)
+    fused = gradients([network], network, TorchProducts(), x)
+    assert all(gradient is not None for gradient in fused)
+    th.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_ensemble(name):
+    networks, x = [make(name, seed=seed) for seed in range(3)], th.randn(40, 5, dtype=th.float64)
+    plain = gradients(networks, lambda x: MLP.ensemble(networks, x), None, x)
+    fused = gradients(networks, lambda x: MLP.ensemble(networks, x), TorchProducts(), x)
+    assert fused[0].shape == (3, 40, 3)
+    th.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "layer norm", "no hidden layer"])
+def test_heads(name):
+    network, x = make(name, output_dim=-1), th.randn(40, 5, dtype=th.float64)
+    width = 5 if name == "no hidden layer" else 12
+    heads = [nn.Linear(width, 2).double(), nn.Linear(width, 3).double()]
+
+    def compute(x):
+        outputs = network.with_heads(x, *heads)
+        assert [output.shape for output in outputs] == [(40, 2), (40, 3)]
+        return th.cat(outputs, dim=-1)
+
+    def with_head_gradients(products):
+        for head in heads:
+            head.zero_grad()
+        own = gradients([network], compute, products, x)
+        return own + [parameter.grad.clone() for head in heads for parameter in head.parameters()]
+
+    th.testing.assert_close(with_head_gradients(TorchProducts()), with_head_gradients(None), rtol=1e-10, atol=1e-10)
+
+
+def test_heads_that_are_not_linear_stay_plain():
+    network = make(output_dim=-1)
+    network.compute_by(TorchProducts())
+    head = nn.Sequential(nn.Linear(12, 2), nn.Hardtanh()).double()
+    x = th.randn(40, 5, dtype=th.float64)
+    th.testing.assert_close(network.with_heads(x, head)[0], head(network(x)))
+
+
+def test_only_what_is_needed_is_differentiated():
+    """A frozen network passes the gradient on; a frozen layer gets none; an input that needs none costs none."""
+    network, x = make(), th.randn(40, 5, dtype=th.float64)
+    network.compute_by(TorchProducts())
+    network[0].weight.requires_grad_(False)
+    network(x).sum().backward()
+    assert network[0].weight.grad is None
+    assert network[0].bias.grad is not None
+    network.requires_grad_(False)
+    x.requires_grad_(True)
+    network(x).sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+def test_without_gradients_and_with_few_rows():
+    network, x = make(), th.randn(40, 5, dtype=th.float64)
+    expected = network(x).detach()
+    network.compute_by(TorchProducts())
+    with th.no_grad():
+        th.testing.assert_close(network(x), expected, rtol=1e-12, atol=1e-12)
+        th.testing.assert_close(network(x[:2]), expected[:2], rtol=1e-12, atol=1e-12)
+
+
+def test_evaluation_drops_nothing():
+    network, x = make("dropout"), th.randn(40, 5, dtype=th.float64)
+    network.eval()
+    expected = network(x).detach()
+    network.compute_by(TorchProducts())
+    th.testing.assert_close(network(x), expected)
+
+
+@pytest.mark.parametrize("name", ["relu", "layer norm", "dropout"])
+def test_bfloat16_products_are_close_and_parameters_stay_float32(name):
+    network, x = make(name).float(), th.randn(64, 5)
+    plain = gradients([network], network, None, x)
+    low = gradients([network], network, TorchProducts(th.bfloat16), x)
+    assert {tensor.dtype for tensor in low} == {th.float32}
+    if name == "dropout":
+        return  # draws its masks in another precision
+    for exact, rounded in zip(plain, low, strict=True):
+        assert (exact - rounded).norm() < 0.1 * exact.norm()
+
+
+@pytest.mark.skipif(not onednn_is_faster(), reason="oneDNN is not used on this CPU")
+@pytest.mark.parametrize(("n_inputs", "width"), [(17, 256), (64, 64), (256, 17)])
+def test_onednn_products(n_inputs, width):
+    generator = th.Generator().manual_seed(0)
+    x, grad = th.randn(256, n_inputs, generator=generator), th.randn(256, width, generator=generator)
+    weight, bias = th.randn(width, n_inputs, generator=generator), th.randn(width, generator=generator)
+    products, reference = OneDnnProducts(), TorchProducts()
+    for relu in (False, True):
+        th.testing.assert_close(
+            products.linear(x, weight, bias, relu), reference.linear(x, weight, bias, relu), rtol=1e-4, atol=1e-4
+        )
+    th.testing.assert_close(products.grad_input(grad, weight), grad @ weight, rtol=1e-4, atol=1e-4)
+    th.testing.assert_close(products.grad_weight(grad, x), grad.t() @ x, rtol=1e-4, atol=1e-4)
+
+
+def test_unknown_layers_and_hooks_are_refused():
+    network = MLP(nn.Linear(5, 4), nn.BatchNorm1d(4))
+    with pytest.raises(ValueError, match=r"BatchNorm1d.*not one of the layers"):
+        network.compute_by(TorchProducts())
+    hooked = make()
+    hooked[0].register_forward_hook(lambda *args: None)
+    with pytest.raises(ValueError, match=r"hooks.*eager"):
+        hooked.compute_by(TorchProducts())

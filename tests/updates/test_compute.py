@@ -1,0 +1,142 @@
+"""Every engine makes the updates of the plain one."""
+
+import copy
+import warnings
+from unittest.mock import patch
+
+import pytest
+import torch as th
+from gymnasium import spaces
+from torch import nn
+
+from sb3_softac import SoftAC
+from sb3_softac.updates import compute
+from tests.helpers import Target, dict_space, fixed_samples, image_space, random_samples, ready
+
+CASES = {
+    "default": {},
+    "v1": {"variant": "v1", "reward_scale": 2.0},
+    "five critics": {"policy_kwargs": {"n_critics": 5}},
+    "layer norm": {"policy_kwargs": {"layer_norm": True}},
+    "v1, layer norm": {"variant": "v1", "policy_kwargs": {"layer_norm": True}},
+    "dropout": {"policy_kwargs": {"dropout": 0.2, "layer_norm": True}},
+    "gSDE": {"use_sde": True},
+    "mixture": {"policy_kwargs": {"n_components": 3}},
+    "samples": {"n_action_samples": 3},
+    "score function": {"actor_gradient": "score_function"},
+    "v1, score function": {"actor_gradient": "score_function", "variant": "v1"},
+    "leave one out": {"actor_gradient": "score_function", "baseline": "leave_one_out", "n_action_samples": 3},
+    "clipped": {"q_target_clip": 0.5, "max_grad_norm": 0.5, "critic_ent_coef": 0.0, "q_reduction": "mean"},
+    "shared features": {"policy_kwargs": {"share_features_extractor": True}},
+    "tanh": {"policy_kwargs": {"activation_fn": nn.Tanh}},
+    "elu, which stays plain": {"policy_kwargs": {"activation_fn": nn.ELU}},
+    "AdamW": {"policy_kwargs": {"optimizer_class": th.optim.AdamW}},
+    "RMSprop": {"policy_kwargs": {"optimizer_class": th.optim.RMSprop}},
+}
+DISCRETE = ["default", "v1", "five critics", "layer norm", "score function", "clipped"]
+
+
+def make(engine: str, env: Target, policy: str = "MlpPolicy", **kwargs) -> SoftAC:
+    if policy == "MlpPolicy":
+        kwargs["policy_kwargs"] = {"net_arch": [16, 16]} | kwargs.get("policy_kwargs", {})
+    return ready(SoftAC(policy, env, buffer_size=50, learning_starts=10, seed=3, device="cpu", engine=engine, **kwargs))
+
+
+def assert_same_training(plain: SoftAC, fast: SoftAC, samples, tolerance: float) -> None:
+    """Parameters after some updates from the same batches and noise, with moments of the optimizers."""
+    for model in (plain, fast):
+        model.policy.double()
+        th.manual_seed(11)
+        fixed_samples(model, copy.deepcopy(samples))
+        with patch("stable_baselines3.common.policies.preprocess_obs", lambda obs, *args, **kwargs: obs):  # would cast
+            model.train(len(samples), batch_size=40)
+    before, after = plain.policy.state_dict(), fast.policy.state_dict()
+    th.testing.assert_close(after, before, rtol=tolerance, atol=tolerance)
+    theirs, ours = plain.critic.optimizer.state_dict()["state"], fast.critic.optimizer.state_dict()["state"]
+    th.testing.assert_close(ours, theirs, rtol=10 * tolerance, atol=10 * tolerance, check_dtype=False)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fused_equals_eager_for_box_actions(case):
+    models = [make(engine, Target(), **CASES[case]) for engine in ("eager", "auto")]
+    assert_same_training(*models, random_samples(5, batch_size=40, dtype=th.float64), tolerance=1e-9)
+
+
+@pytest.mark.parametrize("case", DISCRETE)
+def test_fused_equals_eager_for_discrete_actions(case):
+    samples = random_samples(5, batch_size=40, dtype=th.float64)
+    samples = [batch._replace(actions=(batch.actions[:, :1] > 0).long()) for batch in samples]
+    env = Target(action_space=spaces.Discrete(2))
+    models = [make(engine, env, **CASES[case]) for engine in ("eager", "auto")]
+    assert_same_training(*models, samples, tolerance=1e-9)
+
+
+@pytest.mark.parametrize(("policy", "space"), [("CnnPolicy", image_space()), ("MultiInputPolicy", dict_space())])
+def test_fused_equals_eager_with_a_features_extractor(policy, space):
+    # By plain gradient descent: Adam's steps are as large where a gradient is only rounding.
+    settings = {"batch_size": 40, "learning_rate": 1e-2, "policy_kwargs": {"optimizer_class": th.optim.SGD}}
+    eager, fused = (make(engine, Target(space), policy, **settings).learn(30) for engine in ("eager", "fused"))
+    before = make("eager", Target(space), policy, **settings).policy.state_dict()
+    trained = eager.policy.state_dict()
+    assert sum(not th.equal(trained[name], before[name]) for name in trained) > len(trained) / 2
+    th.testing.assert_close(fused.policy.state_dict(), trained, rtol=1e-4, atol=1e-5)
+
+
+def test_engine_may_change_between_a_checkpoint_and_its_loading(tmp_path):
+    model = make("fused", Target(), batch_size=16)
+    model.learn(30)
+    assert model.critic.optimizer.param_groups[0]["fused"] is True
+    model.save(tmp_path / "agent")
+    for engine, fused in (("eager", False), ("fused", True)):
+        loaded = SoftAC.load(tmp_path / "agent", Target(), engine=engine)
+        loaded.learn(20)
+        assert loaded.critic.optimizer.param_groups[0]["fused"] is fused
+
+
+def test_parameters_that_are_loaded_later_are_trained():
+    model, other = make("fused", Target(), batch_size=16), make("eager", Target(), batch_size=16)
+    model.learn(20)
+    other.learn(20)
+    model.set_parameters(other.get_parameters())
+    model.learn(20)
+    before = other.policy.state_dict()
+    assert all(not th.equal(value, before[name]) for name, value in model.critic.state_dict(prefix="critic.").items())
+    assert model.critic.optimizer.param_groups[0]["fused"] is True
+
+
+def test_bfloat16_trains_in_single_precision():
+    model = make("auto", Target(), batch_size=40, precision="bfloat16")
+    model.learn(60)
+    exact = make("auto", Target(), batch_size=40)
+    exact.learn(60)
+    for name, value in model.policy.state_dict().items():
+        assert value.dtype is th.float32
+        assert (value - exact.policy.state_dict()[name]).abs().max() < 0.05
+    state = model.actor.optimizer.state[model.actor.mu.weight]
+    assert state["exp_avg"].dtype is th.float32
+
+
+def test_bfloat16_without_the_instructions_works_and_warns():
+    with (
+        patch.object(compute, "has_bfloat16_products", lambda: False),
+        pytest.warns(UserWarning, match="no instructions.*slower"),
+    ):
+        model = make("auto", Target(), batch_size=16, precision="bfloat16")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.learn(20)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"engine": "cuda_graph"}, "needs a CUDA device.*pass 'auto'"),
+        ({"engine": "warp"}, "`engine` must be one of"),
+        ({"engine": "auto", "precision": "float16"}, "`precision` must be one of"),
+        ({"engine": "eager", "precision": "bfloat16"}, "needs the products of `engine='fused'`"),
+        ({"engine": "fused", "policy_kwargs": {"activation_fn": nn.ELU}}, "cannot run this policy: ELU"),
+    ],
+)
+def test_what_cannot_run_is_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        make(env=Target(), **kwargs)
