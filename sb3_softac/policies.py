@@ -162,6 +162,9 @@ class SoftACPolicy(BasePolicy):
             self.value_net.optimizer = self._make_optimizer(self._owned_parameters(self.value_net), lr_schedule)
             self.value_target = self._as_target(self.make_value_net(), self.value_net)
         self.critic.optimizer = self._make_optimizer(self._owned_parameters(self.critic), lr_schedule)
+        targets = {self.critic_target if self.variant == "v2" else self.value_target}
+        networks = [module for module in self.children() if module not in targets]
+        self._switched_modules = [self, *(module for network in networks for module in network.modules())]
 
     @staticmethod
     def _as_target(target: TargetT, online: TargetT) -> TargetT:
@@ -231,11 +234,9 @@ class SoftACPolicy(BasePolicy):
 
         :param mode: True for training, False for evaluation
         """
-        self.actor.set_training_mode(mode)
-        self.critic.set_training_mode(mode)
-        if self.variant == "v1":
-            self.value_net.set_training_mode(mode)
-        self.training = mode
+        # Called several times in each step of the environment: without the recursion and the checks of `nn.Module`.
+        for module in self._switched_modules:
+            module.__dict__["training"] = mode
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()

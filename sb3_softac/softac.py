@@ -5,14 +5,16 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch as th
+from gymnasium import spaces
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import update_learning_rate
+from stable_baselines3.common.utils import obs_as_tensor, update_learning_rate
 
 from sb3_softac import arguments
 from sb3_softac.checkpoint import CheckpointedAlgorithm, check_policy_class
@@ -345,6 +347,54 @@ class SoftAC(CheckpointedAlgorithm):
             reset_num_timesteps=reset_num_timesteps,
             progress_bar=progress_bar,
         )
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Explore, without what ``predict()`` does for observations from elsewhere.
+
+        :param learning_starts: environment steps with random actions
+        :param action_noise: added to the actions
+        :param n_envs: number of environments
+        :return: (n_envs, ...) action for the environments, and the one to store, which is in [-1, 1] for Box
+        """
+        is_warmup = self.num_timesteps < learning_starts and not (self.use_sde and self.use_sde_at_warmup)
+        if is_warmup:
+            return super()._sample_action(learning_starts, action_noise, n_envs)
+        assert self._last_obs is not None
+        with th.no_grad():
+            action = self.policy(obs_as_tensor(self._last_obs, self.device))
+        scaled = action.cpu().numpy().reshape(-1, *self.action_space.shape)  # type: ignore[misc]
+        if not isinstance(self.action_space, spaces.Box):
+            return scaled, scaled
+        if action_noise is not None:
+            scaled = np.clip(scaled + action_noise(), -1.0, 1.0)
+        return self.policy.unscale_action(scaled), scaled
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: Any,
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Store a step; in the middle of an episode the buffer's copy of it is the only one.
+
+        :param replay_buffer: where to
+        :param buffer_action: (n_envs, ...) as stored
+        :param new_obs: (n_envs, ...) next observations, or a dict of such
+        :param reward: (n_envs,)
+        :param dones: (n_envs,)
+        :param infos: n_envs dicts
+        """
+        if self._vec_normalize_env is not None or dones.any():
+            super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+            return
+        assert self._last_obs is not None
+        replay_buffer.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)  # type: ignore[arg-type]
+        self._last_obs = self._last_original_obs = new_obs
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Sample the replay buffer and update every network.

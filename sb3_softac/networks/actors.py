@@ -17,6 +17,7 @@ from torch import nn
 
 from sb3_softac.networks.distributions import (
     PolicySupport,
+    SquashedGaussianSample,
     StateDependentNoise,
     equally_weighted,
     hard_clip,
@@ -186,6 +187,8 @@ class SquashedGaussianActor(SoftActor):
         else:
             mean, log_std = self._gaussian(obs)
             noise = th.randn(len(mean), n_samples, mean.shape[-1], dtype=mean.dtype, device=mean.device)
+            if self.latent_pi.is_fused and not detach:
+                return SquashedGaussianSample.apply(mean, log_std, noise)
         pre_tanh = mean + log_std.exp() * noise
         if detach:
             # The density at a fixed point: with the sample attached, d log pi / d mean would be zero.

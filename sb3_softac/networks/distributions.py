@@ -4,12 +4,13 @@ Shapes: B batch, K support size, D action dimension.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch as th
 from torch import nn
 from torch.nn.functional import softplus
 
+aten = th.ops.aten
 LOG_2 = math.log(2.0)
 LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
 # Keeps the square root of the gSDE variance differentiable at zero; the value of Stable-Baselines3.
@@ -96,6 +97,39 @@ def squashed_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor, pre_tanh: t
     :return: (...)
     """
     return standardized_gaussian_log_prob(noise, log_std) - tanh_log_det(pre_tanh)
+
+
+class SquashedGaussianSample(th.autograd.Function):
+    """Reparameterised samples ``a = tanh(u)``, ``u = mean + std * noise``, with log pi, as one node of the graph.
+
+    The gradient written out: ``d a / d u = 1 - a^2``, and since that of the log-determinant is ``-2 a``,
+    ``d log pi / d u = 2 a`` and ``d log pi / d log std = -1 + 2 a std noise``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, mean: th.Tensor, log_std: th.Tensor, noise: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """Samples and their log-probabilities.
+
+        :param mean: (B, 1, D)
+        :param log_std: (B, 1, D)
+        :param noise: (B, K, D), standard normal
+        :return: (B, K, D) in [-1, 1]; (B, K)
+        """
+        deviation = log_std.exp() * noise
+        pre_tanh = mean + deviation
+        action = pre_tanh.tanh()
+        ctx.save_for_backward(action, deviation)
+        return action, squashed_gaussian_log_prob(noise, log_std, pre_tanh)
+
+    @staticmethod
+    @th.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_action: th.Tensor, grad_log_pi: th.Tensor) -> Any:
+        """Gradients of mean and log standard deviation."""
+        action, deviation = ctx.saved_tensors
+        grad_log_pi = grad_log_pi.unsqueeze(-1)
+        grad_pre_tanh = aten.tanh_backward(grad_action, action).addcmul_(grad_log_pi, action, value=2.0)
+        grad_log_std = grad_pre_tanh * deviation - grad_log_pi
+        return grad_pre_tanh.sum(dim=1, keepdim=True), grad_log_std.sum(dim=1, keepdim=True), None
 
 
 class StateDependentNoise:

@@ -32,6 +32,8 @@ class Layer(ABC):
 
     #: names of the parameters, in the order of their gradients
     parameter_names: tuple[str, ...] = ()
+    #: whether :meth:`backward` writes into the gradient it is given
+    overwrites_grad = False
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -75,19 +77,22 @@ class LinearLayer(Layer):
     def __init__(self, module: nn.Module, relu: bool = False) -> None:
         super().__init__(module)
         self._relu = relu
+        self.overwrites_grad = relu
 
     def forward(
         self, products: Products, x: th.Tensor, parameters: Sequence[th.Tensor | None]
     ) -> tuple[th.Tensor, Saved]:
-        weight, bias = (as_dtype(parameter, products.dtype) for parameter in parameters)
+        weight, bias = parameters
         assert weight is not None
+        if products.dtype is not None:
+            weight, bias = weight.to(products.dtype), as_dtype(bias, products.dtype)
         y = products.linear(x, weight, bias, self._relu)
         return y, ((x, weight, y) if self._relu else (x, weight))
 
     def backward(self, products: Products, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         x, weight = saved[:2]
         if self._relu:
-            grad = aten.threshold_backward(grad, saved[2], 0)
+            grad = aten.threshold_backward.grad_input(grad, saved[2], 0, grad_input=grad)
         needs_x, needs_weight, needs_bias = needs
         return (
             products.grad_input(grad, weight) if needs_x else None,
@@ -257,6 +262,8 @@ class _Network(th.autograd.Function):
         grad_x: th.Tensor | None = None
         grad_parameters: list[th.Tensor | None] = []
         for stack, grad_output in zip(stacks, as_dtype(grad_outputs, products.dtype).unbind(), strict=True):
+            if stack and stack[-1].overwrites_grad:
+                grad_output = grad_output.clone()  # autograd's, and perhaps not only ours
             kept = [next(saved) for _ in stack]
             offset = 1 + len(grad_parameters)
             grad_input, gradients = _backward_stack(products, stack, grad_output, kept, needs[0], needs[offset:])

@@ -33,6 +33,11 @@ class MLP(nn.Sequential):
         self._layers = () if products is None else fused.as_layers(list(self))
         self._products = products
 
+    @property
+    def is_fused(self) -> bool:
+        """Whether the network is one node."""
+        return self._products is not None
+
     def forward(self, x: th.Tensor) -> th.Tensor:
         """Outputs (B, O) for inputs (B, I)."""
         if not self._is_one_node(x):

@@ -14,7 +14,7 @@ def min_q(q_NBK: th.Tensor) -> th.Tensor:
     :param q_NBK: (N, B, K)
     :return: (B, K)
     """
-    return q_NBK.min(dim=0).values
+    return q_NBK.amin(dim=0)
 
 
 def mean_q(q_NBK: th.Tensor) -> th.Tensor:
