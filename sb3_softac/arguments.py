@@ -327,12 +327,9 @@ def _check_gradient(model: "SoftAC") -> None:
 
 
 def _check_observations(model: "SoftAC") -> None:
-    if not isinstance(model.observation_space, spaces.Dict) or model.replay_buffer_class is not None:
-        return
-    if model.n_steps > 1:
+    is_dict = isinstance(model.observation_space, spaces.Dict)
+    if is_dict and model.replay_buffer_class is None and model.optimize_memory_usage:
         raise ValueError(
-            f"`n_steps={model.n_steps}` needs an observation space that is no Dict, but the environment has "
-            f"{model.observation_space}; pass `n_steps=1`, or a `replay_buffer_class` of your own"
+            "`optimize_memory_usage=True` is not available for Dict observations; pass False: "
+            "the default replay buffer stores each observation once in any case"
         )
-    if model.optimize_memory_usage:
-        raise ValueError("`optimize_memory_usage=True` is not available for Dict observations; pass False")

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file, recursive_getattr
 from stable_baselines3.common.type_aliases import GymEnv, TensorDict
@@ -15,6 +16,7 @@ from stable_baselines3.sac import policies as sac_policies
 from torch import nn
 
 from sb3_softac import arguments
+from sb3_softac.buffers import SingleCopyReplayBuffer
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 
 SelfCheckpointed = TypeVar("SelfCheckpointed", bound="CheckpointedAlgorithm")
@@ -27,6 +29,8 @@ POLICY_OF_SAC: dict[type, type[SoftACPolicy]] = {
 }
 # What Stable-Baselines3's SAC keeps in its checkpoints and SoftAC has no use for.
 SAC_ONLY_ATTRIBUTES = ("batch_norm_stats", "batch_norm_stats_target")
+# What Stable-Baselines3's SAC takes if the user names no class, and SingleCopyReplayBuffer does in less memory.
+REPLAY_OF_SAC = (ReplayBuffer, DictReplayBuffer, NStepReplayBuffer)
 
 
 class ParameterMismatchError(ValueError, RuntimeError):
@@ -228,6 +232,9 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
         model = cls.load(file, env, device, custom_objects={"policy_class": policy_class}, **kwargs)
         for name in SAC_ONLY_ATTRIBUTES:
             model.__dict__.pop(name, None)
+        replaceable = model.replay_buffer_class in REPLAY_OF_SAC and not model.optimize_memory_usage
+        if replaceable and "replay_buffer_class" not in kwargs:
+            model.replay_buffer_class = SingleCopyReplayBuffer
         if source is not None and source.replay_buffer is not None:
             model.replay_buffer = source.replay_buffer
         return model

@@ -17,6 +17,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import obs_as_tensor, update_learning_rate
 
 from sb3_softac import arguments
+from sb3_softac.buffers import SingleCopyReplayBuffer
 from sb3_softac.checkpoint import CheckpointedAlgorithm, check_policy_class
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
@@ -64,10 +65,10 @@ class SoftAC(CheckpointedAlgorithm):
     :param train_freq: environment steps between trainings, or ``(number, "step" or "episode")``
     :param gradient_steps: gradient steps in one training; -1: as many as environment steps since the last
     :param action_noise: noise added to the actions while exploring; None for none
-    :param replay_buffer_class: None: by the observation space and ``n_steps``
-    :param replay_buffer_kwargs: arguments of the replay buffer
+    :param replay_buffer_class: None: ``sb3_softac.buffers.SingleCopyReplayBuffer``
+    :param replay_buffer_kwargs: arguments of the replay buffer; ``{"storage": "device"}`` keeps it on a GPU
     :param optimize_memory_usage: Stable-Baselines3's single-copy replay buffer, which cannot tell time limits
-        from terminal states
+        from terminal states; the default one saves the same memory
     :param n_steps: steps of reward in the TD target before bootstrapping
     :param ent_coef: the temperature: ``"auto"`` learns it from 1 (v1: fixes it at 1, and its reward scale sets the
         temperature), ``"auto_0.1"`` learns it from 0.1, a number fixes it. Large: more random actions
@@ -240,12 +241,17 @@ class SoftAC(CheckpointedAlgorithm):
         # Stable-Baselines3 would allocate the replay buffer here, also for an agent that is loaded only to act:
         # `replay_buffer` makes it when it is first needed.
         deferred = self.__dict__.get("replay_buffer") is None
-        if self.n_steps > 1 and self.replay_buffer_class is NStepReplayBuffer:
+        n_steps = self.n_steps
+        if self.replay_buffer_class in (None, SingleCopyReplayBuffer) and not self.optimize_memory_usage:
+            self.replay_buffer_class = SingleCopyReplayBuffer
+            self.n_steps = 1  # for Stable-Baselines3, which would warn that a class it does not know ignores it
+        elif n_steps > 1 and self.replay_buffer_class is NStepReplayBuffer:
             self.replay_buffer_class = None  # chosen by an earlier set-up: choose again, `n_steps` may have changed
         if deferred:
             self.replay_buffer = "deferred"  # type: ignore[assignment]
         self.policy_kwargs["variant"] = self.variant
         super()._setup_model()
+        self.n_steps = n_steps
         if deferred:
             del self.replay_buffer
         self.actor = self.policy.actor
@@ -295,6 +301,8 @@ class SoftAC(CheckpointedAlgorithm):
     def _make_replay_buffer(self) -> ReplayBuffer:
         assert self.replay_buffer_class is not None  # chosen in _setup_model()
         kwargs = dict(self.replay_buffer_kwargs)
+        if self.replay_buffer_class is SingleCopyReplayBuffer and self.n_steps > 1:
+            kwargs |= {"n_steps": self.n_steps, "gamma": self.gamma}
         if issubclass(self.replay_buffer_class, HerReplayBuffer):
             if self.env is None:
                 raise ValueError("`HerReplayBuffer` needs the environment, but there is none: call `set_env()` first")

@@ -116,8 +116,6 @@ def test_wide_action_bounds_warn_and_work():
 def test_combinations_that_make_no_sense():
     with pytest.raises(ValueError, match=r"`n_action_samples=2`.*gSDE"):
         SoftAC("MlpPolicy", Target(), buffer_size=10, use_sde=True, n_action_samples=2)
-    with pytest.raises(ValueError, match=r"`n_steps=3`.*Dict"):
-        SoftAC("MultiInputPolicy", Target(dict_space()), buffer_size=10, n_steps=3)
     with pytest.raises(ValueError, match=r"`optimize_memory_usage=True`.*Dict"):
         SoftAC("MultiInputPolicy", Target(dict_space()), buffer_size=10, optimize_memory_usage=True)
     with pytest.raises(ValueError, match="MultiInputPolicy"):

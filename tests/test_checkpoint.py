@@ -12,6 +12,7 @@ from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.utils import set_random_seed
 
 from sb3_softac import SoftAC
+from sb3_softac.buffers import SingleCopyReplayBuffer
 from tests.helpers import SMALL, Target, parameters_of
 
 
@@ -92,7 +93,14 @@ def test_nothing_that_set_up_makes_is_pickled(tmp_path):
 def test_n_steps_may_change_at_loading(tmp_path):
     make_model(n_steps=3).save(tmp_path / "model")
     loaded = SoftAC.load(tmp_path / "model", env=Target(), n_steps=5)
-    assert isinstance(loaded.replay_buffer, NStepReplayBuffer)
+    assert isinstance(loaded.replay_buffer, SingleCopyReplayBuffer)
+    assert loaded.replay_buffer.n_steps == 5
+
+
+def test_n_steps_may_change_at_loading_for_the_buffer_of_stable_baselines3(tmp_path):
+    make_model(n_steps=3, replay_buffer_class=NStepReplayBuffer).save(tmp_path / "model")
+    loaded = SoftAC.load(tmp_path / "model", env=Target(), n_steps=5)
+    assert type(loaded.replay_buffer) is NStepReplayBuffer
     assert loaded.replay_buffer.n_steps == 5
 
 
@@ -213,6 +221,8 @@ def test_import_of_sac(kwargs, from_file, tmp_path):
         assert model.replay_buffer is sac.replay_buffer
     else:
         model.set_env(Target())
+        assert type(model.replay_buffer) is SingleCopyReplayBuffer
+        assert model.replay_buffer.n_steps == model.n_steps
     model.learn(20, reset_num_timesteps=False)
     model.save(tmp_path / "softac")
     assert_same_action(model, SoftAC.load(tmp_path / "softac"))

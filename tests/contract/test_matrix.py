@@ -36,9 +36,7 @@ class DiscreteTarget(Target):
         self.action_space = spaces.Discrete(3)
 
 
-def reason_to_refuse(space: str, policy: str, n_steps: int, n_components: int) -> str | None:
-    if policy == "MultiInputPolicy" and n_steps > 1:
-        return "n_steps"
+def reason_to_refuse(space: str, n_components: int) -> str | None:
     if space == "Discrete" and n_components > 1:
         return "n_components"
     return None
@@ -59,7 +57,7 @@ def test_every_cell_trains_or_is_refused(cell, tmp_path):
         "batch_size": 8,
         "seed": 0,
     }
-    reason = reason_to_refuse(space, policy, n_steps, n_components)
+    reason = reason_to_refuse(space, n_components)
     if reason is not None:
         with pytest.raises(ValueError, match=reason):
             SoftAC(policy, env, **kwargs)
