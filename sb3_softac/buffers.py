@@ -121,7 +121,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
 
     @device.setter
     def device(self, device: th.device | str) -> None:
-        self._device = get_device(device)
+        self._device = th.device(device)
         for store in self._stores.values():
             store.move(self._storage_device())
         if self._stores:
@@ -148,11 +148,12 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         :param action: (n_envs, action_dim)
         :param reward: (n_envs,)
         :param done: (n_envs,), whether an episode ended, by a time limit too
-        :param infos: n_envs dicts, with ``TimeLimit.truncated`` where it did
+        :param infos: n_envs dicts, with ``TimeLimit.truncated`` where a time limit ended an episode
         """
         row = self.pos
         if self.full:
             self._slots.free(row)
+            self.timeouts[row] = 0
         self._add_observations(row, obs)
         for key, store in self._stores.items():
             store.add_next(next_obs if key is None else next_obs[key])
@@ -160,9 +161,10 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         self._actions.write_step(row, action.reshape(self._actions.step_shape))
         self.rewards[row] = reward
         self.dones[row] = done
-        self.timeouts[row] = 0
-        if self.handle_timeout_termination and np.count_nonzero(done):
-            self.timeouts[row] = [info.get("TimeLimit.truncated", False) for info in infos]
+        if self.handle_timeout_termination:
+            truncated = [info.get("TimeLimit.truncated", False) for info in infos]
+            if any(truncated):  # rarely, and an array of a list takes time
+                self.timeouts[row] = truncated
         self.pos += 1
         if self.pos == self.buffer_size:
             self.full = True
@@ -179,15 +181,15 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
             return  # no step before this one
         self._slots.table[row - 1] = 0
         if changed is not None:
-            envs = np.flatnonzero(changed)
+            envs = changed.nonzero()[0]
             slots = self._slots.hold(row - 1, envs)
             for store in self._stores.values():
-                store.keep(envs, slots)
+                store.keep(envs, slots, self._slots.in_use)
 
     def reset(self) -> None:
         """Forget every transition."""
         super().reset()
-        self._slots = Slots(self.buffer_size, self.n_envs)
+        self._allocate()
 
     # Sampling
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
-# Up to this size, comparing copies of two pieces of memory is faster than a ufunc.
+# Up to this size of a step's observations, comparing copies of the memory is faster than a ufunc.
 BYTES_TO_COMPARE_AT_ONCE = 64 * 1024
 # Spare slots, when more are allocated: this many, and this part of what is needed.
 SPARE_SLOTS, SPARE_PART = 64, 0.25
@@ -118,6 +118,7 @@ class ObservationStore:
         self._on_host = self.rows.device is None
         newest = to_numpy(self.slots.steps[0])
         self._newest = newest if self._on_host else newest.copy()
+        self._newest_words = words(self._newest)
         self._incoming = None if self._on_host else np.empty_like(newest)
 
     def add(self, step: int, obs: np.ndarray) -> np.ndarray | None:
@@ -125,13 +126,19 @@ class ObservationStore:
 
         :param step: which
         :param obs: (n_envs, ...)
-        :return: (n_envs,), where they differ from the newest next observations; None where none does
+        :return: (n_envs,), where they differ in any bit (NaN equals NaN) from the newest next observations; None where
+            none does
         """
         stored = self.rows.steps[step] if self._incoming is None else self._incoming
         stored[...] = obs.reshape(stored.shape)
         if not self._on_host:
             self.rows.write_step(step, stored)
-        return differing(stored, self._newest)
+        # For small observations faster than a ufunc, and true but where an episode ended.
+        small = stored.nbytes <= BYTES_TO_COMPARE_AT_ONCE
+        if small and stored.tobytes() == self._newest.tobytes():
+            return None
+        differ = (words(stored) != self._newest_words).any(axis=1)
+        return differ if small or differ.any() else None
 
     def add_next(self, next_obs: np.ndarray) -> None:
         """Write the newest next observations.
@@ -142,13 +149,13 @@ class ObservationStore:
         if not self._on_host:
             self.slots.write_step(0, self._newest)
 
-    def keep(self, envs: np.ndarray, slots: np.ndarray) -> None:
+    def keep(self, envs: np.ndarray, slots: np.ndarray, needed: int) -> None:
         """Keep the newest next observations of some environments.
 
         :param envs: (k,), indices of the environments
         :param slots: (k,), where to
+        :param needed: number of slots in use
         """
-        needed = int(slots.max()) + 1
         if needed > len(self.slots):
             spare = SPARE_SLOTS + int(SPARE_PART * needed)
             self.slots.grow(min(needed + spare, len(self.rows) + self.rows.step_shape[0]))
@@ -192,12 +199,13 @@ class Slots:
         #: (n_steps, n_envs): 0 for none, else 1 + slot
         self.table = np.zeros((n_steps, n_envs), np.int32 if n_steps * n_envs < 2**31 - 1 else np.int64)
         self._free: list[int] = []
-        self._newest = np.arange(1, n_envs + 1)
+        self._newest = np.arange(1, n_envs + 1, dtype=self.table.dtype)
+        self._no_slots = bytes(self._newest.nbytes)
 
     def free(self, step: int) -> None:
         """Give back the slots of a step that is about to be overwritten."""
         slots = self.table[step]
-        if np.count_nonzero(slots):
+        if slots.tobytes() != self._no_slots:  # faster than a ufunc
             self._free.extend((slots[slots > len(self._newest)] - 1).tolist())
             slots[:] = 0
 
@@ -237,19 +245,6 @@ class Slots:
         """Write back what :meth:`head` returned."""
         self.table[: len(table)] = table
         self.in_use, self._free = in_use, list(free)
-
-
-def differing(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
-    """Where rows differ in any bit (so that NaN equals NaN).
-
-    :param a: (n, ...), contiguous
-    :param b: of the same shape and type
-    :return: (n,) of bool; None where all are equal
-    """
-    if a.nbytes <= BYTES_TO_COMPARE_AT_ONCE and a.tobytes() == b.tobytes():
-        return None
-    differ = (words(a) != words(b)).any(axis=1)
-    return differ if differ.any() else None
 
 
 def words(array: np.ndarray) -> np.ndarray:
