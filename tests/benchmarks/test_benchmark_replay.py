@@ -1,5 +1,6 @@
 """The benchmark of the replay buffer."""
 
+import itertools
 import sys
 
 import pytest
@@ -16,7 +17,7 @@ def _small(monkeypatch):
 def test_steps_are_episodes_with_time_limits():
     made = replay.steps(replay.SPACES["17 numbers"], 2, 3 * replay.EPISODE)
     assert sum(step[4].sum() for step in made) == 6
-    for step, following in zip(made, made[1:], strict=False):
+    for step, following in itertools.pairwise(made):
         assert ((step[1] != following[0]).any(axis=1) == step[4]).all()
         assert [info["TimeLimit.truncated"] for info in step[5]] == step[4].tolist()
 
