@@ -1,6 +1,7 @@
 """A replay buffer that stores each observation once, and returns what Stable-Baselines3's return."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ STORAGES = ("host", "device")
 # Types that torch stores but does not fully index.
 HOST_ONLY_DTYPES = ("uint16", "uint32", "uint64")
 # What is kept of each row beside observations and actions.
+# Observations in batches that are gathered together; more would leave the caches, and images the memory.
+GATHERED_BYTES = 1_000_000
 ROW_ARRAYS = ("rewards", "dones", "timeouts")
 
 
@@ -203,19 +206,24 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         """
         return self._get_samples(self._draw_rows(batch_size), env)
 
-    def sample_batches(self, n_batches: int, batch_size: int, env: VecNormalize | None = None) -> list[Any]:
-        """Draw several batches, gathered at once; the same ones that repeated calls of :meth:`sample` return.
+    def sample_batches(self, n_batches: int, batch_size: int, env: VecNormalize | None = None) -> Iterator[Any]:
+        """Draw several batches, many gathered at once; the same ones that repeated calls of :meth:`sample` return.
 
-        :param n_batches: how many; all are in memory together
+        :param n_batches: how many
         :param batch_size: transitions in each
         :param env: normalises observations and rewards
-        :return: batches, which are slices of one larger
+        :return: batches, which are slices of larger ones
         :raises ValueError: the buffer is empty
         """
-        indices = [self._draw_envs(self._draw_rows(batch_size)) for _ in range(n_batches)]
-        if not indices:
-            return []
-        return split(self._gather(np.concatenate(indices), env), batch_size)
+        row_bytes = sum(store.rows.row_bytes for store in self._stores.values())
+        at_once = max(1, GATHERED_BYTES // (2 * row_bytes * batch_size))
+        for start in range(0, n_batches, at_once):
+            n_gathered = min(at_once, n_batches - start)
+            if n_gathered == 1:
+                yield self.sample(batch_size, env)
+                continue
+            indices = [self._draw_envs(self._draw_rows(batch_size)) for _ in range(n_gathered)]
+            yield from split(self._gather(np.concatenate(indices), env), batch_size)
 
     def _draw_rows(self, batch_size: int) -> np.ndarray:
         n_rows = self.size()

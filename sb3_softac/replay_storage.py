@@ -1,5 +1,6 @@
 """Where a replay buffer keeps its rows: on the host or on a device, each observation once."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    @property
+    def row_bytes(self) -> int:
+        """Memory of one row."""
+        return math.prod(self.step_shape[1:]) * self.dtype.itemsize
 
     def write_step(self, step: int, values: np.ndarray) -> None:
         """Overwrite the rows of one step.

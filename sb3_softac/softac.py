@@ -1,24 +1,20 @@
 """SoftAC: Soft Actor-Critic behind the interface of Stable-Baselines3."""
 
 import warnings
-from functools import cached_property
 from itertools import chain
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 import torch as th
-from gymnasium import spaces
-from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.base_class import maybe_make_env
-from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import obs_as_tensor, update_learning_rate
+from stable_baselines3.common.utils import update_learning_rate
 
 from sb3_softac import arguments
-from sb3_softac.buffers import SingleCopyReplayBuffer
-from sb3_softac.checkpoint import CheckpointedAlgorithm, check_policy_class
+from sb3_softac.checkpoint import check_policy_class
+from sb3_softac.collection import CollectingAlgorithm
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
@@ -46,7 +42,7 @@ ENT_COEF_ALARM = 10.0
 SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
 
 
-class SoftAC(CheckpointedAlgorithm):
+class SoftAC(CollectingAlgorithm):
     """Soft Actor-Critic: off-policy maximum-entropy reinforcement learning with a stochastic actor.
 
     Papers: arXiv:1812.05905 (v2), arXiv:1801.01290 (v1), arXiv:1910.07207 (Discrete actions). Box or Discrete: the
@@ -238,22 +234,8 @@ class SoftAC(CheckpointedAlgorithm):
     def _setup_model(self) -> None:
         arguments.check(self)  # here and not in the constructor: loading can change arguments
         self._engine_name = choose_engine(self.engine, self.precision, self.device)
-        # Stable-Baselines3 would allocate the replay buffer here, also for an agent that is loaded only to act:
-        # `replay_buffer` makes it when it is first needed.
-        deferred = self.__dict__.get("replay_buffer") is None
-        n_steps = self.n_steps
-        if self.replay_buffer_class in (None, SingleCopyReplayBuffer) and not self.optimize_memory_usage:
-            self.replay_buffer_class = SingleCopyReplayBuffer
-            self.n_steps = 1  # for Stable-Baselines3, which would warn that a class it does not know ignores it
-        elif n_steps > 1 and self.replay_buffer_class is NStepReplayBuffer:
-            self.replay_buffer_class = None  # chosen by an earlier set-up: choose again, `n_steps` may have changed
-        if deferred:
-            self.replay_buffer = "deferred"  # type: ignore[assignment]
         self.policy_kwargs["variant"] = self.variant
         super()._setup_model()
-        self.n_steps = n_steps
-        if deferred:
-            del self.replay_buffer
         self.actor = self.policy.actor
         self.actor.n_action_samples = self.n_action_samples
         self.critic = self.policy.critic
@@ -292,30 +274,6 @@ class SoftAC(CheckpointedAlgorithm):
             value = arguments.fixed_ent_coef(self.ent_coef)
             self.ent_coef_tensor = th.tensor(value, device=self.device)
             self.temperature = FixedTemperature(self.ent_coef_tensor)
-
-    @cached_property
-    def replay_buffer(self) -> ReplayBuffer:  # type: ignore[override]
-        """The replay buffer, allocated when first used."""
-        return self._make_replay_buffer()
-
-    def _make_replay_buffer(self) -> ReplayBuffer:
-        assert self.replay_buffer_class is not None  # chosen in _setup_model()
-        kwargs = dict(self.replay_buffer_kwargs)
-        if self.replay_buffer_class is SingleCopyReplayBuffer and self.n_steps > 1:
-            kwargs |= {"n_steps": self.n_steps, "gamma": self.gamma}
-        if issubclass(self.replay_buffer_class, HerReplayBuffer):
-            if self.env is None:
-                raise ValueError("`HerReplayBuffer` needs the environment, but there is none: call `set_env()` first")
-            kwargs["env"] = self.env
-        return self.replay_buffer_class(
-            self.buffer_size,
-            self.observation_space,
-            self.action_space,
-            device=self.device,
-            n_envs=self.n_envs,
-            optimize_memory_usage=self.optimize_memory_usage,
-            **kwargs,
-        )
 
     def _up_to_date_engine(self) -> EagerEngine:
         """The engine, made anew when an attribute that it holds was changed."""
@@ -356,54 +314,6 @@ class SoftAC(CheckpointedAlgorithm):
             progress_bar=progress_bar,
         )
 
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Explore, without what ``predict()`` does for observations from elsewhere.
-
-        :param learning_starts: environment steps with random actions
-        :param action_noise: added to the actions
-        :param n_envs: number of environments
-        :return: (n_envs, ...) action for the environments, and the one to store, which is in [-1, 1] for Box
-        """
-        is_warmup = self.num_timesteps < learning_starts and not (self.use_sde and self.use_sde_at_warmup)
-        if is_warmup:
-            return super()._sample_action(learning_starts, action_noise, n_envs)
-        assert self._last_obs is not None
-        with th.no_grad():
-            action = self.policy(obs_as_tensor(self._last_obs, self.device))
-        scaled = action.cpu().numpy().reshape(-1, *self.action_space.shape)  # type: ignore[misc]
-        if not isinstance(self.action_space, spaces.Box):
-            return scaled, scaled
-        if action_noise is not None:
-            scaled = np.clip(scaled + action_noise(), -1.0, 1.0)
-        return self.policy.unscale_action(scaled), scaled
-
-    def _store_transition(
-        self,
-        replay_buffer: ReplayBuffer,
-        buffer_action: np.ndarray,
-        new_obs: Any,
-        reward: np.ndarray,
-        dones: np.ndarray,
-        infos: list[dict[str, Any]],
-    ) -> None:
-        """Store a step; in the middle of an episode the buffer's copy of it is the only one.
-
-        :param replay_buffer: where to
-        :param buffer_action: (n_envs, ...) as stored
-        :param new_obs: (n_envs, ...) next observations, or a dict of such
-        :param reward: (n_envs,)
-        :param dones: (n_envs,)
-        :param infos: n_envs dicts
-        """
-        if self._vec_normalize_env is not None or dones.any():
-            super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
-            return
-        assert self._last_obs is not None
-        replay_buffer.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)  # type: ignore[arg-type]
-        self._last_obs = self._last_original_obs = new_obs
-
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Sample the replay buffer and update every network.
 
@@ -416,9 +326,8 @@ class SoftAC(CheckpointedAlgorithm):
         self.temperature.set_target_entropy(arguments.value_at(self.target_entropy, progress))
         reward_scale = arguments.value_at(self.reward_scale, progress)
         engine = self._up_to_date_engine()
-        for _ in range(gradient_steps):
+        for samples in self._batches(gradient_steps, batch_size):
             self._n_updates += 1
-            samples = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
             engine.update(Batch.from_samples(samples, self.gamma, reward_scale), self._n_updates)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         metrics = engine.read_metrics()

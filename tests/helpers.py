@@ -1,5 +1,6 @@
 """Small environments and shorthands that several tests share."""
 
+from itertools import islice
 from typing import Any
 
 import gymnasium as gym
@@ -71,6 +72,7 @@ def fixed_samples(model: Any, samples: list[ReplayBufferSamples]) -> None:
     """Let the replay buffer of a model return the given batches in turn."""
     queue = iter(samples)
     model.replay_buffer.sample = lambda *args, **kwargs: next(queue)
+    model.replay_buffer.sample_batches = lambda n_batches, *args, **kwargs: islice(queue, n_batches)
 
 
 def random_samples(

@@ -261,11 +261,11 @@ def test_several_batches_are_those_of_repeated_calls(observation, n_envs, n_step
     np.random.seed(3)  # noqa: NPY002
     one_by_one = [ours.sample(8) for _ in range(5)]
     np.random.seed(3)  # noqa: NPY002
-    together = ours.sample_batches(5, 8)
+    together = list(ours.sample_batches(5, 8))
     assert len(together) == 5
     for ours_, theirs_ in zip(together, one_by_one, strict=True):
         assert_same_samples(ours_, theirs_)
-    assert ours.sample_batches(0, 8) == []
+    assert list(ours.sample_batches(0, 8)) == []
 
 
 def test_batches_are_copies():
@@ -415,7 +415,7 @@ def test_empty_buffer():
     with pytest.raises(ValueError, match=r"empty.*add transitions"):
         number_buffer(5).sample(3)
     with pytest.raises(ValueError, match="empty"):
-        number_buffer(5).sample_batches(2, 3)
+        next(number_buffer(5).sample_batches(2, 3))
 
 
 @pytest.mark.parametrize(

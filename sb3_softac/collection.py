@@ -1,0 +1,122 @@
+"""How transitions come into the replay buffer and out of it."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.utils import obs_as_tensor
+
+from sb3_softac.buffers import SingleCopyReplayBuffer
+from sb3_softac.checkpoint import CheckpointedAlgorithm
+
+
+class CollectingAlgorithm(CheckpointedAlgorithm):
+    """The half of SoftAC that acts in the environment, and stores and samples what it sees."""
+
+    def _setup_model(self) -> None:
+        # Stable-Baselines3 would allocate the replay buffer here, also for an agent that is loaded only to act:
+        # `replay_buffer` makes it when it is first needed.
+        deferred = self.__dict__.get("replay_buffer") is None
+        n_steps = self.n_steps
+        if self.replay_buffer_class in (None, SingleCopyReplayBuffer) and not self.optimize_memory_usage:
+            self.replay_buffer_class = SingleCopyReplayBuffer
+            self.n_steps = 1  # for Stable-Baselines3, which would warn that a class it does not know ignores it
+        elif n_steps > 1 and self.replay_buffer_class is NStepReplayBuffer:
+            self.replay_buffer_class = None  # chosen by an earlier set-up: choose again, `n_steps` may have changed
+        if deferred:
+            self.replay_buffer = "deferred"  # type: ignore[assignment]
+        super()._setup_model()
+        self.n_steps = n_steps
+        if deferred:
+            del self.replay_buffer
+
+    @cached_property
+    def replay_buffer(self) -> ReplayBuffer:  # type: ignore[override]
+        """The replay buffer, allocated when first used."""
+        return self._make_replay_buffer()
+
+    def _make_replay_buffer(self) -> ReplayBuffer:
+        assert self.replay_buffer_class is not None  # chosen in _setup_model()
+        kwargs = dict(self.replay_buffer_kwargs)
+        if self.replay_buffer_class is SingleCopyReplayBuffer and self.n_steps > 1:
+            kwargs |= {"n_steps": self.n_steps, "gamma": self.gamma}
+        if issubclass(self.replay_buffer_class, HerReplayBuffer):
+            if self.env is None:
+                raise ValueError("`HerReplayBuffer` needs the environment, but there is none: call `set_env()` first")
+            kwargs["env"] = self.env
+        return self.replay_buffer_class(
+            self.buffer_size,
+            self.observation_space,
+            self.action_space,
+            device=self.device,
+            n_envs=self.n_envs,
+            optimize_memory_usage=self.optimize_memory_usage,
+            **kwargs,
+        )
+
+    def _batches(self, n_batches: int, batch_size: int) -> Iterator[ReplayBufferSamples]:
+        """Batches from the replay buffer.
+
+        :param n_batches: how many
+        :param batch_size: transitions in each
+        """
+        if isinstance(self.replay_buffer, SingleCopyReplayBuffer):
+            yield from self.replay_buffer.sample_batches(n_batches, batch_size, env=self._vec_normalize_env)
+            return
+        for _ in range(n_batches):
+            yield self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Explore, without what ``predict()`` does for observations from elsewhere.
+
+        :param learning_starts: environment steps with random actions
+        :param action_noise: added to the actions
+        :param n_envs: number of environments
+        :return: (n_envs, ...) action for the environments, and the one to store, which is in [-1, 1] for Box
+        """
+        is_warmup = self.num_timesteps < learning_starts and not (self.use_sde and self.use_sde_at_warmup)
+        if is_warmup:
+            return super()._sample_action(learning_starts, action_noise, n_envs)
+        assert self._last_obs is not None
+        with th.no_grad():
+            action = self.policy(obs_as_tensor(self._last_obs, self.device))
+        scaled = action.cpu().numpy().reshape(-1, *self.action_space.shape)  # type: ignore[misc]
+        if not isinstance(self.action_space, spaces.Box):
+            return scaled, scaled
+        if action_noise is not None:
+            scaled = np.clip(scaled + action_noise(), -1.0, 1.0)
+        return self.policy.unscale_action(scaled), scaled
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: Any,
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Store a step; in the middle of an episode the buffer's copy of it is the only one.
+
+        :param replay_buffer: where to
+        :param buffer_action: (n_envs, ...) as stored
+        :param new_obs: (n_envs, ...) next observations, or a dict of such
+        :param reward: (n_envs,)
+        :param dones: (n_envs,)
+        :param infos: n_envs dicts
+        """
+        if self._vec_normalize_env is not None or dones.any():
+            super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+            return
+        assert self._last_obs is not None
+        replay_buffer.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)  # type: ignore[arg-type]
+        self._last_obs = self._last_original_obs = new_obs
