@@ -167,7 +167,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         if self.handle_timeout_termination:
             truncated = [info.get("TimeLimit.truncated", False) for info in infos]
             if any(truncated):  # rarely, and an array of a list takes time
-                self.timeouts[row] = truncated
+                self.timeouts[row] = np.array(truncated)
         self.pos += 1
         if self.pos == self.buffer_size:
             self.full = True

@@ -380,6 +380,16 @@ def test_extend_adds_step_by_step():
     assert_same_samples(sampled(ours, 0), sampled(theirs, 0))
 
 
+def test_extend_with_the_arrays_of_another_buffer():
+    """Time limits are then arrays of one number."""
+    source = SoftAC("MlpPolicy", Target(truncate=True), **SMALL | {"buffer_size": 30}).learn(35).replay_buffer
+    infos = [[{"TimeLimit.truncated": truncated}] for truncated in source.timeouts]
+    again = SingleCopyReplayBuffer(30, source.observation_space, source.action_space, "cpu")
+    again.extend(source.observations, source.observations, source.actions, source.rewards, source.dones, infos)
+    np.testing.assert_array_equal(again.timeouts, source.timeouts)
+    assert source.timeouts.sum() == 3
+
+
 @pytest.mark.parametrize("storage", ["host", "device"])
 @pytest.mark.parametrize("observation", ["float32", "dict"])
 @pytest.mark.parametrize("steps", [0, 4, 19])
