@@ -8,14 +8,14 @@ Shapes: B rows, N networks, I inputs, O outputs.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch as th
 from torch import nn
 
-from sb3_softac.networks.products import Products
+from sb3_softac.networks.products import Products, choose_products
 
 aten = th.ops.aten
 #: What a layer keeps for its backward pass
@@ -37,28 +37,25 @@ class Layer(ABC):
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
+        self.n_parameters = len(self.parameter_names)
 
     def parameters(self) -> list[th.Tensor | None]:
-        """The parameters as they are now, of a module or of one that has the same names."""
+        """The parameters as they are now."""
         own = self.module._parameters  # without the search of `nn.Module.__getattr__`
         return [own[name] for name in self.parameter_names]
 
     @abstractmethod
-    def forward(
-        self, products: Products, x: th.Tensor, parameters: Sequence[th.Tensor | None]
-    ) -> tuple[th.Tensor, Saved]:
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
         """The output (B, O), and what :meth:`backward` needs.
 
-        :param products: of the linear layers
         :param x: (B, I)
         :param parameters: in the order of ``parameter_names``
         """
 
     @abstractmethod
-    def backward(self, products: Products, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         """Gradients of the input and of each parameter.
 
-        :param products: of the linear layers
         :param grad: (B, O), of the output
         :param saved: of :meth:`forward`
         :param needs: whether a gradient is needed, of the input and of each parameter
@@ -68,37 +65,54 @@ class Layer(ABC):
 class LinearLayer(Layer):
     """``y = x W^T + b``, with the ReLU that follows, if one does.
 
-    :param module: the linear layer, or anything with its two parameters
+    :param module: the plain layer
+    :param products: the matrix products
     :param relu: whether a ReLU follows
     """
 
     parameter_names = ("weight", "bias")
 
-    def __init__(self, module: nn.Module, relu: bool = False) -> None:
+    def __init__(self, module: nn.Module, products: Products, relu: bool = False) -> None:
         super().__init__(module)
+        self._products = products
         self._relu = relu
         self.overwrites_grad = relu
 
-    def forward(
-        self, products: Products, x: th.Tensor, parameters: Sequence[th.Tensor | None]
-    ) -> tuple[th.Tensor, Saved]:
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
         weight, bias = parameters
         assert weight is not None
-        if products.dtype is not None:
-            weight, bias = weight.to(products.dtype), as_dtype(bias, products.dtype)
-        y = products.linear(x, weight, bias, self._relu)
+        dtype = self._products.dtype
+        if dtype is not None:
+            weight, bias = weight.to(dtype), as_dtype(bias, dtype)
+        y = self._products.linear(x, weight, bias, self._relu)
         return y, ((x, weight, y) if self._relu else (x, weight))
 
-    def backward(self, products: Products, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         x, weight = saved[:2]
         if self._relu:
             grad = aten.threshold_backward.grad_input(grad, saved[2], 0, grad_input=grad)
         needs_x, needs_weight, needs_bias = needs
         return (
-            products.grad_input(grad, weight) if needs_x else None,
-            products.grad_weight(grad, x) if needs_weight else None,
+            self._products.grad_input(grad, weight) if needs_x else None,
+            self._products.grad_weight(grad, x) if needs_weight else None,
             grad.sum(dim=0) if needs_bias else None,
         )
+
+
+class HeadsLayer(LinearLayer):
+    """Several linear layers with the same input, by one product.
+
+    :param heads: the plain layers; their outputs stand side by side
+    :param products: the matrix products
+    """
+
+    def __init__(self, heads: Sequence[nn.Linear], products: Products) -> None:
+        super().__init__(heads[0], products)
+        self._heads = heads
+
+    def parameters(self) -> list[th.Tensor | None]:
+        """Side by side; differentiable, so that each head gets its gradient."""
+        return [th.cat([head.weight for head in self._heads]), th.cat([head.bias for head in self._heads])]
 
 
 class LayerNormLayer(Layer):
@@ -110,16 +124,14 @@ class LayerNormLayer(Layer):
     parameter_names = ("weight", "bias")
     module: nn.LayerNorm
 
-    def forward(
-        self, products: Products, x: th.Tensor, parameters: Sequence[th.Tensor | None]
-    ) -> tuple[th.Tensor, Saved]:
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
         weight, bias = parameters
         assert weight is not None
         assert bias is not None
         y, mean, rstd = aten.native_layer_norm(x, self.module.normalized_shape, weight, bias, self.module.eps)
         return y, (x, mean, rstd, weight, bias)
 
-    def backward(self, products: Products, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         x, mean, rstd, weight, bias = saved
         return aten.native_layer_norm_backward(
             grad, x, self.module.normalized_shape, mean, rstd, weight, bias, list(needs)
@@ -134,16 +146,14 @@ class DropoutLayer(Layer):
 
     module: nn.Dropout
 
-    def forward(
-        self, products: Products, x: th.Tensor, parameters: Sequence[th.Tensor | None]
-    ) -> tuple[th.Tensor, Saved]:
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
         if not self.module.training or self.module.p == 0.0:
             return x, ()
         keep = 1.0 - self.module.p
         mask = th.empty_like(x).bernoulli_(keep).div_(keep)
         return x * mask, (mask,)
 
-    def backward(self, products: Products, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         return (grad * saved[0] if saved else grad,)
 
 
@@ -161,13 +171,11 @@ class ActivationLayer(Layer):
         nn.SiLU: lambda grad, y, x: aten.silu_backward(grad, x),
     }
 
-    def forward(
-        self, products: Products, x: th.Tensor, parameters: Sequence[th.Tensor | None]
-    ) -> tuple[th.Tensor, Saved]:
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
         y = self.module(x)
         return y, (y, x)
 
-    def backward(self, products: Products, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         return (self.GRADIENTS[type(self.module)](grad, *saved),)
 
 
@@ -178,126 +186,138 @@ LAYERS: dict[type[nn.Module], Callable[[nn.Module], Layer]] = {
 }
 
 
-def as_layers(modules: Sequence[nn.Module]) -> list[Layer]:
-    """The layers of a stack of plain modules.
+class Stack:
+    """Layers one after another.
 
-    :param modules: in the order of the computation
+    :param modules: plain modules, in the order of the computation
+    :param device: of the parameters
+    :param dtype: of the operands of matrix products; None: the parameters' own
+    :param heads: linear layers on top of the last module, whose outputs stand side by side
     :raises ValueError: a module that has no written-out gradient here, or a hook that would not be called
     """
-    layers: list[Layer] = []
-    for module, following in pairwise([*modules, None]):
-        assert module is not None
+
+    def __init__(
+        self,
+        modules: Iterable[nn.Module],
+        device: th.device,
+        dtype: th.dtype | None,
+        heads: Sequence[nn.Linear] = (),
+    ) -> None:
+        self.dtype = dtype
+        self.layers: list[Layer] = []
+        for module, following in pairwise([*modules, None]):
+            assert module is not None
+            self._add(module, following, device)
+        if heads:
+            n_weights = sum(head.weight.numel() for head in heads)
+            self.layers.append(HeadsLayer(heads, choose_products(device, dtype, n_weights)))
+
+    def _add(self, module: nn.Module, following: nn.Module | None, device: th.device) -> None:
         if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
             raise ValueError(f"{module} has hooks, which only `engine='eager'` calls")
         if type(module) is nn.Linear:
-            layers.append(LinearLayer(module, relu=type(following) is nn.ReLU))
-        elif type(module) is nn.ReLU and layers and isinstance(layers[-1], LinearLayer):
-            continue  # taken along by the linear layer
+            products = choose_products(device, self.dtype, module.weight.numel())
+            self.layers.append(LinearLayer(module, products, relu=type(following) is nn.ReLU))
+        elif type(module) is nn.ReLU and self.layers and isinstance(self.layers[-1], LinearLayer):
+            return  # taken along by the linear layer
         elif type(module) in LAYERS:
-            layers.append(LAYERS[type(module)](module))
+            self.layers.append(LAYERS[type(module)](module))
         else:
             known = ", ".join(sorted(kind.__name__ for kind in {nn.Linear} | LAYERS.keys()))
             raise ValueError(f"{module} is not one of the layers with a written-out gradient: {known}")
-    return layers
+
+    def parameters(self) -> list[th.Tensor | None]:
+        """Of all layers, as they are now."""
+        return [parameter for layer in self.layers for parameter in layer.parameters()]
+
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, list[Saved]]:
+        """The output, and what each layer saved.
+
+        :param x: (B, I)
+        :param parameters: of all layers
+        """
+        saved = []
+        start = 0
+        for layer in self.layers:
+            end = start + layer.n_parameters
+            x, kept = layer.forward(x, parameters[start:end])
+            saved.append(kept)
+            start = end
+        return x, saved
+
+    def backward(self, grad: th.Tensor, saved: Sequence[Saved], needs: Sequence[bool]) -> list[th.Tensor | None]:
+        """Gradients of the input and of every parameter; goes down only as far as one is needed.
+
+        :param grad: (B, O), of the output
+        :param saved: of :meth:`forward`
+        :param needs: whether a gradient is needed, of the input and of each parameter
+        """
+        if self.layers and self.layers[-1].overwrites_grad:
+            grad = grad.clone()  # it is autograd's, and perhaps not only ours
+        gradients: list[th.Tensor | None] = [None] * len(needs)
+        end = len(needs)
+        for layer, kept in zip(reversed(self.layers), reversed(saved), strict=True):
+            start = end - layer.n_parameters
+            grad_input, *gradients[start:end] = layer.backward(grad, kept, (any(needs[:start]), *needs[start:end]))
+            if grad_input is None:
+                return gradients
+            grad, end = grad_input, start
+        gradients[0] = grad
+        return gradients
 
 
-def run(products: Products, stacks: Sequence[Sequence[Layer]], x: th.Tensor, *heads: nn.Linear) -> th.Tensor:
-    """The outputs of N stacks of layers of one structure, for the same input.
+def run(stacks: Sequence[Stack], x: th.Tensor) -> th.Tensor:
+    """The outputs of N stacks of one structure for the same input.
 
-    :param products: of the linear layers
-    :param stacks: N lists of layers
+    :param stacks: N
     :param x: (B, I)
-    :param heads: linear layers on top of a single stack, whose outputs stand side by side
     :return: (N, B, O)
     """
-    parameters = [parameter for stack in stacks for layer in stack for parameter in layer.parameters()]
-    if heads:
-        # One product for all heads; differentiable, so that each head gets its gradient.
-        parameters += [th.cat([head.weight for head in heads]), th.cat([head.bias for head in heads])]
-        stacks = [[*stacks[0], LinearLayer(heads[0])]]
+    parameters = [parameter for stack in stacks for parameter in stack.parameters()]
     if th.is_grad_enabled():
-        return _Network.apply(products, stacks, x, *parameters)
-    outputs, _ = _forward(products, stacks, x, parameters)
-    return outputs
+        return _Network.apply(stacks, x, *parameters)
+    return _forward(stacks, x, parameters)[0]
 
 
 def _forward(
-    products: Products, stacks: Sequence[Sequence[Layer]], x: th.Tensor, parameters: Sequence[th.Tensor | None]
-) -> tuple[th.Tensor, list[Saved]]:
-    """The outputs (N, B, O), and what each layer saved."""
-    inputs = as_dtype(x, products.dtype)
-    outputs: list[th.Tensor] = []
-    saved: list[Saved] = []
-    position = 0
-    for stack in stacks:
-        hidden = inputs
-        for layer in stack:
-            end = position + len(layer.parameter_names)
-            hidden, kept = layer.forward(products, hidden, parameters[position:end])
-            saved.append(kept)
-            position = end
-        outputs.append(hidden)
+    stacks: Sequence[Stack], x: th.Tensor, parameters: Sequence[th.Tensor | None]
+) -> tuple[th.Tensor, list[list[Saved]]]:
+    """The outputs (N, B, O), and what each layer of each stack saved."""
+    inputs = as_dtype(x, stacks[0].dtype)
+    n_parameters = len(parameters) // len(stacks)
+    parts = [parameters[start : start + n_parameters] for start in range(0, len(parameters), n_parameters or 1)]
+    outputs, saved = zip(*[stack.forward(inputs, part) for stack, part in zip(stacks, parts, strict=True)], strict=True)
     stacked = th.stack(outputs) if len(outputs) > 1 else outputs[0].unsqueeze(0)
-    return as_dtype(stacked, x.dtype), saved
+    return as_dtype(stacked, x.dtype), list(saved)
 
 
 class _Network(th.autograd.Function):
     """N stacks of layers as one node."""
 
     @staticmethod
-    def forward(
-        ctx: Any, products: Products, stacks: Sequence[Sequence[Layer]], x: th.Tensor, *parameters: th.Tensor | None
-    ) -> th.Tensor:
-        outputs, saved = _forward(products, stacks, x, parameters)
-        ctx.products, ctx.stacks, ctx.dtype = products, stacks, x.dtype
-        ctx.n_saved = [len(kept) for kept in saved]
-        ctx.save_for_backward(*[tensor for kept in saved for tensor in kept])
+    def forward(ctx: Any, stacks: Sequence[Stack], x: th.Tensor, *parameters: th.Tensor | None) -> th.Tensor:
+        outputs, saved = _forward(stacks, x, parameters)
+        ctx.stacks, ctx.dtype = stacks, x.dtype
+        ctx.n_saved = [len(kept) for stack_saved in saved for kept in stack_saved]
+        ctx.save_for_backward(*[tensor for stack_saved in saved for kept in stack_saved for tensor in kept])
         return outputs
 
     @staticmethod
     @th.autograd.function.once_differentiable
     def backward(ctx: Any, grad_outputs: th.Tensor) -> Any:
-        products, stacks, needs = ctx.products, ctx.stacks, ctx.needs_input_grad[2:]
-        saved = iter(_regroup(ctx.saved_tensors, ctx.n_saved))
+        needs_x, *needs = ctx.needs_input_grad[1:]
+        saved = _regroup(ctx.saved_tensors, ctx.n_saved)
+        n_layers, n_parameters = len(saved) // len(ctx.stacks), len(needs) // len(ctx.stacks)
         grad_x: th.Tensor | None = None
-        grad_parameters: list[th.Tensor | None] = []
-        for stack, grad_output in zip(stacks, as_dtype(grad_outputs, products.dtype).unbind(), strict=True):
-            if stack and stack[-1].overwrites_grad:
-                grad_output = grad_output.clone()  # autograd's, and perhaps not only ours
-            kept = [next(saved) for _ in stack]
-            offset = 1 + len(grad_parameters)
-            grad_input, gradients = _backward_stack(products, stack, grad_output, kept, needs[0], needs[offset:])
-            grad_parameters += [as_dtype(gradient, ctx.dtype) for gradient in gradients]
-            if grad_input is not None:
+        gradients: list[th.Tensor | None] = []
+        grads = as_dtype(grad_outputs, ctx.stacks[0].dtype).unbind()
+        for i, (stack, grad) in enumerate(zip(ctx.stacks, grads, strict=True)):
+            own_needs = (needs_x, *needs[i * n_parameters : (i + 1) * n_parameters])
+            grad_input, *own = stack.backward(grad, saved[i * n_layers : (i + 1) * n_layers], own_needs)
+            gradients += own
+            if needs_x:
                 grad_x = grad_input if grad_x is None else grad_x + grad_input
-        return None, None, as_dtype(grad_x, ctx.dtype), *grad_parameters
-
-
-def _backward_stack(
-    products: Products,
-    stack: Sequence[Layer],
-    grad: th.Tensor,
-    saved: Sequence[Saved],
-    needs_x: bool,
-    needs: Sequence[bool],
-) -> tuple[th.Tensor | None, list[th.Tensor | None]]:
-    """Gradients of one stack's input, and of its parameters from the first layer on.
-
-    Goes down only as far as a gradient is needed.
-    """
-    gradients: list[th.Tensor | None] = []
-    end = sum(len(layer.parameter_names) for layer in stack)
-    hidden: th.Tensor | None = grad
-    for layer, kept in zip(reversed(stack), reversed(saved), strict=True):
-        start = end - len(layer.parameter_names)
-        if hidden is None:
-            gradients[:0] = [None] * (end - start)
-        else:
-            needs_input = needs_x or any(needs[:start])
-            hidden, *own = layer.backward(products, hidden, kept, (needs_input, *needs[start:end]))
-            gradients[:0] = own
-        end = start
-    return hidden if needs_x else None, gradients
+        return None, *[as_dtype(gradient, ctx.dtype) for gradient in (grad_x, *gradients)]
 
 
 def as_dtype(tensor: th.Tensor | None, dtype: th.dtype | None) -> Any:

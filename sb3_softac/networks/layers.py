@@ -7,7 +7,6 @@ from stable_baselines3.common.torch_layers import create_mlp
 from torch import nn
 
 from sb3_softac.networks import fused
-from sb3_softac.networks.products import Products
 
 # Fewer rows are computed module by module, where no gradient is asked for.
 MIN_ROWS = 32
@@ -21,33 +20,33 @@ class MLP(nn.Sequential):
     :param modules: in the order of the computation
     """
 
-    _products: Products | None = None
-    _layers: Sequence[fused.Layer] = ()
+    _stack: fused.Stack | None = None
+    _stacks_with_heads: dict[tuple[nn.Module, ...], fused.Stack]
 
-    def compute_by(self, products: Products | None) -> None:
-        """Choose how the network is computed from now on.
+    def compute_plainly(self) -> None:
+        """Compute module by module from now on."""
+        self._stack = None
 
-        :param products: one node, with these matrix products; None: module by module
+    def compute_fused(self, dtype: th.dtype | None = None) -> None:
+        """Compute as one node of the autograd graph from now on.
+
+        :param dtype: of the operands of matrix products; None: the parameters' own
         :raises ValueError: a layer without a written-out gradient
         """
-        self._layers = () if products is None else fused.as_layers(list(self))
-        self._products = products
+        device = next((parameter.device for parameter in self.parameters()), th.device("cpu"))
+        self._stack = fused.Stack(self, device, dtype)
+        self._stacks_with_heads = {}
 
     @property
     def is_fused(self) -> bool:
         """Whether the network is one node."""
-        return self._products is not None
+        return self._stack is not None
 
     def forward(self, x: th.Tensor) -> th.Tensor:
         """Outputs (B, O) for inputs (B, I)."""
-        if not self._is_one_node(x):
+        if self._stack is None or not pays(x):
             return super().forward(x)
-        assert self._products is not None
-        return fused.run(self._products, [self._layers], x)[0]
-
-    def _is_one_node(self, x: th.Tensor) -> bool:
-        # Acting in a few environments: without a gradient there are no nodes to save, and single rows stay float32.
-        return self._products is not None and (th.is_grad_enabled() or len(x) >= MIN_ROWS)
+        return fused.run([self._stack], x)[0]
 
     def with_heads(self, x: th.Tensor, *heads: nn.Module) -> tuple[th.Tensor, ...]:
         """Outputs of further layers on top of this network.
@@ -57,12 +56,14 @@ class MLP(nn.Sequential):
         :return: for each head, (B, its outputs)
         """
         linear = [head for head in heads if type(head) is nn.Linear]
-        if len(linear) < len(heads) or not self._is_one_node(x):
+        if self._stack is None or not pays(x) or len(linear) < len(heads):
             latent = self(x)
             return tuple(head(latent) for head in heads)
-        assert self._products is not None
-        outputs = fused.run(self._products, [self._layers], x, *linear)[0]
-        return outputs.split([head.out_features for head in linear], dim=-1)
+        stack = self._stacks_with_heads.get(heads)
+        if stack is None:
+            stack = fused.Stack(self, linear[0].weight.device, self._stack.dtype, linear)
+            self._stacks_with_heads[heads] = stack
+        return fused.run([stack], x)[0].split([head.out_features for head in linear], dim=-1)
 
     @staticmethod
     def ensemble(networks: Sequence[nn.Module], x: th.Tensor) -> th.Tensor:
@@ -72,11 +73,18 @@ class MLP(nn.Sequential):
         :param x: (B, I)
         :return: (N, B, O)
         """
-        first = networks[0]
-        if not isinstance(first, MLP) or not first._is_one_node(x):
+        stacks = [network._stack for network in networks if isinstance(network, MLP) and network._stack is not None]
+        if len(stacks) < len(networks) or not pays(x):
             return th.stack([network(x) for network in networks])
-        assert first._products is not None
-        return fused.run(first._products, [network._layers for network in networks], x)  # type: ignore[misc]
+        return fused.run(stacks, x)
+
+
+def pays(x: th.Tensor) -> bool:
+    """Whether one node is worth its call: without a gradient there are no nodes to save, and few rows are quick.
+
+    :param x: (B, I)
+    """
+    return th.is_grad_enabled() or x.shape[0] >= MIN_ROWS
 
 
 def make_mlp(

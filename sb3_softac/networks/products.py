@@ -3,9 +3,16 @@
 Shapes: B rows, I inputs, O outputs.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch as th
+
+# Inputs times outputs from which oneDNN's longer call pays.
+ONEDNN_MIN_WEIGHTS = 1024
+# What PyTorch's own compiler emits for a linear layer on a CPU; None in a PyTorch without oneDNN.
+_onednn_linear: Any = None
+if th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise"):
+    _onednn_linear = th.ops.mkldnn._linear_pointwise.default
 
 
 class Products(Protocol):
@@ -55,38 +62,26 @@ class OneDnnProducts(TorchProducts):
     """oneDNN's matrix products, for the CPU.
 
     PyTorch sends single precision to MKL, which leaves the 512-bit units of processors that are not Intel's idle:
-    oneDNN was measured twice as fast there, and takes ReLU along. Below a few thousand outputs its call costs more
-    than it saves.
+    oneDNN was measured twice as fast there, and takes ReLU along.
     """
 
-    #: outputs (rows times columns) from which oneDNN's longer call pays
-    MIN_OUTPUTS = 2048
-
-    def _pays(self, operand: th.Tensor, rows: int, columns: int) -> bool:
-        return rows * columns >= self.MIN_OUTPUTS and operand.dtype is not th.float64
-
     def linear(self, x: th.Tensor, weight: th.Tensor, bias: th.Tensor | None, relu: bool) -> th.Tensor:
-        if not self._pays(x, len(x), len(weight)):
+        if x.dtype is th.float64:
             return super().linear(x, weight, bias, relu)
         return _onednn_linear(x, weight, bias, "relu" if relu else "none", [], "")
 
     def grad_input(self, grad: th.Tensor, weight: th.Tensor) -> th.Tensor:
-        if grad.shape[1] == 1 or not self._pays(grad, len(grad), weight.shape[1]):
+        if grad.dtype is th.float64:
             return super().grad_input(grad, weight)
         return _onednn_linear(grad, weight.t(), None, "none", [], "")
 
     def grad_weight(self, grad: th.Tensor, x: th.Tensor) -> th.Tensor:
-        n_outputs, n_inputs = grad.shape[1], x.shape[1]
-        if not self._pays(grad, n_outputs, n_inputs):
+        if grad.dtype is th.float64:
             return super().grad_weight(grad, x)
-        if n_inputs < n_outputs:
+        if x.shape[1] < grad.shape[1]:
             # The wider side as the library's columns: measured twice as fast for a first layer of 17 inputs.
             return _onednn_linear(x.t(), grad.t(), None, "none", [], "").t()
         return _onednn_linear(grad.t(), x.t(), None, "none", [], "")
-
-
-def _onednn_linear(*args: object) -> th.Tensor:
-    return th.ops.mkldnn._linear_pointwise.default(*args)  # what PyTorch's own compiler emits for a linear layer
 
 
 def onednn_is_faster() -> bool:
@@ -94,14 +89,15 @@ def onednn_is_faster() -> bool:
 
     A rule and not a measurement, so that one machine always computes the same numbers.
     """
-    has_onednn = th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise")
-    return has_onednn and th.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return _onednn_linear is not None and th.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
-def choose_products(device: th.device, dtype: th.dtype | None) -> Products:
-    """The fastest products for a device.
+def choose_products(device: th.device, dtype: th.dtype | None, n_weights: int) -> Products:
+    """The fastest products for a layer.
 
     :param device: of the networks
     :param dtype: of the operands; None: the parameters' own
+    :param n_weights: inputs times outputs of the layer
     """
-    return (OneDnnProducts if device.type == "cpu" and onednn_is_faster() else TorchProducts)(dtype)
+    suits_onednn = device.type == "cpu" and n_weights >= ONEDNN_MIN_WEIGHTS and onednn_is_faster()
+    return (OneDnnProducts if suits_onednn else TorchProducts)(dtype)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch as th
 
 from sb3_softac.networks.layers import MLP
-from sb3_softac.networks.products import Products, choose_products
 from sb3_softac.updates.gradient import FUSABLE_OPTIMIZERS, fuse_optimizer
 
 if TYPE_CHECKING:
@@ -57,15 +56,14 @@ def set_up_networks(model: "SoftAC", engine: str, is_required: bool) -> None:
     :param is_required: refuse a network that cannot be one node, in place of leaving it plain
     :raises ValueError: naming the layer that is in the way
     """
-    products: Products | None = None
-    if engine in ("fused", "cuda_graph"):
-        products = choose_products(model.device, DTYPES[model.precision])
     for network in model.policy.modules():
         if isinstance(network, MLP):
+            network.compute_plainly()
+            if engine not in ("fused", "cuda_graph"):
+                continue
             try:
-                network.compute_by(products)
+                network.compute_fused(DTYPES[model.precision])
             except ValueError as error:
-                network.compute_by(None)
                 if is_required:
                     raise ValueError(f"`engine={model.engine!r}` cannot run this policy: {error}") from None
 

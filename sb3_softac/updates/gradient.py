@@ -1,11 +1,9 @@
 """One optimizer step on one network."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch as th
-from torch.optim.adam import adam
 
 # Optimizers whose whole step is one call to PyTorch's kernels, if they are told so.
 FUSABLE_OPTIMIZERS = (th.optim.Adam, th.optim.AdamW)
@@ -24,7 +22,6 @@ class GradientStep:
     def __init__(self, optimizer: th.optim.Optimizer, max_grad_norm: float | None = None) -> None:
         self._optimizer = optimizer
         self._max_grad_norm = max_grad_norm
-        self._step = choose_step(optimizer)
 
     def __call__(self, loss: th.Tensor) -> None:
         """Differentiate, clip, step.
@@ -34,32 +31,36 @@ class GradientStep:
         groups = self._optimizer.param_groups
         # Asked anew each time: a user may freeze a layer at any moment.
         parameters = [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
-        for parameter in parameters:
-            parameter.grad = None
-        loss.backward(inputs=parameters)
+        # Not `backward()`, which copies each gradient once more.
+        gradients = th.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
         if self._max_grad_norm is not None:
             th.nn.utils.clip_grad_norm_(parameters, self._max_grad_norm)
-        self._step(self._optimizer)
+        if steps_by_one_call(self._optimizer):
+            fused_adam_step(self._optimizer)
+        else:
+            self._optimizer.step()
 
 
-def choose_step(optimizer: th.optim.Optimizer) -> Callable[[Any], Any]:
-    """How an optimizer steps: by its own method, or past what that does around the one call of a fused Adam.
+def steps_by_one_call(optimizer: th.optim.Optimizer) -> bool:
+    """Whether a step is :func:`fused_adam_step`: a fused Adam without options and hooks that this would pass over.
 
     :param optimizer: of any kind
     """
-    has_hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
-    is_wrapped = "step" in optimizer.__dict__  # by a scheduler of PyTorch
-    is_fused = type(optimizer) in FUSABLE_OPTIMIZERS and all(
-        group["fused"] and not group["amsgrad"] for group in optimizer.param_groups
-    )
-    return fused_adam_step if is_fused and not has_hooks and not is_wrapped else type(optimizer).step
+    if type(optimizer) is not th.optim.Adam or "step" in optimizer.__dict__:  # wrapped, by a scheduler of PyTorch
+        return False
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return False
+    options = ("amsgrad", "decoupled_weight_decay")
+    return all(group["fused"] and not any(group[name] for name in options) for group in optimizer.param_groups)
 
 
 @th.no_grad()
 def fused_adam_step(optimizer: th.optim.Optimizer) -> None:
     """The step of a fused Adam: the same call on the same state.   arXiv:1412.6980
 
-    :param optimizer: Adam or AdamW with ``fused=True`` and without ``amsgrad``
+    :param optimizer: with ``fused=True``, without ``amsgrad``
     """
     trained = [
         [parameter for parameter in group["params"] if parameter.grad is not None] for group in optimizer.param_groups
@@ -69,23 +70,22 @@ def fused_adam_step(optimizer: th.optim.Optimizer) -> None:
         return
     for group, parameters in zip(optimizer.param_groups, trained, strict=True):
         states = [optimizer.state[parameter] for parameter in parameters]
-        adam(
+        counts = [state["step"] for state in states]
+        th._foreach_add_(counts, 1)
+        th._fused_adam_(
             parameters,
-            [parameter.grad for parameter in parameters if parameter.grad is not None],
+            [parameter.grad for parameter in parameters],
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [],
-            [state["step"] for state in states],
-            fused=True,
-            amsgrad=False,
+            counts,
+            lr=group["lr"],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
-            lr=group["lr"],
             weight_decay=group["weight_decay"],
             eps=group["eps"],
+            amsgrad=False,
             maximize=group["maximize"],
-            capturable=group["capturable"],
-            decoupled_weight_decay=group["decoupled_weight_decay"],
         )
 
 

@@ -29,10 +29,15 @@ def make(name: str = "relu", output_dim: int = 3, seed: int = 0) -> MLP:
     return network
 
 
-def gradients(networks: list[MLP], compute, products, x: th.Tensor) -> list[th.Tensor]:
+def gradients(
+    networks: list[MLP], compute, is_fused: bool, x: th.Tensor, dtype: th.dtype | None = None
+) -> list[th.Tensor]:
     """The output, and the gradients of a loss of it, of the input and of every parameter."""
     for network in networks:
-        network.compute_by(products)
+        if is_fused:
+            network.compute_fused(dtype)
+        else:
+            network.compute_plainly()
         network.zero_grad()
     x = x.clone().requires_grad_(True)
     th.manual_seed(1)
@@ -45,8 +50,8 @@ def gradients(networks: list[MLP], compute, products, x: th.Tensor) -> list[th.T
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_one_network(name):
     network, x = make(name), th.randn(40, 5, dtype=th.float64)
-    plain = gradients([network], network, None, x)
-    fused = gradients([network], network, TorchProducts(), x)
+    plain = gradients([network], network, False, x)
+    fused = gradients([network], network, True, x)
     assert all(gradient is not None for gradient in fused)
     th.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
 
@@ -54,8 +59,8 @@ def test_one_network(name):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_ensemble(name):
     networks, x = [make(name, seed=seed) for seed in range(3)], th.randn(40, 5, dtype=th.float64)
-    plain = gradients(networks, lambda x: MLP.ensemble(networks, x), None, x)
-    fused = gradients(networks, lambda x: MLP.ensemble(networks, x), TorchProducts(), x)
+    plain = gradients(networks, lambda x: MLP.ensemble(networks, x), False, x)
+    fused = gradients(networks, lambda x: MLP.ensemble(networks, x), True, x)
     assert fused[0].shape == (3, 40, 3)
     th.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
 
@@ -71,18 +76,18 @@ def test_heads(name):
         assert [output.shape for output in outputs] == [(40, 2), (40, 3)]
         return th.cat(outputs, dim=-1)
 
-    def with_head_gradients(products):
+    def with_head_gradients(is_fused):
         for head in heads:
             head.zero_grad()
-        own = gradients([network], compute, products, x)
+        own = gradients([network], compute, is_fused, x)
         return own + [parameter.grad.clone() for head in heads for parameter in head.parameters()]
 
-    th.testing.assert_close(with_head_gradients(TorchProducts()), with_head_gradients(None), rtol=1e-10, atol=1e-10)
+    th.testing.assert_close(with_head_gradients(True), with_head_gradients(False), rtol=1e-10, atol=1e-10)
 
 
 def test_heads_that_are_not_linear_stay_plain():
     network = make(output_dim=-1)
-    network.compute_by(TorchProducts())
+    network.compute_fused()
     head = nn.Sequential(nn.Linear(12, 2), nn.Hardtanh()).double()
     x = th.randn(40, 5, dtype=th.float64)
     th.testing.assert_close(network.with_heads(x, head)[0], head(network(x)))
@@ -91,7 +96,7 @@ def test_heads_that_are_not_linear_stay_plain():
 def test_only_what_is_needed_is_differentiated():
     """A frozen network passes the gradient on; a frozen layer gets none; an input that needs none costs none."""
     network, x = make(), th.randn(40, 5, dtype=th.float64)
-    network.compute_by(TorchProducts())
+    network.compute_fused()
     network[0].weight.requires_grad_(False)
     network(x).sum().backward()
     assert network[0].weight.grad is None
@@ -105,7 +110,7 @@ def test_only_what_is_needed_is_differentiated():
 def test_without_gradients_and_with_few_rows():
     network, x = make(), th.randn(40, 5, dtype=th.float64)
     expected = network(x).detach()
-    network.compute_by(TorchProducts())
+    network.compute_fused()
     with th.no_grad():
         th.testing.assert_close(network(x), expected, rtol=1e-12, atol=1e-12)
         th.testing.assert_close(network(x[:2]), expected[:2], rtol=1e-12, atol=1e-12)
@@ -115,15 +120,15 @@ def test_evaluation_drops_nothing():
     network, x = make("dropout"), th.randn(40, 5, dtype=th.float64)
     network.eval()
     expected = network(x).detach()
-    network.compute_by(TorchProducts())
+    network.compute_fused()
     th.testing.assert_close(network(x), expected)
 
 
 @pytest.mark.parametrize("name", ["relu", "layer norm", "dropout"])
 def test_bfloat16_products_are_close_and_parameters_stay_float32(name):
     network, x = make(name).float(), th.randn(64, 5)
-    plain = gradients([network], network, None, x)
-    low = gradients([network], network, TorchProducts(th.bfloat16), x)
+    plain = gradients([network], network, False, x)
+    low = gradients([network], network, True, x, th.bfloat16)
     assert {tensor.dtype for tensor in low} == {th.float32}
     if name == "dropout":
         return  # draws its masks in another precision
@@ -149,8 +154,8 @@ def test_onednn_products(n_inputs, width):
 def test_unknown_layers_and_hooks_are_refused():
     network = MLP(nn.Linear(5, 4), nn.BatchNorm1d(4))
     with pytest.raises(ValueError, match=r"BatchNorm1d.*not one of the layers"):
-        network.compute_by(TorchProducts())
+        network.compute_fused()
     hooked = make()
     hooked[0].register_forward_hook(lambda *args: None)
     with pytest.raises(ValueError, match=r"hooks.*eager"):
-        hooked.compute_by(TorchProducts())
+        hooked.compute_fused()
