@@ -82,6 +82,16 @@ class SoftActor(BasePolicy):
         :return: a support of size K
         """
 
+    def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
+        """:meth:`support` at the observations, and without a gradient at the next ones.
+
+        :param obs: observations, first dimension B
+        :param next_obs: the same
+        """
+        support = self.support(obs)
+        with th.no_grad():
+            return support, self.support(next_obs)
+
     @abstractmethod
     def score_support(self, obs: PyTorchObs) -> PolicySupport:
         """Independent samples for the score function: gradients reach this actor through ``log_pi`` alone.
@@ -151,6 +161,7 @@ class SquashedGaussianActor(SoftActor):
         self.use_expln = use_expln
         self.clip_mean = clip_mean
 
+        self._trains_features = any(True for _ in self.features_extractor.parameters())
         action_dim = get_action_dim(self.action_space)
         self.mu: nn.Module = nn.Linear(self.latent_dim, action_dim)
         if use_sde:
@@ -168,6 +179,23 @@ class SquashedGaussianActor(SoftActor):
         :return: actions (B, K, D), log_pi and weight (B, K)
         """
         return equally_weighted(*self._sample(obs, self.n_action_samples))
+
+    def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
+        """Supports at both, in one pass where the network is one node and its input is not trained.
+
+        :param obs: observations, first dimension B
+        :param next_obs: the same
+        """
+        if self.use_sde or not self.latent_pi.is_fused or self._trains_features:
+            return super().supports(obs, next_obs)
+        features = th.cat([self.extract_features(each, self.features_extractor) for each in (obs, next_obs)])
+        n_states = len(features) // 2
+        outputs = self.latent_pi.partly_trained(features, n_states, self.mu, self.log_std)  # type: ignore[arg-type]
+        shape = (n_states, self.n_action_samples, outputs[0].shape[-1] // 2)
+        # Drawn one after the other, as in two passes.
+        noise = th.cat([th.randn(shape, dtype=features.dtype, device=features.device) for _ in range(2)])
+        samples = SquashedGaussianSample.apply(*outputs, noise, (LOG_STD_MIN, LOG_STD_MAX))
+        return equally_weighted(*samples[:2]), equally_weighted(*samples[2:])
 
     def score_support(self, obs: PyTorchObs) -> PolicySupport:
         """K samples that carry no gradient.
@@ -187,8 +215,6 @@ class SquashedGaussianActor(SoftActor):
         else:
             mean, log_std = self._gaussian(obs)
             noise = th.randn(len(mean), n_samples, mean.shape[-1], dtype=mean.dtype, device=mean.device)
-            if self.latent_pi.is_fused and not detach:
-                return SquashedGaussianSample.apply(mean, log_std, noise)
         pre_tanh = mean + log_std.exp() * noise
         if detach:
             # The density at a fixed point: with the sample attached, d log pi / d mean would be zero.

@@ -155,6 +155,8 @@ class ContinuousCritic(Critic):
     def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
         assert actions is not None, "a Box has no list of all its actions"
         batch_size, support_size, _ = actions.shape
+        if support_size == 1:
+            return MLP.ensemble(self.q_networks, th.cat([self.features(obs), actions.squeeze(1)], dim=-1))
         features_BKF = self.features(obs).unsqueeze(1).expand(-1, support_size, -1)
         rows = th.cat([features_BKF, actions], dim=-1).flatten(0, 1)
         q_NR = MLP.ensemble(self.q_networks, rows).squeeze(-1)

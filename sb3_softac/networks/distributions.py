@@ -107,29 +107,37 @@ class SquashedGaussianSample(th.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, mean: th.Tensor, log_std: th.Tensor, noise: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-        """Samples and their log-probabilities.
+    def forward(
+        ctx: Any, trained: th.Tensor, other: th.Tensor, noise: th.Tensor, log_std_bounds: tuple[float, float]
+    ) -> tuple[th.Tensor, ...]:
+        """Samples and their log-probabilities, for some states with a gradient and for others without.
 
-        :param mean: (B, 1, D)
-        :param log_std: (B, 1, D)
-        :param noise: (B, K, D), standard normal
-        :return: (B, K, D) in [-1, 1]; (B, K)
+        :param trained: (B, 2 D), mean and log standard deviation before it is clamped
+        :param other: (B', 2 D), the same for states without a gradient
+        :param noise: (B + B', K, D), standard normal
+        :param log_std_bounds: smallest and largest log standard deviation
+        :return: for the B, actions (B, K, D) in [-1, 1] and log pi (B, K); the same for the B'
         """
-        deviation = log_std.exp() * noise
+        n_trained = len(trained)
+        mean, log_std = (th.cat([trained, other]) if len(other) else trained).unsqueeze(1).chunk(2, dim=-1)
+        clamped = log_std.clamp(*log_std_bounds)
+        deviation = clamped.exp() * noise
         pre_tanh = mean + deviation
-        action = pre_tanh.tanh()
-        ctx.save_for_backward(action, deviation)
-        return action, squashed_gaussian_log_prob(noise, log_std, pre_tanh)
+        action, log_pi = pre_tanh.tanh(), squashed_gaussian_log_prob(noise, clamped, pre_tanh)
+        inside = log_std[:n_trained] == clamped[:n_trained]
+        ctx.save_for_backward(action[:n_trained], deviation[:n_trained], inside)
+        outputs = (action[:n_trained], log_pi[:n_trained], action[n_trained:], log_pi[n_trained:])
+        ctx.mark_non_differentiable(*outputs[2:])
+        return outputs
 
     @staticmethod
-    @th.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_action: th.Tensor, grad_log_pi: th.Tensor) -> Any:
-        """Gradients of mean and log standard deviation."""
-        action, deviation = ctx.saved_tensors
+    def backward(ctx: Any, grad_action: th.Tensor, grad_log_pi: th.Tensor, *_: Any) -> Any:
+        """Gradient of ``trained``."""
+        action, deviation, inside = ctx.saved_tensors
         grad_log_pi = grad_log_pi.unsqueeze(-1)
         grad_pre_tanh = aten.tanh_backward(grad_action, action).addcmul_(grad_log_pi, action, value=2.0)
-        grad_log_std = grad_pre_tanh * deviation - grad_log_pi
-        return grad_pre_tanh.sum(dim=1, keepdim=True), grad_log_std.sum(dim=1, keepdim=True), None
+        grad_log_std = (grad_pre_tanh * deviation - grad_log_pi) * inside
+        return th.cat([grad_pre_tanh.sum(dim=1), grad_log_std.sum(dim=1)], dim=-1), None, None, None
 
 
 class StateDependentNoise:

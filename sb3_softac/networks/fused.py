@@ -52,6 +52,10 @@ class Layer(ABC):
         :param parameters: in the order of ``parameter_names``
         """
 
+    def first_rows(self, saved: Saved, n_rows: int) -> Saved:
+        """What :meth:`backward` needs for the first rows only."""
+        return tuple(tensor[:n_rows] for tensor in saved)
+
     @abstractmethod
     def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         """Gradients of the input and of each parameter.
@@ -85,12 +89,16 @@ class LinearLayer(Layer):
         if dtype is not None:
             weight, bias = weight.to(dtype), as_dtype(bias, dtype)
         y = self._products.linear(x, weight, bias, self._relu)
-        return y, ((x, weight, y) if self._relu else (x, weight))
+        return y, ((weight, x, y) if self._relu else (weight, x))
+
+    def first_rows(self, saved: Saved, n_rows: int) -> Saved:
+        weight, *rows = saved
+        return weight, *super().first_rows(tuple(rows), n_rows)
 
     def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
-        x, weight = saved[:2]
+        weight, x, *y = saved
         if self._relu:
-            grad = aten.threshold_backward.grad_input(grad, saved[2], 0, grad_input=grad)
+            grad = aten.threshold_backward.grad_input(grad, y[0], 0, grad_input=grad)
         needs_x, needs_weight, needs_bias = needs
         return (
             self._products.grad_input(grad, weight) if needs_x else None,
@@ -129,10 +137,14 @@ class LayerNormLayer(Layer):
         assert weight is not None
         assert bias is not None
         y, mean, rstd = aten.native_layer_norm(x, self.module.normalized_shape, weight, bias, self.module.eps)
-        return y, (x, mean, rstd, weight, bias)
+        return y, (weight, bias, x, mean, rstd)
+
+    def first_rows(self, saved: Saved, n_rows: int) -> Saved:
+        weight, bias, *rows = saved
+        return weight, bias, *super().first_rows(tuple(rows), n_rows)
 
     def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
-        x, mean, rstd, weight, bias = saved
+        weight, bias, x, mean, rstd = saved
         return aten.native_layer_norm_backward(
             grad, x, self.module.normalized_shape, mean, rstd, weight, bias, list(needs)
         )
@@ -275,8 +287,20 @@ def run(stacks: Sequence[Stack], x: th.Tensor) -> th.Tensor:
     """
     parameters = [parameter for stack in stacks for parameter in stack.parameters()]
     if th.is_grad_enabled():
-        return _Network.apply(stacks, x, *parameters)
+        return _Network.apply(stacks, None, x, *parameters)[0]
     return _forward(stacks, x, parameters)[0]
+
+
+def run_partly_trained(stack: Stack, x: th.Tensor, n_trained: int) -> tuple[th.Tensor, th.Tensor]:
+    """The outputs of one stack, with gradients for the first rows only.
+
+    :param stack: layers
+    :param x: (B, I), which gets no gradient
+    :param n_trained: rows that do
+    :return: (n_trained, O), and (B - n_trained, O) without gradient
+    """
+    trained, other = _Network.apply([stack], n_trained, x, *stack.parameters())
+    return trained[0], other[0]
 
 
 def _forward(
@@ -292,20 +316,27 @@ def _forward(
 
 
 class _Network(th.autograd.Function):
-    """N stacks of layers as one node."""
+    """N stacks of layers as one node; of its two outputs the second, of the rows after the first, has no gradient."""
 
     @staticmethod
-    def forward(ctx: Any, stacks: Sequence[Stack], x: th.Tensor, *parameters: th.Tensor | None) -> th.Tensor:
+    def forward(
+        ctx: Any, stacks: Sequence[Stack], n_trained: int | None, x: th.Tensor, *parameters: th.Tensor | None
+    ) -> tuple[th.Tensor, th.Tensor | None]:
         outputs, saved = _forward(stacks, x, parameters)
+        other = None
+        if n_trained is not None:
+            outputs, other = outputs[:, :n_trained], outputs[:, n_trained:]
+            ctx.mark_non_differentiable(other)
+            layers = stacks[0].layers
+            saved = [[layer.first_rows(kept, n_trained) for layer, kept in zip(layers, saved[0], strict=True)]]
         ctx.stacks, ctx.dtype = stacks, x.dtype
         ctx.n_saved = [len(kept) for stack_saved in saved for kept in stack_saved]
         ctx.save_for_backward(*[tensor for stack_saved in saved for kept in stack_saved for tensor in kept])
-        return outputs
+        return outputs, other
 
     @staticmethod
-    @th.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_outputs: th.Tensor) -> Any:
-        needs_x, *needs = ctx.needs_input_grad[1:]
+    def backward(ctx: Any, grad_outputs: th.Tensor, _: Any) -> Any:
+        needs_x, *needs = ctx.needs_input_grad[2:]
         saved = _regroup(ctx.saved_tensors, ctx.n_saved)
         n_layers, n_parameters = len(saved) // len(ctx.stacks), len(needs) // len(ctx.stacks)
         grad_x: th.Tensor | None = None
@@ -317,7 +348,7 @@ class _Network(th.autograd.Function):
             gradients += own
             if needs_x:
                 grad_x = grad_input if grad_x is None else grad_x + grad_input
-        return None, *[as_dtype(gradient, ctx.dtype) for gradient in (grad_x, *gradients)]
+        return None, None, *[as_dtype(gradient, ctx.dtype) for gradient in (grad_x, *gradients)]
 
 
 def as_dtype(tensor: th.Tensor | None, dtype: th.dtype | None) -> Any:

@@ -59,11 +59,25 @@ class MLP(nn.Sequential):
         if self._stack is None or not pays(x) or len(linear) < len(heads):
             latent = self(x)
             return tuple(head(latent) for head in heads)
-        stack = self._stacks_with_heads.get(heads)
+        return fused.run([self._stack_with(linear)], x)[0].split([head.out_features for head in linear], dim=-1)
+
+    def _stack_with(self, heads: Sequence[nn.Linear]) -> fused.Stack:
+        assert self._stack is not None
+        stack = self._stacks_with_heads.get(tuple(heads))
         if stack is None:
-            stack = fused.Stack(self, linear[0].weight.device, self._stack.dtype, linear)
-            self._stacks_with_heads[heads] = stack
-        return fused.run([stack], x)[0].split([head.out_features for head in linear], dim=-1)
+            stack = fused.Stack(self, heads[0].weight.device, self._stack.dtype, heads)
+            self._stacks_with_heads[tuple(heads)] = stack
+        return stack
+
+    def partly_trained(self, x: th.Tensor, n_trained: int, *heads: nn.Linear) -> tuple[th.Tensor, th.Tensor]:
+        """Outputs of linear heads side by side, as one node, with gradients for the first rows only.
+
+        :param x: (B, I), which gets no gradient
+        :param n_trained: rows that do
+        :param heads: on top of this network
+        :return: (n_trained, O), and (B - n_trained, O) without gradient
+        """
+        return fused.run_partly_trained(self._stack_with(heads), x, n_trained)
 
     @staticmethod
     def ensemble(networks: Sequence[nn.Module], x: th.Tensor) -> th.Tensor:

@@ -36,6 +36,10 @@ class ActorGradient(ABC):
         """Actions for the losses of a batch of observations."""
 
     @abstractmethod
+    def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
+        """Those, and the actions for the TD target, without a gradient."""
+
+    @abstractmethod
     def loss(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
         """The actor's loss.
 
@@ -57,6 +61,9 @@ class Reparameterized(ActorGradient):
     def support(self, obs: PyTorchObs) -> PolicySupport:
         return self._actor.support(obs)
 
+    def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
+        return self._actor.supports(obs, next_obs)
+
     def loss(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
         return losses.reparameterized_actor_loss(losses.soft_value(q, support.log_pi, support.weight, alpha))
 
@@ -76,6 +83,11 @@ class ScoreFunction(ActorGradient):
 
     def support(self, obs: PyTorchObs) -> PolicySupport:
         return self._actor.score_support(obs)
+
+    def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
+        support = self.support(obs)
+        with th.no_grad():
+            return support, self._actor.support(next_obs)
 
     @th.no_grad()
     def _baseline_value(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:

@@ -24,10 +24,11 @@ class Batch(NamedTuple):
         :param gamma: discount of one step; an n-step buffer brings its own discounts
         :param reward_scale: factor on the rewards, applied here and not in the buffer, so that it may change
         """
+        rewards = samples.rewards.flatten()
         return cls(
             obs=samples.observations,
             action=samples.actions,
-            reward=samples.rewards.flatten() * reward_scale,
+            reward=rewards if reward_scale == 1.0 else rewards * reward_scale,
             next_obs=samples.next_observations,
             done=samples.dones.flatten(),
             discount=gamma if samples.discounts is None else samples.discounts.flatten(),

@@ -1,6 +1,6 @@
 """One optimizer step on one network."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch as th
@@ -28,11 +28,20 @@ class GradientStep:
 
         :param loss: ()
         """
+        # Not `backward()`, which copies each gradient once more.
+        self.along(th.autograd.grad(loss, self._parameters(), allow_unused=True))
+
+    def _parameters(self) -> list[th.Tensor]:
         groups = self._optimizer.param_groups
         # Asked anew each time: a user may freeze a layer at any moment.
-        parameters = [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
-        # Not `backward()`, which copies each gradient once more.
-        gradients = th.autograd.grad(loss, parameters, allow_unused=True)
+        return [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
+
+    def along(self, gradients: Sequence[th.Tensor | None]) -> None:
+        """Clip and step along given gradients.
+
+        :param gradients: one for each parameter that is trained
+        """
+        parameters = self._parameters()
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         if self._max_grad_norm is not None:

@@ -47,6 +47,15 @@ class Learner:
         self.actor.resample_noise()
         return self.actor_gradient.support(obs)
 
+    def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
+        """Those, and actions of the current policy for the TD target.
+
+        :param obs: observations, first dimension B
+        :param next_obs: the same
+        """
+        self.actor.resample_noise()
+        return self.actor_gradient.supports(obs, next_obs)
+
     def q_of(self, obs: PyTorchObs, support: PolicySupport) -> th.Tensor:
         """Values of a support's actions by the critics as they are now.
 

@@ -73,8 +73,11 @@ class LearnedTemperature(Temperature):
         return self._log_alpha.detach().exp()
 
     def step(self, policy_entropy: th.Tensor) -> dict[str, th.Tensor]:
-        loss = losses.temperature_loss(self._log_alpha, policy_entropy, self._target_entropy)
-        self._gradient_step(loss)
+        log_alpha = self._log_alpha.detach()
+        loss = losses.temperature_loss(log_alpha, policy_entropy, self._target_entropy)
+        # The loss is linear in log alpha: its gradient is its value at log alpha = 1.
+        gradient = losses.temperature_loss(th.ones_like(log_alpha), policy_entropy, self._target_entropy)
+        self._gradient_step.along([gradient.to(log_alpha.dtype).reshape_as(log_alpha)])
         if self._log_bounds is not None:
             self._log_alpha.data.clamp_(*self._log_bounds)
-        return {"ent_coef_loss": loss.detach()}
+        return {"ent_coef_loss": loss}

@@ -3,6 +3,7 @@
 import torch as th
 
 from sb3_softac.networks.critics import Critic
+from sb3_softac.networks.distributions import PolicySupport
 from sb3_softac.updates import losses
 from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.learner import Learner
@@ -39,11 +40,11 @@ class UpdateV2:
         learner = self._learner
         # The value before this step's update, for every loss below.
         alpha = learner.temperature.alpha()
-        support = learner.support(batch.obs)
+        support, next_support = learner.supports(batch.obs, batch.next_obs)
         policy_entropy = losses.entropy(support.log_pi, support.weight)
         temperature_metrics = learner.temperature.step(policy_entropy)
 
-        target = self._td_target(batch, alpha)
+        target = self._td_target(batch, next_support, alpha)
         q_NB = learner.critic.q_taken(batch.obs, batch.action)
         critic_loss = self._critic_loss(q_NB, target, batch)
         learner.critic_step(critic_loss)
@@ -63,9 +64,8 @@ class UpdateV2:
         }
 
     @th.no_grad()
-    def _td_target(self, batch: Batch, alpha: th.Tensor) -> th.Tensor:
+    def _td_target(self, batch: Batch, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
         """``y = r + gamma (1 - d) V(s')`` with the soft value of s' under the target critics, (B,)."""
-        support = self._learner.actor.support(batch.next_obs)
         q = self._learner.reduce_q(self._critic_target.q_values(batch.next_obs, support.actions))
         critic_alpha = alpha if self._critic_ent_coef is None else self._critic_ent_coef
         next_value = losses.soft_value(q, support.log_pi, support.weight, critic_alpha)
