@@ -1,126 +1,154 @@
-"""How fast an agent learns per second: SoftAC against SB3's SAC, in turn, in one process.
+"""How fast an agent learns per second: SoftAC, and others, against SB3's SAC.
 
-``python -m benchmarks.speed`` writes ``speed.json``, ``speed.md`` and ``speed.png``. It needs torch, numpy,
-stable-baselines3 and gymnasium with what these need; the plot needs matplotlib and is left out without it.
-``--contender sac`` measures SAC against itself: the ratios' spread is then what the machine adds.
+Without a further word: every contender, updates and steps a second, memory, first update. ``--sweep``: how that
+changes with the sizes. ``--cases``: what SB3's SAC cannot do, against the same thing in SoftAC's plain path.
+``--profile``: where a step's time goes. Each writes a JSON, a table and a plot.
+
+Needs torch, numpy, stable-baselines3 and gymnasium with what these need; the plots need matplotlib and are left out
+without it, SBX needs ``sbx-rl`` (``--sbx-python`` names the interpreter of an environment that has it).
+``--contenders sac`` measures SAC against itself: the ratios' spread is then what the machine adds.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 if __package__ in (None, ""):  # started as a file: its folder is on the path, the package's is not
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import _machine
-from benchmarks._algorithms import check_algorithm, parse_value
-from benchmarks._speed.child import measure_alone
+from benchmarks._algorithms import parse_value
+from benchmarks._speed import contenders, store
+from benchmarks._speed.case import CASES, Case, named_case
+from benchmarks._speed.child import ChildAgent
+from benchmarks._speed.pairs import QUICK, SWEEP, Plan, Worker
+from benchmarks._speed.points import AXES, Point, sweep
 
 RESULTS = Path(__file__).resolve().parent / "results" / "speed"
+QUICK_RESULTS = Path("logs") / "speed"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; bad input is one line and exit code 2, not a traceback."""
     options = parser().parse_args(arguments)
     try:
-        result = measure(options)
+        for path in measure(options):
+            print(path)
     except ValueError as error:
         print(f"benchmarks.speed: {error}", file=sys.stderr)
         return 2
-    for path in write(result, options.out):
-        print(path)
     return 0
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Everything that the command line asks for, as the content of ``speed.json``."""
-    check(options)
-    from benchmarks._speed.case import Case
-    from benchmarks._speed.pairs import Plan
+def measure(options: argparse.Namespace) -> list[Path]:
+    """Everything that the command line asks for.
 
-    case = Case(options.env, options.batch_size, options.width, options.device, options.seed)
-    plan = Plan(
-        options.pairs,
-        options.warmup_pairs,
-        options.updates_per_block,
-        options.steps_per_block,
-        options.transitions,
-        options.seconds,
-    )
+    :return: the files that were written
+    """
+    plan, points = check(options)
+    out = options.out or (QUICK_RESULTS if options.quick else RESULTS)
+    if options.profile:
+        from benchmarks._speed.profile import profile_all
+
+        content = profile_all(points, plan, starter(options))
+        store.write(content, out / "profile.json")
+        return written(content, out, "profile")
+    name, title = kind(options)
+    content = store.run(points, plan, starter(options), out / f"{name}.json", options.force)
+    return written(content, out, name, title)
+
+
+def kind(options: argparse.Namespace) -> tuple[str, str]:
+    """Name of the files, and heading of the table."""
+    if options.sweep is not None:
+        return "sweep", "sizes"
+    if options.cases is not None:
+        return "cases", "each case against the plain path"
+    return "speed", f"against {options.reference or 'sac'}"
+
+
+def check(options: argparse.Namespace) -> tuple[Plan, list[Point]]:
+    """Refuse bad input before minutes are spent on it; what is to be measured."""
+    if sum((options.sweep is not None, options.cases is not None, options.profile)) > 1:
+        raise ValueError("--sweep, --cases and --profile are one at a time.")
+    plan = QUICK if options.quick else Plan() if options.sweep is None and options.cases is None else SWEEP
+    given = {name: getattr(options, name) for name in Plan._fields if getattr(options, name) is not None}
+    plan = plan._replace(**given)
+    for name in ("pairs", "transitions", "block_seconds"):
+        if getattr(plan, name) <= 0:
+            raise ValueError(f"{name} must be above 0, got {getattr(plan, name)}.")
+    if min(options.threads) < 1:
+        raise ValueError(f"threads must be at least 1, got {options.threads}.")
+    return plan, points(options)
+
+
+def points(options: argparse.Namespace) -> list[Point]:
+    """The points that the command line asks for."""
     extra = parse_arguments(options.set)
-    load_at_start = _machine.load_average()
-    result = {
-        "names": {"contender": options.contender, "reference": options.reference},
-        "contender_arguments": extra,
-        "settings": asdict(case),
-        "plan": plan._asdict(),
-        "alone": [alone(options, case, threads, extra) for threads in possible(options.threads) if options.repeats],
-        "rounds": [in_turn(options, case, plan, threads, extra) for threads in options.threads],
-    }
-    described = {"versions": _machine.versions(), "machine": _machine.machine()}
-    return {**result, **described, "load_average": {"start": load_at_start, "end": _machine.load_average()}}
-
-
-def possible(threads: list[int]) -> list[int]:
-    """The numbers of threads that this process has the cores for."""
-    return [number for number in threads if number <= _machine.usable_cores()]
-
-
-def in_turn(options: argparse.Namespace, case: Any, plan: Any, threads: int, extra: dict[str, Any]) -> dict[str, Any]:
-    """One round of pairs; a number of threads above the number of cores is named and left out."""
-    if threads not in possible([threads]):
-        reason = f"not measured: {threads} threads on {_machine.usable_cores()} usable core(s)"
-        print(reason, flush=True)
-        return {"threads": threads, "skipped": reason}
-    from benchmarks._speed import pairs
-
-    measured = pairs.measure(case, options.contender, options.reference, plan, threads, extra)
-    for key in ("updates", "learn"):
-        ratio = measured[key]["ratio"]
-        print(
-            f"{threads} thread(s), {key}: {ratio['median']:.2f} [{ratio['q1']:.2f}, {ratio['q3']:.2f}]",
-            flush=True,
-        )
-    return measured
-
-
-def alone(options: argparse.Namespace, case: Any, threads: int, extra: dict[str, Any]) -> dict[str, Any]:
-    """Peak memory and first update: median over processes, the two algorithms in turn."""
-    job = {"case": asdict(case), "threads": threads, "steps": options.alone_steps}
-    roles = {"contender": (options.contender, extra), "reference": (options.reference, {})}
-    found: dict[str, list[dict[str, float]]] = {role: [] for role in roles}
-    for _ in range(options.repeats):
-        for role, (algo, arguments) in roles.items():
-            found[role].append(measure_alone({**job, "algo": algo, "arguments": arguments}))
-    medians = {
-        role: {key: round(median(row[key] for row in rows), 3) for key in rows[0]} for role, rows in found.items()
-    }
-    print(
-        f"{threads} thread(s), peak MiB: " + ", ".join(f"{m['peak_mib']:.0f}" for m in medians.values()),
-        flush=True,
+    names = options.contenders or default_contenders(options)
+    chosen = tuple(contenders.named(name, extra) for name in names)
+    reference = options.reference or ("sac" if options.cases is None else "softac-eager")
+    case = Case(
+        options.env,
+        options.batch_size,
+        options.width,
+        options.critics,
+        options.n_envs,
+        options.device,
+        options.seed,
     )
-    return {"threads": threads, "steps": options.alone_steps, "repeats": options.repeats, **medians}
+    possible = [n for n in options.threads if n <= _machine.usable_cores()] or options.threads[:1]
+    base = Point("threads", max(possible), case, max(possible), chosen, contenders.named(reference))
+    if options.sweep is not None:
+        return sweep(options.sweep or list(AXES), base, options.quick)
+    if options.cases is not None:
+        named = {name: named_case(name, options.device, options.seed) for name in options.cases or CASES}
+        return [replace(base, axis="case", value=name, case=case) for name, case in named.items()]
+    return [replace(base, value=n, threads=n) for n in ([max(possible)] if options.quick else options.threads)]
 
 
-def write(result: dict[str, Any], out: Path) -> list[Path]:
-    """The JSON, the table, and the plot where that is possible."""
-    from benchmarks._speed.output import markdown, plot
+def default_contenders(options: argparse.Namespace) -> list[str]:
+    """Who takes part unless the command line says."""
+    if options.cases is not None:
+        return ["softac"]
+    if options.profile:
+        return ["softac-eager", "softac"]  # beside the reference
+    names = contenders.default_names(options.device)
+    if options.sweep is None:
+        return names
+    return ["softac"] if options.quick else [name for name in names if name != "softac-eager"]
 
-    out.mkdir(parents=True, exist_ok=True)
-    written = [out / "speed.json", out / "speed.md"]
-    written[0].write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    written[1].write_text(markdown(result), encoding="utf-8")
-    if plot(result, out / "speed.png"):
-        written.append(out / "speed.png")
-    else:
+
+def starter(options: argparse.Namespace) -> Any:
+    """What starts a contender: in a process of its own, SBX perhaps by an interpreter of its own."""
+
+    def start(contender: contenders.Contender, case: Case, transitions: int, threads: int) -> Worker:
+        python = options.sbx_python if contender.algo == "sbx" else None
+        return ChildAgent(contender, case, transitions, threads, python)
+
+    return start
+
+
+def written(content: dict[str, Any], out: Path, name: str, title: str = "") -> list[Path]:
+    """The table, and the plot where that is possible."""
+    from benchmarks._speed import markdown
+
+    table, plot = out / f"{name}.md", out / f"{name}.png"
+    table.write_text(
+        markdown.profile(content) if name == "profile" else markdown.ratios(content, title), encoding="utf-8"
+    )
+    try:
+        from benchmarks._speed import figures
+    except ImportError:
         print("matplotlib is not installed: no plot.")
-    return written
+        return [out / f"{name}.json", table]
+    draw = {"profile": figures.profile, "sweep": figures.sweep}.get(name, figures.ratios)
+    draw(content, plot)
+    return [out / f"{name}.json", table, plot]
 
 
 def parse_arguments(items: list[str]) -> dict[str, Any]:
@@ -134,19 +162,6 @@ def parse_arguments(items: list[str]) -> dict[str, Any]:
     return parsed
 
 
-def check(options: argparse.Namespace) -> None:
-    """Refuse bad input before minutes are spent on it."""
-    for name in (options.contender, options.reference):
-        check_algorithm(name)
-        if name == "ppo":
-            raise ValueError("ppo has no gradient steps on a replay buffer: not comparable here.")
-    for name in ("pairs", "updates_per_block", "steps_per_block", "transitions", "alone_steps"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(options, name)}.")
-    if min(options.threads) < 1:
-        raise ValueError(f"threads must be at least 1, got {options.threads}.")
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     root = argparse.ArgumentParser(
@@ -154,26 +169,34 @@ def parser() -> argparse.ArgumentParser:
         description=(__doc__ or "").splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    root.add_argument("--contender", default="softac", help="the algorithm whose speed is in question")
-    root.add_argument("--reference", default="sac", help="the algorithm it is compared with, as its defaults are")
-    root.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the contender only")
-    root.add_argument("--env", default="synthetic", help="'synthetic' (17 observations, 6 actions) or a Gymnasium id")
-    root.add_argument("--batch-size", type=int, default=256, help="of both")
-    root.add_argument("--width", type=int, default=256, help="of both hidden layers, of both")
-    root.add_argument("--device", default="cpu", help="torch device")
-    root.add_argument("--seed", type=int, default=0, help="of both")
-    root.add_argument(
-        "--threads", nargs="+", type=int, default=[1, 2], metavar="N", help="torch threads, one round each"
-    )
-    root.add_argument("--pairs", type=int, default=40, help="pairs of blocks in each round")
-    root.add_argument("--warmup-pairs", type=int, default=3, help="pairs that do not count")
-    root.add_argument("--updates-per-block", type=int, default=50, help="gradient steps of one train() call")
-    root.add_argument("--steps-per-block", type=int, default=50, help="environment steps of one learn() call")
-    root.add_argument("--transitions", type=int, default=10_000, help="in the buffer while train() is timed")
-    root.add_argument("--seconds", type=float, default=120.0, help="at most, for one measurement of a round")
-    root.add_argument("--repeats", type=int, default=3, help="processes per algorithm for memory; 0 leaves it out")
-    root.add_argument("--alone-steps", type=int, default=1000, help="steps of learn() before memory is read")
-    root.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    what = root.add_argument_group("what is measured")
+    what.add_argument("--sweep", nargs="*", metavar="AXIS", help=f"over sizes: {', '.join(AXES)}; none: all")
+    what.add_argument("--cases", nargs="*", metavar="CASE", help=f"{', '.join(CASES)}; none: all")
+    what.add_argument("--profile", action="store_true", help="where the time of a step goes")
+    what.add_argument("--quick", action="store_true", help="a look in less than two minutes, into logs/speed")
+    what.add_argument("--force", action="store_true", help="measure again what is stored already")
+    what.add_argument("--out", type=Path, help="folder of the results")
+    who = root.add_argument_group("who takes part")
+    who.add_argument("--contenders", nargs="+", metavar="NAME", help="whose speed is in question")
+    who.add_argument("--reference", help="what they are compared with; sac, for --cases softac-eager")
+    who.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the SoftAC contenders")
+    who.add_argument("--sbx-python", metavar="PATH", help="interpreter that has sbx-rl, if not this one")
+    sizes = root.add_argument_group("sizes")
+    sizes.add_argument("--env", default="synthetic", help="a synthetic one (17 observations, 6 actions), or an id")
+    sizes.add_argument("--batch-size", type=int, default=256, help="of all")
+    sizes.add_argument("--width", type=int, default=256, help="of both hidden layers, of all")
+    sizes.add_argument("--critics", type=int, default=2, help="of all")
+    sizes.add_argument("--n-envs", type=int, default=1, help="above 1: a gradient step for each transition")
+    sizes.add_argument("--device", default="cpu", help="torch device")
+    sizes.add_argument("--seed", type=int, default=0, help="of all")
+    sizes.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N", help="threads of each agent")
+    plan = root.add_argument_group("how much is measured (defaults depend on what)")
+    plan.add_argument("--pairs", type=int, help="pairs of blocks for each contender")
+    plan.add_argument("--warmup-pairs", type=int, help="pairs that do not count")
+    plan.add_argument("--block-seconds", type=float, help="length of the reference's blocks")
+    plan.add_argument("--transitions", type=int, help="in the buffer before the first update")
+    plan.add_argument("--repeats", type=int, help="starts of each agent, for memory and first update")
+    plan.add_argument("--seconds", type=float, help="at most, for one measurement of a point")
     return root
 
 

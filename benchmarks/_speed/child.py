@@ -1,93 +1,136 @@
-"""Peak memory and first update of one agent, in a process of its own: job on stdin, result on stdout."""
+"""A contender in a process of its own, driven call by call: a line of JSON each way.
+
+Contenders do not share a process: idle threads of one library would disturb the next, peak memory would be the sum,
+and JAX takes the number of threads from the cores that its process may use. They do share the clock: the parent waits
+for each answer, so that exactly one works at a time.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
-import time
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[2]
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def measure_alone(job: dict[str, Any]) -> dict[str, float]:
-    """Start a process that measures one agent, and wait for its result.
+class ChildAgent:
+    """The interface of :class:`~benchmarks._speed.agent.Agent`, at the other end of a pipe.
 
-    :param job: ``algo``, ``case``, ``arguments``, ``threads``, ``steps``
+    :param contender: the algorithm
+    :param case: sizes
+    :param transitions: in the buffer before the first update
+    :param threads: of torch, and cores that the process may use (all of them on a GPU machine)
+    :param python: the interpreter; None: this one
+    :raises RefusedError: as ``Agent`` does
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks._speed.child"],
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        cwd=_ROOT,
-    )
-    if done.returncode:
-        raise RuntimeError(
-            f"Measuring {job['algo']} alone failed (exit code {done.returncode}):\n{done.stderr[-4000:]}"
+
+    def __init__(self, contender: Any, case: Any, transitions: int, threads: int, python: str | None = None) -> None:
+        self._name = contender.name
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # closed in close()
+        environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
+        environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX shares the GPU with torch here
+        self._process = subprocess.Popen(
+            [python or sys.executable, "-m", "benchmarks._speed.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            cwd=_ROOT,
+            env=environment,
         )
-    return json.loads(done.stdout.splitlines()[-1])
+        pinned = None if case.device.startswith("cuda") else cores(threads)
+        try:
+            self._ask(
+                {
+                    "contender": asdict(contender),
+                    "case": asdict(case),
+                    "transitions": transitions,
+                    "threads": threads,
+                    "cores": pinned,
+                }
+            )
+        except Exception:
+            self.close()
+            raise
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """Call a method of the agent and wait for what it returns."""
+        return self._ask({"method": method, "arguments": arguments})
+
+    def close(self) -> None:
+        """End the process."""
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):  # it may have died with a question unread
+                stream.close()  # type: ignore[union-attr]
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def _ask(self, question: dict[str, Any]) -> Any:
+        from benchmarks._speed.contenders import RefusedError
+
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+            line = self._process.stdout.readline()  # type: ignore[union-attr]
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self._process.wait()
+            self._errors.seek(0)
+            told = self._errors.read()[-4000:]
+            raise RuntimeError(f"{self._name} ended with exit code {self._process.returncode}:\n{told}")
+        answer = json.loads(line)
+        if "refused" in answer:
+            raise RefusedError(answer["refused"])
+        return answer["result"]
 
 
-def peak_memory_mib() -> float:
-    """The most memory this process has held.
-
-    ``ru_maxrss`` alone is not enough: Linux carries it over from the parent through fork and exec, so the
-    child of a large process starts with a large peak. The kernel's VmHWM belongs to this program only.
-    """
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 1024)
+def cores(number: int) -> list[int] | None:
+    """The cores that a process with a number of threads may use; None where the system does not tell."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    return sorted(os.sched_getaffinity(0))[:number]
 
 
-def measure_here(job: dict[str, Any]) -> dict[str, float]:
-    """Build the agent, time its first updates, let it learn, and look at the peak."""
+def serve() -> None:
+    """Answer the questions on stdin until it is closed."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is no answer
+    first = json.loads(sys.stdin.readline())
+    if first["cores"] is not None:  # before the libraries look at how many there are
+        os.sched_setaffinity(0, first["cores"])
     import torch as th
 
-    from benchmarks._algorithms import load_algorithm
+    from benchmarks._speed.agent import Agent
     from benchmarks._speed.case import Case
+    from benchmarks._speed.contenders import Contender, RefusedError
 
-    th.set_num_threads(job["threads"])
-    case = Case(**job["case"])
-    load_algorithm(job["algo"])
-    after_imports = peak_memory_mib()
-    started = time.perf_counter()
-    model = case.build(job["algo"], **job["arguments"])
-    built = time.perf_counter() - started
-    model.learn(model.learning_starts)
-    updates = [_seconds_of_one_update(model, case) for _ in range(21)]
-    model.learn(job["steps"], reset_num_timesteps=False)
-    measured = {
-        "peak_mib": peak_memory_mib(),
-        "peak_after_imports_mib": after_imports,
-        "build_ms": 1e3 * built,
-        "first_update_ms": 1e3 * updates[0],
-        "later_update_ms": 1e3 * median(updates[1:]),
-    }
-    if case.device.startswith("cuda"):
-        measured["peak_device_mib"] = th.cuda.max_memory_allocated(case.device) / 2**20
-    return {name: round(value, 3) for name, value in measured.items()}
+    def answer(content: dict[str, Any]) -> None:
+        print(json.dumps(content), file=answers, flush=True)
 
-
-def _seconds_of_one_update(model: Any, case: Any) -> float:
-    import torch as th
-
-    started = time.perf_counter()
-    model.train(gradient_steps=1, batch_size=case.batch_size)
-    if case.device.startswith("cuda"):
-        th.cuda.synchronize(case.device)
-    return time.perf_counter() - started
+    th.set_num_threads(first["threads"])
+    try:
+        agent = Agent(Contender(**first["contender"]), Case(**first["case"]), first["transitions"])
+    except RefusedError as error:
+        answer({"refused": str(error)})
+        return
+    answer({"result": None})
+    for line in sys.stdin:
+        question = json.loads(line)
+        answer({"result": agent.call(question["method"], **question["arguments"])})
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure_here(json.load(sys.stdin))))
+    serve()

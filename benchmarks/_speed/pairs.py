@@ -1,135 +1,109 @@
-"""Two agents in turn, in one process: what disturbs the machine disturbs both, and their ratio stays."""
+"""Agents in turn, exactly one at work: what disturbs the machine disturbs neighbours alike, and their ratio stays."""
 
 from __future__ import annotations
 
-import gc
+import math
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-import torch as th
+from benchmarks._speed.stats import summary
 
-from benchmarks._speed.case import Case
 
-Block = Callable[[], object]
+class Worker(Protocol):
+    """An agent in this process or in another."""
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """A method of :class:`~benchmarks._speed.agent.Agent`."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
 
 
 class Plan(NamedTuple):
-    """How much is measured: ``pairs`` pairs of blocks, after ``warmup_pairs`` that do not count.
+    """How much is measured: ``pairs`` pairs of blocks a contender, after ``warmup_pairs`` that do not count.
 
-    ``seconds`` ends a measurement early, after at least two pairs: two torch threads beside a busy process can be a
-    hundred times slower than alone, and what they measure then is worth no wait.
+    A block has as many updates or steps as the reference does in ``block_seconds``. ``seconds`` ends a measurement
+    early, after at least two pairs: two torch threads beside a busy process can be a hundred times slower than alone,
+    and what they measure then is worth no wait.
     """
 
     pairs: int = 40
     warmup_pairs: int = 3
-    updates_per_block: int = 50
-    steps_per_block: int = 50
-    transitions: int = 10_000
-    seconds: float = 120.0
+    block_seconds: float = 0.4
+    transitions: int = 5000
+    repeats: int = 3
+    seconds: float = 300.0
 
 
-def measure(
-    case: Case, contender: str, reference: str, plan: Plan, threads: int, arguments: dict[str, Any]
-) -> dict[str, Any]:
-    """Updates per second and steps of ``learn()`` per second of both agents, at a number of torch threads.
+QUICK = Plan(pairs=8, warmup_pairs=1, block_seconds=0.12, transitions=1000, repeats=1, seconds=15.0)
+#: of a sweep: many points, each with few short blocks
+SWEEP = Plan(pairs=8, warmup_pairs=1, block_seconds=0.25, transitions=1000, repeats=0, seconds=90.0)
 
-    :param case: sizes
-    :param contender: the algorithm whose speed is in question
-    :param reference: the algorithm it is compared with
+
+def alternate(contenders: dict[str, Worker], reference: Worker, measure: str, plan: Plan) -> dict[str, Any]:
+    """Time blocks of each contender beside a block of the reference, in the order A B, B A, A B, ...
+
+    A drift of the machine then favours neither.
+
+    :param contenders: by name, all started
+    :param reference: what each is compared with, started
+    :param measure: ``"updates"`` or ``"learn"``
     :param plan: how much to measure
-    :param threads: torch threads
-    :param arguments: of the contender's constructor only
     """
-    before = th.get_num_threads()
-    th.set_num_threads(threads)
-    try:
-        return {
-            "threads": threads,
-            "updates": _updates(case, contender, reference, plan, arguments),
-            "learn": _learn(case, contender, reference, plan, arguments),
-        }
-    finally:
-        th.set_num_threads(before)
-
-
-def _updates(case: Case, contender: str, reference: str, plan: Plan, arguments: dict[str, Any]) -> dict[str, Any]:
-    """``train()`` alone, on a buffer that is filled already."""
-
-    def block(model: Any) -> Block:
-        return lambda: model.train(gradient_steps=plan.updates_per_block, batch_size=case.batch_size)
-
-    ours = case.build_filled(contender, plan.transitions, **arguments)
-    theirs = case.build_filled(reference, plan.transitions)
-    return alternate(block(ours), block(theirs), plan, plan.updates_per_block, case.device)
-
-
-def _learn(case: Case, contender: str, reference: str, plan: Plan, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The whole loop: act, store, sample, update."""
-
-    def block(model: Any) -> Block:
-        return lambda: model.learn(plan.steps_per_block, reset_num_timesteps=False)
-
-    ours, theirs = case.build(contender, **arguments), case.build(reference)
-    for model in (ours, theirs):  # past the random steps at the start, and past the first updates
-        model.learn(model.learning_starts + 50)
-    return alternate(block(ours), block(theirs), plan, plan.steps_per_block, case.device)
-
-
-def alternate(ours: Block, theirs: Block, plan: Plan, size: int, device: str) -> dict[str, Any]:
-    """Time blocks in the order A B, B A, A B, ...: a drift of the machine favours neither.
-
-    :param ours: a block of the contender
-    :param theirs: a block of the reference, of equal size
-    :param plan: number of pairs
-    :param size: updates or steps in a block
-    :param device: waited for before each look at the clock
-    """
-    rows: list[tuple[float, ...]] = []
+    size = calibrate(reference, measure, plan.block_seconds)
+    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in contenders}
     started = time.perf_counter()
     for index in range(-plan.warmup_pairs, plan.pairs):
-        if index % 2 == 0:
-            first, second = _time(ours, device), _time(theirs, device)
-        else:
-            second, first = _time(theirs, device), _time(ours, device)
-        if len(rows) >= 2 and time.perf_counter() - started > plan.seconds:
+        complete = [len(measured) for measured in rows.values()]
+        if min(complete) >= 2 and time.perf_counter() - started > plan.seconds:
             break
-        if index >= 0:
-            rows.append((size / first[0], size / second[0], second[0] / first[0], second[1] / max(first[1], 1e-9)))
-    contender, reference, ratios, cpu_ratios = (list(column) for column in zip(*rows, strict=True))
+        for name, contender in contenders.items():
+            ours, theirs = _pair(contender, reference, measure, size, contender_first=index % 2 == 0)
+            if index >= 0:
+                rows[name].append((_rate(ours), _rate(theirs), _rate(ours, "cpu") / _rate(theirs, "cpu")))
+    return {"block": size, "contenders": {name: _described(measured, rows) for name, measured in rows.items()}}
+
+
+def calibrate(reference: Worker, measure: str, block_seconds: float) -> int:
+    """How many updates or steps the reference does in ``block_seconds``.
+
+    :param reference: started
+    :param measure: ``"updates"`` or ``"learn"``
+    :param block_seconds: wanted
+    """
+    block = reference.call(measure, count=2)  # the first blocks of an agent are slow
+    while block["wall"] < block_seconds / 4:
+        block = reference.call(measure, count=math.ceil(2 * block["count"]))
+    return max(1, round(block_seconds * _rate(block)))
+
+
+def _pair(ours: Worker, theirs: Worker, measure: str, size: int, contender_first: bool) -> tuple[dict, dict]:
+    if contender_first:
+        return ours.call(measure, count=size), theirs.call(measure, count=size)
+    second = theirs.call(measure, count=size)
+    return ours.call(measure, count=size), second
+
+
+def _rate(block: dict[str, float], clock: str = "wall") -> float:
+    """Updates or steps a second; the clock of the CPU may not have ticked in a very short block."""
+    return block["count"] / max(block[clock], 1e-9)
+
+
+def _described(measured: list[tuple[float, ...]], everyone: dict[str, list[tuple[float, ...]]]) -> dict[str, Any]:
+    """Rates and ratios of one contender, over the reference and over every other contender of the same round."""
+    rates, reference_rates, cpu_ratios = (list(column) for column in zip(*measured, strict=True))
+    ratios = [ours / theirs for ours, theirs in zip(rates, reference_rates, strict=True)]
+    over = {
+        name: summary([mine[0] / other[0] for mine, other in zip(measured, others, strict=True)])
+        for name, others in everyone.items()
+        if others is not measured
+    }
     return {
-        "block": size,
-        "pairs": len(rows),
-        "contender_per_second": summary(contender),
-        "reference_per_second": summary(reference),
+        "pairs": len(measured),
+        "per_second": summary(rates),
+        "reference_per_second": summary(reference_rates),
         "ratio": summary(ratios),
         "cpu_time_ratio": summary(cpu_ratios),
         "ratios": [round(ratio, 4) for ratio in ratios],
+        "over": over,
     }
-
-
-def summary(values: list[float]) -> dict[str, float]:
-    """Median, quartiles and extremes."""
-    low, first, median, third, high = np.percentile(values, (0, 25, 50, 75, 100))
-    named = {"median": median, "q1": first, "q3": third, "min": low, "max": high}
-    return {name: round(float(value), 4) for name, value in named.items()}
-
-
-def _time(block: Block, device: str) -> tuple[float, float]:
-    """Wall and CPU seconds of a block; the garbage of earlier blocks is collected before, none during it."""
-    gc.collect()
-    gc.disable()
-    try:
-        _wait(device)
-        wall, cpu = time.perf_counter(), time.process_time()
-        block()
-        _wait(device)
-        return time.perf_counter() - wall, time.process_time() - cpu
-    finally:
-        gc.enable()
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        th.cuda.synchronize(device)
