@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from benchmarks._learning.settings import RunFiles, RunSettings, is_finished
+from benchmarks._learning.settings import CURVE_COLUMNS, RunFiles, RunSettings, is_finished
 
 
 class Runs(NamedTuple):
@@ -57,7 +57,9 @@ def load(results: Path, envs: list[str] | None = None, series: list[str] | None 
     if not curves:
         raise ValueError(f"No finished run found for environments {envs or 'all'} and series {series or 'all'}.")
     _check_alike(metas)
-    return Runs(pd.concat(curves, ignore_index=True), pd.concat(finals, ignore_index=True), dict(metas))
+    # Runs stored before a column existed have it empty.
+    table = pd.concat(curves, ignore_index=True).reindex(columns=["env", "series", "seed", *CURVE_COLUMNS])
+    return Runs(table, pd.concat(finals, ignore_index=True), dict(metas))
 
 
 def _check_alike(metas: dict[tuple[str, str], list[dict[str, Any]]]) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from benchmarks._algorithms import check_algorithm
 
+# Columns of what an agent's train() logs as train/<name>; empty for an algorithm that has no such thing.
+LOGGED = ("ent_coef", "entropy")
 CURVE_COLUMNS = (
     "step",
     "timesteps",
@@ -22,6 +24,7 @@ CURVE_COLUMNS = (
     "stochastic_mean",
     "stochastic_std",
     "train_return",
+    *LOGGED,
 )
 FINAL_COLUMNS = ("mode", "episode", "eval_seed", "return", "length")
 

@@ -55,12 +55,14 @@ class CurveRecorder(BaseCallback):
         self.run, self.eval_env, self.clock, self.progress = run, eval_env, clock, progress
         self.rows: list[dict[str, Any]] = []
         self._train_returns: list[float] = []
+        self._logged: dict[str, float] = {}
 
     def _on_training_start(self) -> None:
         self._record(0)
 
     def _on_step(self) -> bool:
         self._train_returns += [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
+        self._read_log()
         following = self.rows[-1]["step"] + self.run.eval_every
         # The last row belongs to the finished agent: this step's own gradient step is still to come.
         if following < self.run.steps and self.num_timesteps >= following:
@@ -68,7 +70,13 @@ class CurveRecorder(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
+        self._read_log()
         self._record(self.run.steps)
+
+    def _read_log(self) -> None:
+        """Keep the newest values: the logger forgets them when it writes, which it does between evaluations."""
+        logged = self.logger.name_to_value
+        self._logged.update({name: logged[f"train/{name}"] for name in settings.LOGGED if f"train/{name}" in logged})
 
     def _record(self, step: int) -> None:
         seconds, cpu_seconds = self.clock.read()
@@ -89,8 +97,14 @@ class CurveRecorder(BaseCallback):
             self._train_returns = []
             measured = (seconds, cpu_seconds, *scores[0], *scores[1], train_return)
             values = (step, self.num_timesteps, *(round(value, 4) for value in measured))
-            self.rows.append(dict(zip(settings.CURVE_COLUMNS, values, strict=True)))
+            logged = (_six_digits(self._logged.get(name)) for name in settings.LOGGED)
+            self.rows.append(dict(zip(settings.CURVE_COLUMNS, (*values, *logged), strict=True)))
             self.progress(step, scores[0][0])
+
+
+def _six_digits(value: float | None) -> float | None:
+    """Significant digits, as a temperature may be tiny; None stays, which becomes an empty cell."""
+    return None if value is None else float(f"{value:.6g}")
 
 
 def run(run_settings: RunSettings, results: Path, progress: Progress = lambda step, score: None) -> RunFiles:
