@@ -9,6 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_softac.networks.categorical_actor import ACTION_MASK
+from sb3_softac.networks.discrete import discrete_sizes
 
 
 class ActionMaskObservation(gym.Wrapper):
@@ -18,17 +19,20 @@ class ActionMaskObservation(gym.Wrapper):
     computed. The observation becomes a Dict with the key ``"action_mask"`` (and ``"observation"``, if it was no Dict):
     use ``"MultiInputPolicy"``.
 
-    :param env: with Discrete actions and a method ``action_masks() -> (A,)``, True where an action is allowed
+    :param env: with Discrete or MultiDiscrete actions and a method ``action_masks() -> (A,)``, True where an action is
+        allowed; the masks of MultiDiscrete's factors one after another
     :raises ValueError: other actions, or no such method
     """
 
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
-        if not isinstance(env.action_space, spaces.Discrete):
-            raise ValueError(f"`ActionMaskObservation` needs Discrete actions, but {env} has {env.action_space}")
+        if not isinstance(env.action_space, (spaces.Discrete, spaces.MultiDiscrete)):
+            raise ValueError(
+                f"`ActionMaskObservation` needs Discrete or MultiDiscrete actions, but {env} has {env.action_space}"
+            )
         if not env.has_wrapper_attr("action_masks"):
             raise ValueError(f"`ActionMaskObservation` needs an environment with `action_masks()`, but {env} has none")
-        mask_space = spaces.MultiBinary(int(env.action_space.n))
+        mask_space = spaces.MultiBinary(sum(discrete_sizes(env.action_space)))
         self._was_dict = isinstance(env.observation_space, spaces.Dict)
         entries = (
             dict(env.observation_space.spaces)  # type: ignore[attr-defined]
@@ -48,6 +52,28 @@ class ActionMaskObservation(gym.Wrapper):
     def step(self, action: Any) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
         return self._with_mask(observation), reward, terminated, truncated, info
+
+
+def masks_in(observation: Any) -> np.ndarray | None:
+    """The action masks in a batch of observations: (n_envs, A), or None.
+
+    :param observation: of a vectorised environment
+    """
+    return observation.get(ACTION_MASK) if isinstance(observation, dict) else None
+
+
+def sample_allowed(action_space: spaces.Discrete | spaces.MultiDiscrete, masks: np.ndarray) -> np.ndarray:
+    """A random action for each mask, among those that it allows.
+
+    :param action_space: its generator is used
+    :param masks: (n_envs, A), the factors of MultiDiscrete one after another
+    :return: (n_envs,), or (n_envs, F) for MultiDiscrete
+    """
+    ends = np.cumsum(discrete_sizes(action_space))[:-1]
+    factors = [np.split(mask.astype(np.int8), ends) for mask in masks]
+    if isinstance(action_space, spaces.Discrete):
+        return np.array([action_space.sample(mask=factor[0]) for factor in factors])
+    return np.array([action_space.sample(mask=tuple(parts)) for parts in factors])
 
 
 def warn_of_ignored_masks(env: VecEnv | None) -> None:

@@ -94,7 +94,7 @@ def test_an_action_mask_in_the_observation_is_obeyed():
     model = SoftAC(
         "MultiInputPolicy", Masked(), buffer_size=200, learning_starts=20, policy_kwargs={"net_arch": [8]}, seed=0
     ).learn(60)
-    taken = model.replay_buffer.actions[20:60].flatten()
+    taken = model.replay_buffer.actions[:60].flatten()
     assert set(taken) <= {1, 3}
     assert model.predict(Masked()._observe(), deterministic=True)[0] in (1, 3)
     assert np.isfinite(model.logger.name_to_value.get("train/entropy", 0.0))
@@ -112,7 +112,7 @@ def test_action_masks_of_a_method_are_obeyed(observation_space):
     env = ActionMaskObservation(MaskedByMethod(observation_space))
     kwargs = {"buffer_size": 200, "learning_starts": 20, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
     model = SoftAC("MultiInputPolicy", env, **kwargs).learn(60)
-    assert set(model.replay_buffer.actions[20:60].flatten()) <= {1, 2}
+    assert set(model.replay_buffer.actions[:60].flatten()) <= {1, 2}
     obs, _ = env.reset()
     assert env.observation_space.contains(obs)
     assert model.predict(obs, deterministic=True)[0] in (1, 2)
@@ -124,7 +124,7 @@ def test_action_masks_that_would_be_ignored_warn():
 
 
 def test_action_masks_need_discrete_actions():
-    with pytest.raises(ValueError, match="needs Discrete actions"):
+    with pytest.raises(ValueError, match="needs Discrete or MultiDiscrete actions"):
         ActionMaskObservation(Target())
     with pytest.raises(ValueError, match=r"`action_masks\(\)`"):
         ActionMaskObservation(DiscreteTarget())
