@@ -2,11 +2,12 @@
 
     python -m benchmarks.gradients
 
-Trains an agent on Pendulum-v1, freezes it, and estimates the gradient of its actor on one batch many times with fresh
-noise: by reparameterised actions, and by the score function with each baseline. Reported for each estimator: the
-variance (trace of the covariance over the squared norm of the exact gradient), the cosine between the mean of the
-estimates and the exact gradient, and the time of one whole update, measured in turn in one process, over that of the
-reparameterised gradient with one sample. Exact is the mean of all reparameterised estimates with the most samples.
+Trains agents on Pendulum-v1 (v2, v1, and v2 with a mixture policy), freezes each, and estimates the gradient of its
+actor on one batch many times with fresh noise: by reparameterised actions, and by the score function with each
+baseline. Reported for each estimator: the variance (trace of the covariance over the squared norm of the exact
+gradient), the cosine between the mean of the estimates and the exact gradient, and the time of one whole update, all
+measured in turn in one process, over that of v2's reparameterised gradient with one sample. Exact is the mean of all
+reparameterised estimates with the most samples.
 """
 
 from __future__ import annotations
@@ -22,20 +23,30 @@ import torch as th
 from stable_baselines3.common.logger import Logger
 
 from benchmarks import _machine
+from benchmarks._learning.estimators import estimator
 from sb3_softac import SoftAC
 from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.factory import make_update
 
+Key = tuple[str, str]  #: agent, estimator
 RESULTS = Path(__file__).resolve().parent / "results" / "gradients"
 SCORE = {"actor_gradient": "score_function"}
+REFERENCE = "reparameterized, 1 sample"
+EXACT = "reparameterized, 4 samples"  # the mean of its estimates
 ESTIMATORS: dict[str, dict[str, Any]] = {
-    "reparameterized, 1 sample": {},
-    "reparameterized, 8 samples": {"n_action_samples": 8},
+    REFERENCE: {},
+    EXACT: {"n_action_samples": 4},
     "score function, no baseline, 1 sample": SCORE | {"baseline": "none"},
     "score function, state value, 1 sample": SCORE | {"baseline": "state_value"},
-    "score function, no baseline, 8 samples": SCORE | {"baseline": "none", "n_action_samples": 8},
-    "score function, state value, 8 samples": SCORE | {"baseline": "state_value", "n_action_samples": 8},
-    "score function, leave one out, 8 samples": SCORE | {"baseline": "leave_one_out", "n_action_samples": 8},
+    "score function, no baseline, 4 samples": SCORE | {"baseline": "none", "n_action_samples": 4},
+    "score function, state value, 4 samples": SCORE | {"baseline": "state_value", "n_action_samples": 4},
+    "score function, leave one out, 4 samples": SCORE | {"baseline": "leave_one_out", "n_action_samples": 4},
+}
+# Temperatures of about the size that v2 learns on Pendulum-v1.
+AGENTS: dict[str, dict[str, Any]] = {
+    "v2": {"ent_coef": 0.2},
+    "v1": {"variant": "v1", "reward_scale": 5.0},
+    "v2, mixture of 4": {"ent_coef": 0.2, "policy_kwargs": {"n_components": 4}},
 }
 
 
@@ -49,7 +60,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     th.set_num_threads(1)
-    rows = {variant: measure(variant, options) for variant in ("v1", "v2")}
+    rows = measure(options)
     result = {
         "settings": {key: str(value) for key, value in vars(options).items() if key != "out"},
         "machine": _machine.machine(),
@@ -62,36 +73,52 @@ def main() -> None:
     print(table(rows))
 
 
-def measure(variant: str, options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """All estimators on one frozen agent."""
-    trained = make_agent(variant, options.seed).learn(options.steps)
-    agents = {name: make_agent(variant, options.seed, **kwargs) for name, kwargs in ESTIMATORS.items()}
-    for agent in agents.values():
-        agent.set_parameters(trained.get_parameters())
-        agent.set_logger(Logger(folder=None, output_formats=[]))
-        agent.replay_buffer = trained.replay_buffer
+def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row for each agent and estimator, the variances first: timing trains the agents, and so changes them."""
+    copies: dict[tuple[str, str], SoftAC] = {}
+    rows = []
+    for agent, kwargs in AGENTS.items():
+        trained = make_agent(options.seed, **kwargs).learn(options.steps)
+        ours = {name: frozen_copy(trained, options.seed, kwargs | how) for name, how in ESTIMATORS.items()}
+        for name, figures in variances(trained, ours, options.estimates).items():
+            rows.append({"agent": agent, "name": name, **estimator(kwargs | ESTIMATORS[name]), **figures})
+        copies |= {(agent, name): copy for name, copy in ours.items()}
+    times = update_times(copies, options.rounds)
+    reference = times["v2", REFERENCE]
+    for row in rows:
+        own = times[row["agent"], row["name"]]
+        row["update_ms"] = 1000 * median(own)
+        row["time_ratio"] = median(a / b for a, b in zip(own, reference, strict=True))
+    return rows
+
+
+def frozen_copy(trained: SoftAC, seed: int, kwargs: dict[str, Any]) -> SoftAC:
+    """An agent with the same networks and transitions, and another estimator."""
+    agent = make_agent(seed, **kwargs)
+    agent.set_parameters(trained.get_parameters())
+    agent.set_logger(Logger(folder=None, output_formats=[]))
+    agent.replay_buffer = trained.replay_buffer
+    return agent
+
+
+def variances(trained: SoftAC, agents: dict[str, SoftAC], n_estimates: int) -> dict[str, dict[str, float]]:
+    """How far each estimator's gradients scatter, and whether their mean points the right way."""
     batch = Batch.from_samples(trained.replay_buffer.sample(256), trained.gamma, trained.reward_scale)
-    estimates = {name: estimate(agent, batch, options.estimates) for name, agent in agents.items()}
-    exact = estimates["reparameterized, 8 samples"].mean(dim=0)
-    # Times last: they train, and so change the agents.
-    times = update_times(agents, options.rounds)
-    reference = times["reparameterized, 1 sample"]
+    estimates = {name: estimate(agent, batch, n_estimates) for name, agent in agents.items()}
+    exact = estimates[EXACT].mean(dim=0)
     return {
         name: {
             "relative_variance": (gradients.var(dim=0).sum() / exact.square().sum()).item(),
             "cosine_of_mean": th.cosine_similarity(gradients.mean(dim=0), exact, dim=0).item(),
-            "update_ms": 1000 * median(times[name]),
-            "time_ratio": median(a / b for a, b in zip(times[name], reference, strict=True)),
         }
         for name, gradients in estimates.items()
     }
 
 
-def make_agent(variant: str, seed: int, **kwargs: Any) -> SoftAC:
-    """Pendulum-v1 with a temperature of about the size that v2 learns there."""
-    temperature = {"reward_scale": 5.0} if variant == "v1" else {"ent_coef": 0.2}
+def make_agent(seed: int, **kwargs: Any) -> SoftAC:
+    """On Pendulum-v1, with the settings of the learning runs."""
     settings = {"learning_rate": 1e-3, "gamma": 0.98, "buffer_size": 20_000, "seed": seed, "device": "cpu"}
-    return SoftAC("MlpPolicy", "Pendulum-v1", variant=variant, **temperature | settings | kwargs)
+    return SoftAC("MlpPolicy", "Pendulum-v1", **settings | kwargs)
 
 
 def estimate(agent: SoftAC, batch: Batch, n_estimates: int) -> th.Tensor:
@@ -107,19 +134,19 @@ def estimate(agent: SoftAC, batch: Batch, n_estimates: int) -> th.Tensor:
     return th.stack(gradients)
 
 
-def update_times(agents: dict[str, SoftAC], rounds: int, updates: int = 20) -> dict[str, list[float]]:
+def update_times(agents: dict[Key, SoftAC], rounds: int, updates: int = 20) -> dict[Key, list[float]]:
     """Seconds of one update, by turns."""
-    times: dict[str, list[float]] = {name: [] for name in agents}
+    times: dict[Key, list[float]] = {key: [] for key in agents}
     for round_number in range(rounds + 1):
-        for name, agent in agents.items():
+        for key, agent in agents.items():
             start = time.perf_counter()
             agent.train(updates, batch_size=256)
             if round_number > 0:  # the first warms up
-                times[name].append((time.perf_counter() - start) / updates)
+                times[key].append((time.perf_counter() - start) / updates)
     return times
 
 
-def table(rows: dict[str, dict[str, dict[str, float]]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
         "# Gradients of the actor, Pendulum-v1",
@@ -127,15 +154,14 @@ def table(rows: dict[str, dict[str, dict[str, float]]]) -> str:
         "Variance relative to the squared norm of the exact gradient, cosine between the mean of the estimates and the",
         "exact gradient, time of one whole update and its ratio (paired, median) to the first row. See `gradients.py`.",
         "",
-        "| variant | estimator | variance | cosine | update, ms | time |",
+        "| agent | estimator | variance | cosine | update, ms | time |",
         "|---|---|---|---|---|---|",
     ]
-    for variant, estimators in rows.items():
-        for name, row in estimators.items():
-            lines.append(
-                f"| {variant} | {name} | {row['relative_variance']:.3g} | {row['cosine_of_mean']:.3f} "
-                f"| {row['update_ms']:.1f} | {row['time_ratio']:.2f} |"
-            )
+    for row in rows:
+        lines.append(
+            f"| {row['agent']} | {row['name']} | {row['relative_variance']:.3g} | {row['cosine_of_mean']:.3f} "
+            f"| {row['update_ms']:.1f} | {row['time_ratio']:.2f} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -94,16 +94,20 @@ def run(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Make tables and plots."""
-    from benchmarks._learning.report import write_report
+    from benchmarks._learning.report import ReportOptions, write_report
 
     written = write_report(
-        options.results,
-        options.out or options.results / "report",
-        dict(map(_threshold, options.threshold)),
-        options.reference,
-        options.envs,
-        options.algos,
-        options.repetitions,
+        ReportOptions(
+            options.results,
+            options.out or options.results / "report",
+            options.reference,
+            dict(map(_threshold, options.threshold)),
+            options.envs,
+            options.algos,
+            options.milestones,
+            options.gradients,
+            options.repetitions,
+        )
     )
     print("\n".join(str(path) for path in written))
     return 0
@@ -151,6 +155,10 @@ def parser() -> argparse.ArgumentParser:
     tell.add_argument("--algos", nargs="+", metavar="SERIES", help="only these; algo or algo-label")
     tell.add_argument("--reference", default="softac", help="the series that the others are compared with")
     tell.add_argument("--threshold", nargs="+", default=[], metavar="ENV=RETURN", help="return that counts as learned")
+    tell.add_argument("--milestones", nargs="+", type=int, default=[], metavar="N", help="steps to tell returns at")
+    tell.add_argument(
+        "--gradients", type=Path, metavar="JSON", help="of benchmarks.gradients, for a table of variances"
+    )
     tell.add_argument("--repetitions", type=int, default=2000, help="bootstrap samples")
     return root
 

@@ -6,5 +6,7 @@
 ``training``     one run, in this process
 ``worker``       one run, as a child process
 ``pool``         many runs side by side
+``milestones``   returns at given steps
+``estimators``   the series' gradient estimators, as measured
 ``stats``        rliable's statistics       ``report``  tables      ``figures``  plots
 """

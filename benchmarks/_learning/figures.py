@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from benchmarks._learning import stats
 from benchmarks._learning.data import Runs
+from benchmarks._learning.settings import LOGGED
 
 
 def environment(runs: Runs, env: str, threshold: float | None, reference: str, repetitions: int, path: Path) -> None:
@@ -50,6 +51,41 @@ def environment(runs: Runs, env: str, threshold: float | None, reference: str, r
         final.tick_params(axis="x", rotation=20)  # names of series are long
         by_step.legend(title="IQM, 95% interval", loc="lower right")
         figure.savefig(path, dpi=120)
+
+
+def temperature(runs: Runs, env: str, reference: str, path: Path) -> bool:
+    """The temperature and the policy's entropy over steps, of every series that logs them.
+
+    :param runs: the stored runs
+    :param env: environment to draw
+    :param reference: the series that comes first
+    :param path: of the PNG
+    :return: whether there was anything to draw
+    """
+    curves = runs.curves.query("env == @env").dropna(subset=list(LOGGED), how="all")
+    names = [name for name in runs.series_of(env, reference) if name in set(curves["series"])]
+    if not names:
+        return False
+    colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9):
+        figure = Figure(figsize=(10, 3.8), layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(1, 2)
+        for name in names:
+            for axes, column in zip(panels, LOGGED, strict=True):
+                _spread(axes, curves.query("series == @name"), column, name, colours[name])
+        panels[0].set(title=f"{env}: temperature", xlabel="environment steps", ylabel="ent_coef", yscale="log")
+        panels[1].set(title="entropy of the policy", xlabel="environment steps", ylabel="nats")
+        panels[0].legend(title="median, range of seeds")
+        figure.savefig(path, dpi=120)
+    return True
+
+
+def _spread(axes: Axes, curves: pd.DataFrame, column: str, name: str, colour: tuple) -> None:
+    """Median over the seeds, and from the smallest to the largest."""
+    by_step = curves.dropna(subset=[column]).groupby("step")[column].agg(["median", "min", "max"])
+    axes.plot(by_step.index, by_step["median"], color=colour, label=name)
+    axes.fill_between(by_step.index, by_step["min"], by_step["max"], color=colour, alpha=0.2, linewidth=0)
 
 
 def _curves(

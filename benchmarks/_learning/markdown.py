@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from benchmarks._learning.data import Runs
+from benchmarks._learning.settings import LOGGED
 
 Columns = tuple[tuple[str, Callable[[Any], object]], ...]
 
@@ -19,6 +20,9 @@ intervals are stratified bootstrap over seeds (rliable). To a threshold: the fir
 whose mean is at least it, median over seeds, `-` where half of the seeds never get there. `mean over
 training`: the area under the learning curve divided by the budget. Seconds: wall-clock from before the
 agent is built, without evaluation and imports; a ratio below 1 means that the reference is faster.
+Returns at a step, where there is a table of them, are those of the curve's deterministic evaluations.
+Variances and times of gradients, where there are any, are measured by `benchmarks/gradients.py`, on frozen agents
+and by turns in one process; unlike the seconds of the runs, they are not touched by what else the machine did.
 """
 
 RETURNS: Columns = (
@@ -54,22 +58,54 @@ COMPARISON: Columns = (
     ("seconds to threshold, ratio", lambda row: _number(row.ratio_of_seconds_to_threshold, 2)),
 )
 
+MILESTONES: Columns = (
+    ("", lambda row: row.series),
+    ("at step", lambda row: row.step),
+    ("seeds", lambda row: row.seeds),
+    ("mean", lambda row: _number(row.mean)),
+    ("std of seeds", lambda row: _number(row.std_of_seeds)),
+    ("IQM [95% interval]", lambda row: _interval(row.iqm, row.iqm_low, row.iqm_high)),
+    ("worst seed", lambda row: _number(row.worst_seed)),
+    ("best seed", lambda row: _number(row.best_seed)),
+)
+GRADIENTS: Columns = (
+    ("", lambda row: row.series),
+    ("estimator of the actor's gradient", lambda row: f"{row.agent}: {row.name}"),
+    ("its variance, relative", lambda row: f"{row.relative_variance:.3g}"),
+    ("cosine to the exact gradient", lambda row: _number(row.cosine_of_mean, 3)),
+    ("one update, ms", lambda row: _number(row.update_ms)),
+    ("ratio to v2's", lambda row: _number(row.time_ratio, 2)),
+)
 
-def markdown(runs: Runs, final: pd.DataFrame, improvement: pd.DataFrame, reference: str) -> str:
+
+class Tables(NamedTuple):
+    """What is told, in the order in which it is told; a table may be empty."""
+
+    final: pd.DataFrame  #: as ``report.final_table`` makes it
+    milestones: pd.DataFrame  #: ``milestones.milestone_table``
+    improvement: pd.DataFrame  #: ``report.improvement_table``
+    gradients: pd.DataFrame  #: ``estimators.gradient_table``
+
+
+def markdown(runs: Runs, tables: Tables, reference: str) -> str:
     """The report.
 
     :param runs: the stored runs
-    :param final: as ``report.final_table`` makes it
-    :param improvement: as ``report.improvement_table`` makes it
+    :param tables: of these runs
     :param reference: the series that the others are compared with
     """
     parts = ["# Learning results\n", LEGEND]
-    for env, group in final.groupby("env"):
-        parts += [f"## {env}\n", f"![learning curves of {env}]({str(env).replace('/', '_')}.png)\n"]
+    for env, group in tables.final.groupby("env"):
+        stem = str(env).replace("/", "_")
+        parts += [f"## {env}\n", f"![learning curves of {env}]({stem}.png)\n"]
+        if runs.curves.loc[runs.curves["env"] == env, list(LOGGED)].notna().any(axis=None):
+            parts.append(f"![temperature and entropy on {env}]({stem}_temperature.png)\n")
         parts += [_table(RETURNS, group.itertuples()), _table(EFFICIENCY, group.itertuples())]
-        compared = improvement[improvement["env"] == env] if len(improvement) else improvement
-        if len(compared):
-            parts.append(_table(COMPARISON, compared.itertuples()))
+        others = (MILESTONES, tables.milestones), (COMPARISON, tables.improvement), (GRADIENTS, tables.gradients)
+        for columns, table in others:
+            ours = table[table["env"] == env] if len(table) else table
+            if len(ours):
+                parts.append(_table(columns, ours.itertuples()))
         parts.append("".join(f"- {line}\n" for line in _provenance(runs, str(env), reference)))
     return "\n".join(parts)
 

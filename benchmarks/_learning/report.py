@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pandas as pd
 
 from benchmarks._learning import figures, stats
 from benchmarks._learning.data import Runs, load
-from benchmarks._learning.markdown import markdown
+from benchmarks._learning.estimators import gradient_table
+from benchmarks._learning.markdown import Tables, markdown
+from benchmarks._learning.milestones import milestone_table
 from benchmarks._learning.settings import write_atomically
 
 # A return that counts as learned; --threshold changes it.
@@ -30,42 +33,69 @@ THRESHOLDS = {
 }
 
 
-def write_report(
-    results: Path,
-    out: Path,
-    thresholds: dict[str, float],
-    reference: str,
-    envs: list[str] | None,
-    series: list[str] | None,
-    repetitions: int,
-) -> list[Path]:
-    """Write ``report.md``, ``final.csv``, ``improvement.csv`` and a figure for each environment.
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report is made of.
 
     :param results: folder of the results
     :param out: where to write
+    :param reference: the series that comes first, and that the others are compared with
     :param thresholds: by environment; they go before ``THRESHOLDS``
-    :param reference: the series that the others are compared with
     :param envs: only these environments
     :param series: only these series
+    :param milestones: steps whose returns get a table
+    :param gradients: what ``benchmarks.gradients`` measured; its figures of the series' estimators get a table
     :param repetitions: bootstrap samples
+    """
+
+    results: Path
+    out: Path
+    reference: str = "softac"
+    thresholds: dict[str, float] = field(default_factory=dict)
+    envs: list[str] | None = None
+    series: list[str] | None = None
+    milestones: list[int] = field(default_factory=list)
+    gradients: Path | None = None
+    repetitions: int = 2000
+
+
+def write_report(options: ReportOptions) -> list[Path]:
+    """Write ``report.md``, its tables as CSV, and figures for each environment.
+
     :return: the files written
     """
-    runs = load(results, envs, series)
-    levels = {**THRESHOLDS, **thresholds}
-    out.mkdir(parents=True, exist_ok=True)
-    final = final_table(runs, levels, reference, repetitions)
-    improvement = improvement_table(runs, final, reference, repetitions)
-    written = [out / "final.csv"]
-    final.to_csv(written[0], index=False, float_format="%.4f", lineterminator="\n")
-    if len(improvement):
-        written.append(out / "improvement.csv")
-        improvement.to_csv(written[-1], index=False, float_format="%.4f", lineterminator="\n")
+    runs = load(options.results, options.envs, options.series)
+    tables = _tables(runs, options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, table in tables._asdict().items():
+        if len(table):
+            written.append(options.out / f"{name}.csv")
+            table.to_csv(written[-1], index=False, float_format="%.4f", lineterminator="\n")
     for env in sorted(runs.curves["env"].unique()):
-        written.append(out / f"{env.replace('/', '_')}.png")
-        figures.environment(runs, env, levels.get(env), reference, repetitions, written[-1])
-    written.append(out / "report.md")
-    write_atomically(written[-1], markdown(runs, final, improvement, reference))
+        written += _figures(runs, str(env), options)
+    written.append(options.out / "report.md")
+    write_atomically(written[-1], markdown(runs, tables, options.reference))
     return written
+
+
+def _tables(runs: Runs, options: ReportOptions) -> Tables:
+    levels, reference, repetitions = {**THRESHOLDS, **options.thresholds}, options.reference, options.repetitions
+    final = final_table(runs, levels, reference, repetitions)
+    return Tables(
+        final,
+        milestone_table(runs, options.milestones, reference, repetitions),
+        improvement_table(runs, final, reference, repetitions),
+        pd.DataFrame() if options.gradients is None else gradient_table(runs, options.gradients, reference),
+    )
+
+
+def _figures(runs: Runs, env: str, options: ReportOptions) -> list[Path]:
+    stem = options.out / env.replace("/", "_")
+    level = {**THRESHOLDS, **options.thresholds}.get(env)
+    curves, temperature = stem.with_suffix(".png"), stem.with_name(f"{stem.name}_temperature.png")
+    figures.environment(runs, env, level, options.reference, options.repetitions, curves)
+    return [curves, *([temperature] if figures.temperature(runs, env, options.reference, temperature) else [])]
 
 
 def final_table(runs: Runs, levels: dict[str, float], reference: str, repetitions: int) -> pd.DataFrame:

@@ -15,7 +15,14 @@ StoreRun = Callable[..., RunFiles]
 def store_run(tmp_path: Path) -> StoreRun:
     """Stores a made-up run: its curve by step, ten steps a second, two final episodes around a mean."""
 
-    def store(algo: str, seed: int, curve: dict[int, float], final: float, **others: object) -> RunFiles:
+    def store(
+        algo: str,
+        seed: int,
+        curve: dict[int, float],
+        final: float,
+        ent_coef: float | None = None,
+        **others: object,
+    ) -> RunFiles:
         run = RunSettings("Pendulum-v1", algo, seed, max(curve), final_episodes=2, **others)
         rows = [
             {
@@ -28,6 +35,8 @@ def store_run(tmp_path: Path) -> StoreRun:
                 "stochastic_mean": score,
                 "stochastic_std": 0,
                 "train_return": 0,
+                "ent_coef": ent_coef,
+                "entropy": ent_coef,
             }
             for step, score in curve.items()
         ]

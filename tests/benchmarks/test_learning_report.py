@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from benchmarks import learning
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("seaborn")
+data = pytest.importorskip("benchmarks._learning.data")
+estimators = pytest.importorskip("benchmarks._learning.estimators")
 stats = pytest.importorskip("benchmarks._learning.stats")
 
 # Five seeds; the interquartile mean of five leaves out the best and the worst.
@@ -93,6 +96,67 @@ def test_a_threshold_of_the_command_line(store_run, tmp_path: Path) -> None:
     ]
     assert learning.main(command) == 0
     assert pd.read_csv(tmp_path / "report" / "final.csv")["steps_to_threshold"].item() == 100
+
+
+def test_returns_at_milestones(store_run, tmp_path: Path, capsys) -> None:
+    for seed, score in enumerate(FINALS["sac"]):
+        store_run("sac", seed, {0: -1500.0, 100: float(score), 200: -300.0}, -300)
+    command = ["report", "--results", str(tmp_path), "--repetitions", "50", "--milestones", "100", "200"]
+    assert learning.main(command) == 0
+    table = pd.read_csv(tmp_path / "report" / "milestones.csv").set_index("step")
+    assert table.loc[100, "mean"] == pytest.approx(-170)
+    assert table.loc[100, "iqm"] == pytest.approx(-170)
+    assert table.loc[100, "std_of_seeds"] == pytest.approx(np.std(FINALS["sac"], ddof=1), abs=1e-3)
+    assert (table.loc[100, "worst_seed"], table.loc[100, "best_seed"]) == (-190, -150)
+    assert (table.loc[200, "mean"], table.loc[200, "std_of_seeds"]) == (-300, 0)
+    assert "| sac | 100 | 5 | -170.0 |" in (tmp_path / "report" / "report.md").read_text()
+    assert learning.main([*command, "150"]) == 2
+    assert "no evaluation at step 150" in capsys.readouterr().err
+
+
+def test_temperature_and_entropy_are_drawn_where_there_are_any(store_run, tmp_path: Path) -> None:
+    store_run("sac", 0, {0: -1500.0, 100: -1400.0}, -1400)
+    assert learning.main(["report", "--results", str(tmp_path), "--repetitions", "50"]) == 0
+    figure = tmp_path / "report" / "Pendulum-v1_temperature.png"
+    assert not figure.exists()
+    store_run("softac", 0, {0: -1500.0, 100: -1400.0}, -1400, ent_coef=0.5)
+    assert learning.main(["report", "--results", str(tmp_path), "--repetitions", "50"]) == 0
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert figure.name in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_run_stored_before_a_column_existed(store_run, tmp_path: Path) -> None:
+    files = store_run("sac", 0, {0: -1500.0, 100: -1400.0}, -1400)
+    table = pd.read_csv(files.curve).drop(columns=["ent_coef", "entropy"])
+    table.to_csv(files.curve, index=False)
+    curves = data.load(tmp_path).curves
+    assert curves["eval_mean"].tolist() == [-1500, -1400]
+    assert curves[["ent_coef", "entropy"]].isna().all(axis=None)
+
+
+def test_variances_of_the_estimators_that_the_series_use(store_run, tmp_path: Path) -> None:
+    score = {"actor_gradient": "score_function", "baseline": "leave_one_out", "n_action_samples": 4}
+    mixture = {"policy_kwargs": {"n_components": 4}}
+    for label, hyperparams in {"": {}, "score": score, "mixture": mixture, "v1": {"variant": "v1"}}.items():
+        store_run("softac", 0, {0: -1500.0, 100: -1400.0}, -1400, label=label, hyperparams=hyperparams)
+    store_run("sac", 0, {0: -1500.0, 100: -1400.0}, -1400)
+    figures = {"relative_variance": 0.5, "cosine_of_mean": 1.0, "update_ms": 9.0, "time_ratio": 2.0}
+    measured = [
+        {"agent": "v2", "name": name, **estimators.estimator(how), **figures}
+        for name, how in {
+            "plain": {},
+            "scored": score,
+            "mixed": mixture,
+            "of no series": {"n_action_samples": 4},
+        }.items()
+    ]
+    path = tmp_path / "gradients.json"
+    path.write_text(json.dumps({"rows": measured}))
+    command = ["report", "--results", str(tmp_path), "--repetitions", "50", "--gradients", str(path)]
+    assert learning.main(command) == 0
+    table = pd.read_csv(tmp_path / "report" / "gradients.csv").set_index("series")
+    assert table["name"].to_dict() == {"softac": "plain", "softac-mixture": "mixed", "softac-score": "scored"}
+    assert "| softac-score | v2: scored | 0.5 | 1.000 | 9.0 | 2.00 |" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_seeds_of_different_settings_are_not_pooled(store_run, tmp_path: Path, capsys) -> None:

@@ -93,6 +93,22 @@ def test_the_tables_of_a_run(tmp_path: Path) -> None:
     assert meta["versions"]["torch"] == th.__version__
 
 
+@pytest.mark.parametrize(
+    ("algo", "logged"), [("sac", {"ent_coef"}), ("softac", {"ent_coef", "entropy"}), ("td3", set())]
+)
+def test_what_train_logs_is_kept_although_the_logger_forgets_it(tmp_path: Path, algo: str, logged: set[str]) -> None:
+    # Five episodes: the logger writes, and forgets, after the fourth, 50 steps before the first evaluation.
+    rarely = {**SMALL, "train_freq": 100, "gradient_steps": 1, "learning_rate": 0.01}
+    run = small_run(algo=algo, steps=1000, eval_every=850, eval_episodes=1, final_episodes=1, hyperparams=rarely)
+    curve = rows(training.run(run, tmp_path).curve)
+    assert [int(row["step"]) for row in curve] == [0, 850, 1000]
+    for name in ("ent_coef", "entropy"):
+        assert curve[0][name] == ""
+        assert all(bool(row[name]) == (name in logged) for row in curve[1:])
+    if logged:
+        assert 0 < float(curve[2]["ent_coef"]) < float(curve[1]["ent_coef"]) < 1
+
+
 def test_the_training_does_not_depend_on_how_often_it_is_evaluated(tmp_path: Path) -> None:
     finals = []
     for every in (150, 30):
