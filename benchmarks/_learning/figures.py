@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from benchmarks._learning import stats
 from benchmarks._learning.data import Runs
@@ -29,7 +30,7 @@ def environment(runs: Runs, env: str, threshold: float | None, reference: str, r
     names = runs.series_of(env, reference)
     colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9):
-        figure = Figure(figsize=(13, 4.2), layout="constrained")
+        figure = Figure(figsize=(13, 4.8), layout="constrained")
         FigureCanvasAgg(figure)
         by_step, by_second, final = figure.subplots(1, 3, width_ratios=(4, 4, 3))
         for name in names:
@@ -46,10 +47,10 @@ def environment(runs: Runs, env: str, threshold: float | None, reference: str, r
             if threshold is not None:
                 axes.axhline(threshold, color="0.3", linestyle=":", linewidth=1)
         by_step.set(title=env, xlabel="environment steps", ylabel="return (deterministic)")
+        by_step.xaxis.set_major_formatter(EngFormatter(sep=""))
         by_second.set(title="the same over time", xlabel="seconds of training (wall-clock)")
         final.set(title="finished agents", ylabel="return (deterministic)")
-        final.tick_params(axis="x", rotation=20)  # names of series are long
-        by_step.legend(title="IQM, 95% interval", loc="lower right")
+        _legend(figure, by_step, "IQM, 95% interval")
         figure.savefig(path, dpi=120)
 
 
@@ -68,7 +69,7 @@ def temperature(runs: Runs, env: str, reference: str, path: Path) -> bool:
         return False
     colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9):
-        figure = Figure(figsize=(10, 3.8), layout="constrained")
+        figure = Figure(figsize=(10, 4.4), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(1, 2)
         for name in names:
@@ -76,9 +77,17 @@ def temperature(runs: Runs, env: str, reference: str, path: Path) -> bool:
                 _spread(axes, curves.query("series == @name"), column, name, colours[name])
         panels[0].set(title=f"{env}: temperature", xlabel="environment steps", ylabel="ent_coef", yscale="log")
         panels[1].set(title="entropy of the policy", xlabel="environment steps", ylabel="nats")
-        panels[0].legend(title="median, range of seeds")
+        for axes in panels:
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        _legend(figure, panels[0], "median, range of seeds")
         figure.savefig(path, dpi=120)
     return True
+
+
+def _legend(figure: Figure, axes: Axes, title: str) -> None:
+    """One legend for all panels, below them, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, title=title, loc="outside lower center", ncols=4)
 
 
 def _spread(axes: Axes, curves: pd.DataFrame, column: str, name: str, colour: tuple) -> None:
@@ -122,5 +131,5 @@ def _finals(axes: Axes, scores: dict[str, np.ndarray], repetitions: int, colours
             capsize=4,
             linestyle="none",
         )
-    axes.set_xticks(range(len(scores)), list(scores))
+    axes.set_xticks([])  # names of series are long: the colours tell
     axes.set_xlim(-0.6, len(scores) - 0.4)
