@@ -107,6 +107,7 @@ def report(options: argparse.Namespace) -> int:
             options.milestones,
             options.gradients,
             options.repetitions,
+            options.clock,
         )
     )
     print("\n".join(str(path) for path in written))
@@ -159,6 +160,7 @@ def parser() -> argparse.ArgumentParser:
     tell.add_argument(
         "--gradients", type=Path, metavar="JSON", help="of benchmarks.gradients, for a table of variances"
     )
+    tell.add_argument("--clock", choices=("wall-clock", "CPU"), default="wall-clock", help="what the seconds are")
     tell.add_argument("--repetitions", type=int, default=2000, help="bootstrap samples")
     return root
 

@@ -11,17 +11,22 @@ import pandas as pd
 
 from benchmarks._learning.settings import CURVE_COLUMNS, RunFiles, RunSettings, is_finished
 
+# What the seconds of a report can be, and their column.
+CLOCKS = {"wall-clock": "seconds", "CPU": "cpu_seconds"}
+
 
 class Runs(NamedTuple):
     """Every finished run of a folder.
 
     ``curves`` has a row per evaluation, ``finals`` a row per episode of the final evaluation; both carry
-    ``env``, ``series`` and ``seed``. ``metas`` holds what was stored beside them, by (env, series).
+    ``env``, ``series`` and ``seed``. ``metas`` holds what was stored beside them, by (env, series). ``clock`` says
+    what ``seconds`` are.
     """
 
     curves: pd.DataFrame
     finals: pd.DataFrame
     metas: dict[tuple[str, str], list[dict[str, Any]]]
+    clock: str
 
     def series_of(self, env: str, reference: str) -> list[str]:
         """The series of an environment, the reference first."""
@@ -34,12 +39,15 @@ class Runs(NamedTuple):
         return rows.groupby("seed")["return"].mean()
 
 
-def load(results: Path, envs: list[str] | None = None, series: list[str] | None = None) -> Runs:
+def load(
+    results: Path, envs: list[str] | None = None, series: list[str] | None = None, clock: str = "wall-clock"
+) -> Runs:
     """Read every finished run below ``results/runs``.
 
     :param results: folder of the results
     :param envs: only these environments
     :param series: only these series
+    :param clock: a key of ``CLOCKS``
     """
     curves, finals = [], []
     metas: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
@@ -59,7 +67,8 @@ def load(results: Path, envs: list[str] | None = None, series: list[str] | None 
     _check_alike(metas)
     # Runs stored before a column existed have it empty.
     table = pd.concat(curves, ignore_index=True).reindex(columns=["env", "series", "seed", *CURVE_COLUMNS])
-    return Runs(table, pd.concat(finals, ignore_index=True), dict(metas))
+    table["seconds"] = table[CLOCKS[clock]]
+    return Runs(table, pd.concat(finals, ignore_index=True), dict(metas), clock)
 
 
 def _check_alike(metas: dict[tuple[str, str], list[dict[str, Any]]]) -> None:

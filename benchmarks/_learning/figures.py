@@ -48,7 +48,7 @@ def environment(runs: Runs, env: str, threshold: float | None, reference: str, r
                 axes.axhline(threshold, color="0.3", linestyle=":", linewidth=1)
         by_step.set(title=env, xlabel="environment steps", ylabel="return (deterministic)")
         by_step.xaxis.set_major_formatter(EngFormatter(sep=""))
-        by_second.set(title="the same over time", xlabel="seconds of training (wall-clock)")
+        by_second.set(title="the same over time", xlabel=f"seconds of training ({runs.clock})")
         final.set(title="finished agents", ylabel="return (deterministic)")
         _legend(figure, by_step, "IQM, 95% interval")
         figure.savefig(path, dpi=120)
@@ -93,7 +93,8 @@ def _legend(figure: Figure, axes: Axes, title: str) -> None:
 def _spread(axes: Axes, curves: pd.DataFrame, column: str, name: str, colour: tuple) -> None:
     """Median over the seeds, and from the smallest to the largest."""
     by_step = curves.dropna(subset=[column]).groupby("step")[column].agg(["median", "min", "max"])
-    axes.plot(by_step.index, by_step["median"], color=colour, label=name)
+    n_seeds = curves.dropna(subset=[column])["seed"].nunique()
+    axes.plot(by_step.index, by_step["median"], color=colour, label=f"{name} ({n_seeds} seeds)")
     axes.fill_between(by_step.index, by_step["min"], by_step["max"], color=colour, alpha=0.2, linewidth=0)
 
 

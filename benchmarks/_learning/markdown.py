@@ -18,7 +18,7 @@ Final return: of the finished agent, deterministic unless said, over episodes th
 algorithm and seed. `mean`, `IQM` and `std of seeds` treat the mean of a seed's episodes as one observation;
 intervals are stratified bootstrap over seeds (rliable). To a threshold: the first evaluation on the way
 whose mean is at least it, median over seeds, `-` where half of the seeds never get there. `mean over
-training`: the area under the learning curve divided by the budget. Seconds: wall-clock from before the
+training`: the area under the learning curve divided by the budget. Seconds: {clock}, from before the
 agent is built, without evaluation and imports; a ratio below 1 means that the reference is faster.
 Returns at a step, where there is a table of them, are those of the curve's deterministic evaluations.
 Variances and times of gradients, where there are any, are measured by `benchmarks/gradients.py`, on frozen agents
@@ -94,7 +94,7 @@ def markdown(runs: Runs, tables: Tables, reference: str) -> str:
     :param tables: of these runs
     :param reference: the series that the others are compared with
     """
-    parts = ["# Learning results\n", LEGEND]
+    parts = ["# Learning results\n", LEGEND.format(clock=runs.clock)]
     for env, group in tables.final.groupby("env"):
         stem = str(env).replace("/", "_")
         parts += [f"## {env}\n", f"![learning curves of {env}]({stem}.png)\n"]

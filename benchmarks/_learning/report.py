@@ -46,6 +46,7 @@ class ReportOptions:
     :param milestones: steps whose returns get a table
     :param gradients: what ``benchmarks.gradients`` measured; its figures of the series' estimators get a table
     :param repetitions: bootstrap samples
+    :param clock: what the seconds are, a key of ``data.CLOCKS``
     """
 
     results: Path
@@ -57,6 +58,7 @@ class ReportOptions:
     milestones: list[int] = field(default_factory=list)
     gradients: Path | None = None
     repetitions: int = 2000
+    clock: str = "wall-clock"
 
 
 def write_report(options: ReportOptions) -> list[Path]:
@@ -64,7 +66,7 @@ def write_report(options: ReportOptions) -> list[Path]:
 
     :return: the files written
     """
-    runs = load(options.results, options.envs, options.series)
+    runs = load(options.results, options.envs, options.series, options.clock)
     tables = _tables(runs, options)
     options.out.mkdir(parents=True, exist_ok=True)
     written = []

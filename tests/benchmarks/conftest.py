@@ -29,7 +29,7 @@ def store_run(tmp_path: Path) -> StoreRun:
                 "step": step,
                 "timesteps": step,
                 "seconds": step / 10,
-                "cpu_seconds": 0,
+                "cpu_seconds": step / 20,
                 "eval_mean": score,
                 "eval_std": 0,
                 "stochastic_mean": score,

@@ -98,6 +98,13 @@ def test_a_threshold_of_the_command_line(store_run, tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "report" / "final.csv")["steps_to_threshold"].item() == 100
 
 
+def test_seconds_by_another_clock(store_run, tmp_path: Path) -> None:
+    store_run("sac", 0, {0: -1500.0, 100: -1400.0}, -1400)
+    assert learning.main(["report", "--results", str(tmp_path), "--repetitions", "50", "--clock", "CPU"]) == 0
+    assert pd.read_csv(tmp_path / "report" / "final.csv")["seconds"].item() == pytest.approx(5)
+    assert "Seconds: CPU," in (tmp_path / "report" / "report.md").read_text()
+
+
 def test_returns_at_milestones(store_run, tmp_path: Path, capsys) -> None:
     for seed, score in enumerate(FINALS["sac"]):
         store_run("sac", seed, {0: -1500.0, 100: float(score), 200: -300.0}, -300)
