@@ -28,7 +28,7 @@ def environment(runs: Runs, env: str, threshold: float | None, reference: str, r
     :param path: of the PNG
     """
     names = runs.series_of(env, reference)
-    colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+    colours = _colours(names)
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9):
         figure = Figure(figsize=(13, 4.8), layout="constrained")
         FigureCanvasAgg(figure)
@@ -64,15 +64,14 @@ def temperature(runs: Runs, env: str, reference: str, path: Path) -> bool:
     :return: whether there was anything to draw
     """
     curves = runs.curves.query("env == @env").dropna(subset=list(LOGGED), how="all")
-    names = [name for name in runs.series_of(env, reference) if name in set(curves["series"])]
-    if not names:
+    if curves.empty:
         return False
-    colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+    colours = _colours(runs.series_of(env, reference))  # of all, so that a series has one colour in both figures
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9):
         figure = Figure(figsize=(10, 4.4), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(1, 2)
-        for name in names:
+        for name in filter(set(curves["series"]).__contains__, colours):
             for axes, column in zip(panels, LOGGED, strict=True):
                 _spread(axes, curves.query("series == @name"), column, name, colours[name])
         panels[0].set(title=f"{env}: temperature", xlabel="environment steps", ylabel="ent_coef", yscale="log")
@@ -82,6 +81,10 @@ def temperature(runs: Runs, env: str, reference: str, path: Path) -> bool:
         _legend(figure, panels[0], "median, range of seeds")
         figure.savefig(path, dpi=120)
     return True
+
+
+def _colours(names: list[str]) -> dict[str, tuple]:
+    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
 def _legend(figure: Figure, axes: Axes, title: str) -> None:
