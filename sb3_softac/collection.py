@@ -15,6 +15,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_softac.buffers import SingleCopyReplayBuffer
 from sb3_softac.checkpoint import CheckpointedAlgorithm
+from sb3_softac.wrappers import masks_in, sample_allowed
 
 
 class CollectingAlgorithm(CheckpointedAlgorithm):
@@ -85,7 +86,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         """
         is_warmup = self.num_timesteps < learning_starts and not (self.use_sde and self.use_sde_at_warmup)
         if is_warmup:
-            return super()._sample_action(learning_starts, action_noise, n_envs)
+            return self._random_action(learning_starts, action_noise, n_envs)
         assert self._last_obs is not None
         with th.no_grad():
             action = self.policy(obs_as_tensor(self._last_obs, self.device))
@@ -95,6 +96,15 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         if action_noise is not None:
             scaled = np.clip(scaled + action_noise(), -1.0, 1.0)
         return self.policy.unscale_action(scaled), scaled
+
+    def _random_action(
+        self, learning_starts: int, action_noise: ActionNoise | None, n_envs: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        masks = masks_in(self._last_obs)
+        if masks is None:
+            return super()._sample_action(learning_starts, action_noise, n_envs)
+        actions = sample_allowed(self.action_space, masks)  # type: ignore[arg-type]  # a mask comes with such a space
+        return actions, actions
 
     def _store_transition(
         self,

@@ -4,7 +4,6 @@ import warnings
 from itertools import chain
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import ReplayBuffer
@@ -24,7 +23,7 @@ from sb3_softac.updates.compute import choose_engine, set_up_networks, set_up_op
 from sb3_softac.updates.engine import EagerEngine
 from sb3_softac.updates.factory import make_update
 from sb3_softac.updates.temperature import FixedTemperature, LearnedTemperature, Temperature
-from sb3_softac.wrappers import masks_in, sample_allowed, warn_of_ignored_masks
+from sb3_softac.wrappers import warn_of_ignored_masks
 
 # Attributes that take effect from the next training on, if a user changes them.
 HELD_BY_ENGINE = (
@@ -314,15 +313,6 @@ class SoftAC(CollectingAlgorithm):
             reset_num_timesteps=reset_num_timesteps,
             progress_bar=progress_bar,
         )
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        masks = masks_in(self._last_obs)
-        if masks is None or self.num_timesteps >= learning_starts:
-            return super()._sample_action(learning_starts, action_noise, n_envs)
-        actions = sample_allowed(self.action_space, masks)  # type: ignore[arg-type]  # a mask comes with such a space
-        return actions, actions
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Sample the replay buffer and update every network.
