@@ -14,7 +14,9 @@ import json
 import os
 import subprocess
 import sys
-from itertools import cycle
+import time
+from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,13 +69,14 @@ def main() -> None:
         print(json.dumps(memory(*options.child)))
         return
     th.set_num_threads(1)
+    plan = Plan(pairs=options.pairs, block_seconds=0.05)
     load_at_start = _machine.load_average()
     result = {
         "settings": {"pairs": options.pairs, "batch": BATCH, "episode": EPISODE, "transitions": TRANSITIONS},
         "machine": _machine.machine(),
         "versions": _machine.versions(),
         "memory": {name: {buffer: memory_in_child(buffer, name) for buffer in BUFFERS} for name in SPACES},
-        "time": [timing._asdict() | measure(timing, Plan(pairs=options.pairs)) for timing in TIMINGS],
+        "time": [timing._asdict() | measure(timing, plan) for timing in TIMINGS],
         "load_average": {"start": load_at_start, "end": _machine.load_average()},
     }
     options.out.mkdir(parents=True, exist_ok=True)
@@ -154,32 +157,60 @@ def measure(timing: Timing, plan: Plan) -> dict[str, Any]:
     for replay in (ours, theirs):
         for _, step in zip(range(replay.buffer_size), cycle(made), strict=False):
             replay.add(*step)
-    if timing.what == "add":
-        return alternate(adding(ours, made), adding(theirs, made), plan, len(made), "cpu")
-    calls = 4 if is_image else 200
-
-    def together() -> None:
-        for _ in range(calls // 20):
-            ours.sample_batches(20, BATCH)
-
-    block = together if timing.what == "20 batches" else sampling(ours, calls)
-    return alternate(block, sampling(theirs, calls), plan, calls, "cpu")
+    result = alternate(
+        {"ours": Calls(calling(timing.what, ours, made))}, Calls(calling(timing.what, theirs, made)), "", plan
+    )
+    return result["contenders"]["ours"]
 
 
-def adding(replay: ReplayBuffer, made: list[tuple[Any, ...]]) -> Any:
-    def block() -> None:
-        for step in made:
+class Calls:
+    """A function that is called again and again, in blocks: a worker of the benchmark of speed.
+
+    :param function: makes a number of calls
+    """
+
+    def __init__(self, function: Callable[[int], None]) -> None:
+        self._function = function
+
+    def call(self, method: str, count: int) -> dict[str, float]:
+        """Time a block.
+
+        :param method: of no meaning here
+        :param count: calls in it
+        """
+        wall, cpu = time.perf_counter(), time.process_time()
+        self._function(count)
+        return {"count": count, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def calling(what: str, replay: ReplayBuffer, made: list[tuple[Any, ...]]) -> Callable[[int], None]:
+    """What is timed, as a function of the number of calls.
+
+    :param what: of a :class:`Timing`
+    :param replay: full
+    :param made: steps to add
+    """
+    endless = cycle(made)
+
+    def add(count: int) -> None:
+        for step in islice(endless, count):
             replay.add(*step)
 
-    return block
-
-
-def sampling(replay: ReplayBuffer, calls: int) -> Any:
-    def block() -> None:
-        for _ in range(calls):
+    def sample(count: int) -> None:
+        for _ in range(count):
             replay.sample(BATCH)
 
-    return block
+    def sample_together(count: int) -> None:
+        for start in range(0, count, 20):
+            for _ in replay.sample_batches(min(20, count - start), BATCH):
+                pass
+
+    if what == "add":
+        return add
+    return sample_together if what == "20 batches" and isinstance(replay, SingleCopyReplayBuffer) else sample
 
 
 def table(result: dict[str, Any]) -> str:
@@ -211,7 +242,7 @@ def table(result: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in result["time"]:
-        ours, theirs = (1e6 / row[f"{name}_per_second"]["median"] for name in ("contender", "reference"))
+        ours, theirs = (1e6 / row[name]["median"] for name in ("per_second", "reference_per_second"))
         ratio = row["ratio"]
         lines.append(
             f"| {row['what']} | {row['observation']} | {row['n_envs']} | {ours:.1f} | {theirs:.1f} "

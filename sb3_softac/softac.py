@@ -1,7 +1,6 @@
 """SoftAC: Soft Actor-Critic behind the interface of Stable-Baselines3."""
 
 import warnings
-from itertools import chain
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -10,7 +9,6 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import update_learning_rate
 
 from sb3_softac import arguments
 from sb3_softac.checkpoint import check_policy_class
@@ -19,9 +17,10 @@ from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.updates.batch import Batch
-from sb3_softac.updates.compute import choose_engine, set_up_networks, set_up_optimizers
-from sb3_softac.updates.engine import EagerEngine
+from sb3_softac.updates.compute import choose_engine, make_engine, set_up_networks
+from sb3_softac.updates.engine import Engine
 from sb3_softac.updates.factory import make_update
+from sb3_softac.updates.gradient import set_learning_rate
 from sb3_softac.updates.temperature import FixedTemperature, LearnedTemperature, Temperature
 from sb3_softac.wrappers import warn_of_ignored_masks
 
@@ -233,7 +232,7 @@ class SoftAC(CollectingAlgorithm):
 
     def _setup_model(self) -> None:
         arguments.check(self)  # here and not in the constructor: loading can change arguments
-        self._engine_name = choose_engine(self.engine, self.precision, self.device)
+        self._engine_name = choose_engine(self)
         self.policy_kwargs["variant"] = self.variant
         super()._setup_model()
         self.actor = self.policy.actor
@@ -243,7 +242,7 @@ class SoftAC(CollectingAlgorithm):
             self.critic_target = self.policy.critic_target
         else:
             self.value_net, self.value_target = self.policy.value_net, self.policy.value_target
-        set_up_networks(self, self._engine_name, is_required=self.engine != "auto")
+        set_up_networks(self, self._engine_name)
         self._setup_temperature()
 
     def _setup_lr_schedule(self) -> None:
@@ -261,7 +260,7 @@ class SoftAC(CollectingAlgorithm):
     def _setup_temperature(self) -> None:
         """Create the temperature, in the attributes that Stable-Baselines3's SAC has."""
         self.log_ent_coef, self.ent_coef_optimizer = None, None
-        self._engine: EagerEngine | None = None  # holds the temperature
+        self._engine: Engine | None = None  # holds the temperature
         self._engine_settings: tuple[Any, ...] = ()
         if arguments.learns_ent_coef(self.ent_coef, self.variant):
             initial = arguments.auto_number("ent_coef", self.ent_coef) or 1.0
@@ -275,13 +274,12 @@ class SoftAC(CollectingAlgorithm):
             self.ent_coef_tensor = th.tensor(value, device=self.device)
             self.temperature = FixedTemperature(self.ent_coef_tensor)
 
-    def _up_to_date_engine(self) -> EagerEngine:
+    def _up_to_date_engine(self) -> Engine:
         """The engine, made anew when an attribute that it holds was changed."""
         settings = tuple(getattr(self, name) for name in HELD_BY_ENGINE)
         if self._engine is None or self._engine_settings != settings:
             self._engine_settings = settings
-            set_up_optimizers(chain(*self._optimizers().values()), self._engine_name)
-            self._engine = EagerEngine(make_update(self))
+            self._engine = make_engine(self, self._engine_name, make_update(self))
         return self._engine
 
     # Training
@@ -346,7 +344,7 @@ class SoftAC(CollectingAlgorithm):
             stacklevel=4,
         )
 
-    def _optimizers(self) -> dict[str, list[th.optim.Optimizer]]:
+    def optimizers(self) -> dict[str, list[th.optim.Optimizer]]:
         """Every optimizer, by the learning rate that it follows."""
         value_optimizers = [self.value_net.optimizer] if self.variant == "v1" else []
         return {
@@ -359,10 +357,10 @@ class SoftAC(CollectingAlgorithm):
         """Set each optimizer's learning rate for the current progress, and log the common one."""
         progress = self._current_progress_remaining
         self.logger.record("train/learning_rate", self.lr_schedule(progress))
-        for name, group in self._optimizers().items():
+        for name, group in self.optimizers().items():
             own_schedule = self._own_lr_schedules[name]
             rate = (own_schedule or self.lr_schedule)(progress)
             if own_schedule is not None:
                 self.logger.record(f"train/{name}_learning_rate", rate)
             for optimizer in group:
-                update_learning_rate(optimizer, rate)
+                set_learning_rate(optimizer, rate)

@@ -31,7 +31,7 @@ METHODS = {
     "storing": ("_store_transition",),
     "sampling": ("replay_buffer.sample",),
     "rest of the update": ("train",),
-    "actor forward": ("actor.action_log_prob", "actor.support", "actor.score_support"),
+    "actor forward": ("actor.action_log_prob", "actor.support", "actor.supports", "actor.score_support"),
     "critic forward": tuple(
         f"{network}.{method}"
         for network in ("critic", "critic_target", "value_net", "value_target")
@@ -45,7 +45,8 @@ METHODS = {
 }
 #: the same for what hangs on a module or a class
 SHARED = {
-    "backward": ("torch:Tensor.backward",),
+    "backward": ("torch:Tensor.backward", "torch:autograd.grad"),
+    "optimizers": ("sb3_softac.updates.gradient:fused_adam_step",),
     "targets": ("stable_baselines3.sac.sac:polyak_update", "sb3_softac.updates.targets:TargetNetwork.step"),
 }
 

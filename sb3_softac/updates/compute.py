@@ -1,12 +1,13 @@
 """How the networks and the optimizers of a model are computed: chosen once, when it is set up."""
 
 import warnings
-from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch as th
 
 from sb3_softac.networks.layers import MLP
+from sb3_softac.updates.engine import CudaGraphs, EagerEngine, Engine, GraphEngine, Update
 from sb3_softac.updates.gradient import FUSABLE_OPTIMIZERS, fuse_optimizer
 
 if TYPE_CHECKING:
@@ -16,17 +17,21 @@ if TYPE_CHECKING:
 DTYPES = {"float32": None, "bfloat16": th.bfloat16}
 
 
-def choose_engine(engine: str, precision: str, device: th.device) -> str:
+def choose_engine(model: "SoftAC") -> str:
     """The engine that a model runs by.
 
-    :param engine: what the user asked for
-    :param precision: ``"float32"`` or ``"bfloat16"``
-    :param device: of the model
+    :param model: with a device, and checked arguments
     :return: ``"eager"``, ``"fused"``, ``"cuda_graph"`` or ``"compile"``
     :raises ValueError: what the user asked for cannot run there
     """
+    engine, precision, device = model.engine, model.precision, model.device
     if engine == "cuda_graph" and device.type != "cuda":
         raise ValueError(f"`engine='cuda_graph'` needs a CUDA device, but the model is on {device}; pass 'auto'")
+    if engine == "cuda_graph" and model.use_sde:
+        raise ValueError(
+            "`engine='cuda_graph'` cannot run gSDE, which draws its noise anew between updates; pass `engine='fused'`, "
+            "or `use_sde=False`"
+        )
     if precision != "float32" and engine in ("eager", "compile"):
         raise ValueError(
             f"`precision={precision!r}` needs the products of `engine='fused'` or 'cuda_graph', but {engine!r} was "
@@ -40,7 +45,9 @@ def choose_engine(engine: str, precision: str, device: th.device) -> str:
         )
     if engine != "auto":
         return engine
-    return "cuda_graph" if device.type == "cuda" else "fused"
+    optimizer_class = model.policy_kwargs.get("optimizer_class", th.optim.Adam)
+    can_be_captured = device.type == "cuda" and not model.use_sde and optimizer_class in FUSABLE_OPTIMIZERS
+    return "cuda_graph" if can_be_captured else "fused"
 
 
 def has_bfloat16_products() -> bool:
@@ -48,38 +55,44 @@ def has_bfloat16_products() -> bool:
     return th.cpu._is_avx512_bf16_supported() or th.cpu._is_amx_tile_supported()
 
 
-def set_up_networks(model: "SoftAC", engine: str, is_required: bool) -> None:
-    """Let each fully connected network of a model be one node of the autograd graph, or plain modules.
+def set_up_networks(model: "SoftAC", engine: str) -> None:
+    """Let each fully connected network of a model be plain modules, one node of the autograd graph, or compiled.
 
     :param model: set up
     :param engine: of :func:`choose_engine`
-    :param is_required: refuse a network that cannot be one node, in place of leaving it plain
-    :raises ValueError: naming the layer that is in the way
+    :raises ValueError: naming the layer that is in the way, if the user asked for this engine
     """
     for network in model.policy.modules():
         if isinstance(network, MLP):
             network.compute_plainly()
-            if engine not in ("fused", "cuda_graph"):
-                continue
-            try:
-                network.compute_fused(DTYPES[model.precision])
-            except ValueError as error:
-                if is_required:
-                    raise ValueError(f"`engine={model.engine!r}` cannot run this policy: {error}") from None
+            if engine == "compile":
+                network.compile(dynamic=False)
+            elif engine != "eager":
+                _fuse(model, network)
 
 
-def set_up_optimizers(optimizers: Iterable[th.optim.Optimizer], engine: str) -> None:
-    """Let the optimizers step as the engine needs it.
+def _fuse(model: "SoftAC", network: MLP) -> None:
+    try:
+        network.compute_fused(DTYPES[model.precision])
+    except ValueError as error:
+        if model.engine != "auto":
+            raise ValueError(f"`engine={model.engine!r}` cannot run this policy: {error}") from None
 
-    :param optimizers: of a model
+
+def make_engine(model: "SoftAC", engine: str, update: Update) -> Engine:
+    """What runs the update of a model, and its optimizers set up for it.
+
+    :param model: set up
     :param engine: of :func:`choose_engine`
+    :param update: one gradient step
     :raises ValueError: an optimizer that cannot be captured in a CUDA graph
     """
-    for optimizer in optimizers:
-        is_captured = engine == "cuda_graph"
-        if is_captured and type(optimizer) not in FUSABLE_OPTIMIZERS:
+    captured = engine == "cuda_graph"
+    for optimizer in chain(*model.optimizers().values()):
+        if captured and type(optimizer) not in FUSABLE_OPTIMIZERS:
             raise ValueError(
-                f"a CUDA graph cannot hold the optimizer {type(optimizer).__name__}; use Adam or AdamW, or "
+                f"`engine='cuda_graph'` cannot hold the optimizer {type(optimizer).__name__}; use Adam or AdamW, or "
                 "`engine='fused'`"
             )
-        fuse_optimizer(optimizer, fused=engine != "eager", capturable=is_captured)
+        fuse_optimizer(optimizer, fused=engine != "eager", capturable=captured)
+    return GraphEngine(update, CudaGraphs()) if captured else EagerEngine(update)

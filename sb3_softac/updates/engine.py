@@ -1,6 +1,8 @@
 """Engines run an update again and again, and hold its metrics on the device until they are asked for."""
 
-from typing import Protocol
+import warnings
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
 
 import torch as th
 
@@ -12,6 +14,23 @@ class Update(Protocol):
 
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
         """Update every network once and return what to log, each () and on the device."""
+
+    def phase(self, n_updates: int) -> Hashable:
+        """What this step does that not every step does; steps of one phase are the same operations."""
+
+
+class Engine(Protocol):
+    """Runs an update."""
+
+    def update(self, batch: Batch, n_updates: int) -> None:
+        """One gradient step, without a synchronisation of host and device.
+
+        :param batch: B transitions
+        :param n_updates: gradient steps done in the whole run, this one included
+        """
+
+    def read_metrics(self) -> dict[str, float]:
+        """Mean of each metric since the last call, in one transfer from the device."""
 
 
 class EagerEngine:
@@ -25,18 +44,177 @@ class EagerEngine:
         self._metrics: list[dict[str, th.Tensor]] = []
 
     def update(self, batch: Batch, n_updates: int) -> None:
-        """One gradient step, without a synchronisation of host and device.
-
-        :param batch: B transitions
-        :param n_updates: gradient steps done in the whole run, this one included
-        """
+        """One gradient step; see :class:`Engine`."""
         self._metrics.append(self._update(batch, n_updates))
 
     def read_metrics(self) -> dict[str, float]:
-        """Mean of each metric since the last call, in one transfer from the device."""
+        """Means; see :class:`Engine`."""
         metrics, self._metrics = self._metrics, []
         if not metrics:
             return {}
         names = list(metrics[0])
         means = th.stack([th.stack([step[name] for name in names]) for step in metrics]).mean(dim=0)
         return dict(zip(names, means.tolist(), strict=True))
+
+
+class Graphs(Protocol):
+    """Where a function can be captured: a GPU, or a test's stand-in."""
+
+    def warm_up(self, function: Callable[[], None]) -> None:
+        """Call the function as it has to be called before it is captured."""
+
+    def capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Record what the function does, without doing it; the result does it again and again.
+
+        :raises RuntimeError: something in it cannot be recorded
+        """
+
+
+class CudaGraphs:
+    """CUDA graphs that share their memory, as no two of them run at once."""
+
+    def __init__(self) -> None:
+        self._pool = th.cuda.graph_pool_handle()
+        self._stream = th.cuda.Stream()
+
+    def warm_up(self, function: Callable[[], None]) -> None:
+        """On another stream, as PyTorch asks for."""
+        self._stream.wait_stream(th.cuda.current_stream())
+        with th.cuda.stream(self._stream):
+            function()
+        th.cuda.current_stream().wait_stream(self._stream)
+
+    def capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        """See :class:`Graphs`."""
+        graph = th.cuda.CUDAGraph()
+        with th.cuda.graph(graph, pool=self._pool):
+            function()
+        return graph.replay
+
+
+class GraphEngine:
+    """Captures the whole update once and replays it: one launch in place of some hundred.
+
+    A graph reads its batch from tensors that stay where they are. There is one for each shape of the batch and each
+    phase of the update, captured after ``WARM_UPS`` updates of that kind, which are real ones. What the graph holds
+    must stay in place: the learning rate is a tensor, the target entropy too. Where capturing fails, the update goes
+    on operation by operation, with a warning.
+
+    :param update: one gradient step of a variant
+    :param graphs: what captures
+    """
+
+    WARM_UPS = 3
+
+    def __init__(self, update: Update, graphs: Graphs) -> None:
+        self._update = update
+        self._graphs = graphs
+        self._steps: dict[Hashable, _GraphStep] = {}
+        self._metrics = _MetricSums()
+        self._can_capture = True
+
+    def update(self, batch: Batch, n_updates: int) -> None:
+        """One gradient step; see :class:`Engine`."""
+        kind = (_layout(batch), self._update.phase(n_updates))
+        step = self._steps.get(kind)
+        if step is None:
+            step = self._steps[kind] = _GraphStep(batch, lambda own: self._metrics.add(self._update(own, n_updates)))
+        step.load(batch)
+        self._metrics.n_updates += 1
+        if step.replay is not None:
+            step.replay()
+        elif step.n_runs < self.WARM_UPS or not self._can_capture:
+            step.n_runs += 1
+            self._graphs.warm_up(step.run)
+        else:
+            self._capture(step)
+
+    def _capture(self, step: "_GraphStep") -> None:
+        try:
+            step.replay = self._graphs.capture(step.run)
+        except RuntimeError as error:
+            self._can_capture = False
+            warnings.warn(
+                f"The update cannot be captured in a CUDA graph and goes on without ({error}); with `engine='fused'` "
+                "no graph is tried",
+                stacklevel=5,
+            )
+            self._graphs.warm_up(step.run)
+        else:
+            step.replay()
+
+    def read_metrics(self) -> dict[str, float]:
+        """Means; see :class:`Engine`."""
+        return self._metrics.read()
+
+
+class _GraphStep:
+    """An update of one kind, with the batch that it reads.
+
+    :param batch: gives the layout
+    :param update: of a batch
+    """
+
+    def __init__(self, batch: Batch, update: Callable[[Batch], None]) -> None:
+        self._batch = Batch(*[_map(th.clone, field) for field in batch])
+        self._update = update
+        self.replay: Callable[[], None] | None = None
+        self.n_runs = 0
+
+    def load(self, batch: Batch) -> None:
+        """Copy a batch to where the graph reads it."""
+        th._foreach_copy_(_all_tensors(self._batch), _all_tensors(batch))
+
+    def run(self) -> None:
+        """The update, operation by operation."""
+        self._update(self._batch)
+
+
+class _MetricSums:
+    """Sums of metrics in one tensor, which a graph can add to."""
+
+    def __init__(self) -> None:
+        self.n_updates = 0
+        self._names: list[str] = []
+        self._sums: th.Tensor | None = None
+
+    def add(self, metrics: dict[str, th.Tensor]) -> None:
+        """Add those of one update."""
+        values = th.stack([value.float() for value in metrics.values()])
+        if self._sums is None:
+            self._names, self._sums = list(metrics), th.zeros_like(values)
+        self._sums.add_(values)
+
+    def read(self) -> dict[str, float]:
+        """Means; then start again."""
+        if self.n_updates == 0 or self._sums is None:
+            return {}
+        means = (self._sums / self.n_updates).tolist()
+        self._sums.zero_()
+        self.n_updates = 0
+        return dict(zip(self._names, means, strict=True))
+
+
+def _tensors(field: Any) -> list[th.Tensor]:
+    """The tensors of a field of a batch: one, those of a dict, or none."""
+    if isinstance(field, dict):
+        return list(field.values())
+    return [field] if isinstance(field, th.Tensor) else []
+
+
+def _all_tensors(batch: Batch) -> list[th.Tensor]:
+    return [tensor for field in batch for tensor in _tensors(field)]
+
+
+def _map(function: Callable[[th.Tensor], th.Tensor], field: Any) -> Any:
+    if isinstance(field, dict):
+        return {key: function(value) for key, value in field.items()}
+    return function(field) if isinstance(field, th.Tensor) else field
+
+
+def _layout(batch: Batch) -> Hashable:
+    """What must be equal for two batches to be read by one graph."""
+    return tuple(
+        tuple((tensor.shape, tensor.dtype) for tensor in _tensors(field)) or field if field is not None else None
+        for field in batch
+    )

@@ -114,6 +114,19 @@ def frozen(parameters: Iterable[th.Tensor]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def set_learning_rate(optimizer: th.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate, in place where it is a tensor that a CUDA graph reads.
+
+    :param optimizer: of any kind
+    :param rate: of at least 0
+    """
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], th.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
 def fuse_optimizer(optimizer: th.optim.Optimizer, fused: bool, capturable: bool = False) -> None:
     """Let an Adam step be one call for all parameters; other optimizers stay as they are.
 
@@ -121,12 +134,14 @@ def fuse_optimizer(optimizer: th.optim.Optimizer, fused: bool, capturable: bool 
 
     :param optimizer: of any kind
     :param fused: one call, or PyTorch's default
-    :param capturable: for a CUDA graph: the count of steps, too, is kept on the device
+    :param capturable: for a CUDA graph: learning rate and count of steps are tensors on the device
     """
     if type(optimizer) not in FUSABLE_OPTIMIZERS:
         return
     for group in optimizer.param_groups:
         group.update(fused=fused, foreach=False if fused else None, capturable=capturable)
+        rate = float(group["lr"])
+        group["lr"] = th.tensor(rate, device=group["params"][0].device) if capturable else rate
         for parameter in group["params"]:
             state = optimizer.state.get(parameter)
             if state:

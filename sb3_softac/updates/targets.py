@@ -26,13 +26,20 @@ class TargetNetwork:
         self._tau = tau
         self._interval = interval
 
+    def is_due(self, n_updates: int) -> bool:
+        """Whether it is time to follow.
+
+        :param n_updates: gradient steps done in the whole run, this one included
+        """
+        return n_updates % self._interval == 0
+
     @th.no_grad()
     def step(self, n_updates: int) -> None:
         """Follow, if it is time to.
 
         :param n_updates: gradient steps done in the whole run, this one included
         """
-        if n_updates % self._interval != 0:
+        if not self.is_due(n_updates):
             return
         th._foreach_lerp_(self._target, self._online, self._tau)
         if self._target_statistics:

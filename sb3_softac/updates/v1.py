@@ -26,6 +26,13 @@ class UpdateV1:
         self._value_step = value_step
         self._value_target = value_target
 
+    def phase(self, n_updates: int) -> bool:
+        """Whether the targets move in this step.
+
+        :param n_updates: gradient steps done in the whole run, this one included
+        """
+        return self._learner.targets.is_due(n_updates)
+
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
         """Update every network once.
 

@@ -30,6 +30,13 @@ class UpdateV2:
         self._critic_ent_coef = critic_ent_coef
         self._q_target_clip = q_target_clip
 
+    def phase(self, n_updates: int) -> bool:
+        """Whether the targets move in this step.
+
+        :param n_updates: gradient steps done in the whole run, this one included
+        """
+        return self._learner.targets.is_due(n_updates)
+
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
         """Update every network once.
 

@@ -11,7 +11,9 @@ from torch import nn
 
 from sb3_softac import SoftAC
 from sb3_softac.updates import compute
+from sb3_softac.updates.engine import GraphEngine
 from tests.helpers import Target, dict_space, fixed_samples, image_space, random_samples, ready
+from tests.updates.test_engine import FakeGraphs
 
 CASES = {
     "default": {},
@@ -80,6 +82,63 @@ def test_fused_equals_eager_with_a_features_extractor(policy, space):
     trained = eager.policy.state_dict()
     assert sum(not th.equal(trained[name], before[name]) for name in trained) > len(trained) / 2
     th.testing.assert_close(fused.policy.state_dict(), trained, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["default", "v1", "layer norm", "score function", "clipped", "AdamW"])
+def test_a_replayed_update_equals_the_plain_one(case):
+    """What a CUDA graph needs of the update, without a GPU: batches in place, learning rates as tensors (of single precision)."""
+    plain, graph = (make("eager", Target(), tau=0.5, target_update_interval=2, **CASES[case]) for _ in range(2))
+    with (
+        patch.object(compute, "choose_engine", lambda model: "cuda_graph"),
+        patch.object(compute, "CudaGraphs", FakeGraphs),
+    ):
+        graph._engine_name = "cuda_graph"
+        assert_same_training(plain, graph, random_samples(12, batch_size=40, dtype=th.float64), tolerance=1e-8)
+        assert isinstance(graph._engine, GraphEngine)
+        assert graph._engine._graphs.n_captures == 2
+        for model in (plain, graph):
+            model.learning_rate = 1e-2
+            model._setup_lr_schedule()
+        assert_same_training(plain, graph, random_samples(12, batch_size=40, dtype=th.float64), tolerance=1e-8)
+    assert graph._engine._graphs.n_captures == 2  # the new learning rate is in the old graph
+    assert graph.actor.optimizer.param_groups[0]["lr"].item() == pytest.approx(1e-2)
+
+
+def test_settings_of_a_graph_do_not_outlive_it(tmp_path):
+    model = make("eager", Target(), batch_size=16)
+    model._engine_name = "cuda_graph"
+    with patch.object(compute, "CudaGraphs", FakeGraphs):
+        model.learn(30)
+    model.save(tmp_path / "agent")
+    loaded = SoftAC.load(tmp_path / "agent", Target())
+    loaded.learn(20)
+    group = loaded.actor.optimizer.param_groups[0]
+    assert type(group["lr"]) is float
+    assert group["capturable"] is False
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:::torch")  # its own, while it compiles
+def test_compiled_networks_equal_plain_ones():
+    models = [make(engine, Target()) for engine in ("eager", "compile")]
+    for model in models:
+        th.manual_seed(11)
+        fixed_samples(model, random_samples(3, batch_size=40))
+        model.train(3, batch_size=40)
+    th.testing.assert_close(models[1].policy.state_dict(), models[0].policy.state_dict(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not th.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("engine", ["fused", "cuda_graph", "compile"])
+def test_engines_train_on_a_gpu(engine):
+    """That they train equally, `python -m benchmarks.gpu` shows."""
+    model = SoftAC("MlpPolicy", Target(), learning_starts=50, buffer_size=500, seed=3, device="cuda", engine=engine)
+    before = [parameter.clone() for parameter in model.policy.parameters()]
+    model.learn(100)
+    for old, parameter in zip(before, model.policy.parameters(), strict=True):
+        assert parameter.isfinite().all()
+        assert not th.equal(old, parameter)
 
 
 def test_engine_may_change_between_a_checkpoint_and_its_loading(tmp_path):

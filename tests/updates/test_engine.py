@@ -1,9 +1,12 @@
 """Engines run the update they are given and average what it reports."""
 
+from collections.abc import Callable
+
+import pytest
 import torch as th
 
 from sb3_softac.updates.batch import Batch
-from sb3_softac.updates.engine import EagerEngine
+from sb3_softac.updates.engine import EagerEngine, GraphEngine
 from tests.helpers import random_samples
 
 
@@ -26,3 +29,101 @@ def test_metrics_are_means_since_the_last_reading():
 
 def test_no_update_no_metrics():
     assert EagerEngine(lambda batch, n_updates: {}).read_metrics() == {}
+
+
+class FakeGraphs:
+    """Captures by keeping the function: what a graph replays, without a GPU.
+
+    :param fails: refuse to capture
+    """
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails = fails
+        self.n_warm_ups = self.n_captures = 0
+
+    def warm_up(self, function: Callable[[], None]) -> None:
+        self.n_warm_ups += 1
+        function()
+
+    def capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        if self.fails:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        self.n_captures += 1
+        return function
+
+
+class Recorder:
+    """An update that notes what it is given.
+
+    :param interval: of the phase that differs
+    """
+
+    def __init__(self, interval: int = 1) -> None:
+        self.interval = interval
+        self.seen: list[float] = []
+        self.batches: set[int] = set()
+
+    def phase(self, n_updates: int) -> bool:
+        return n_updates % self.interval == 0
+
+    def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
+        self.seen.append(batch.reward.sum().item())
+        self.batches.add(batch.reward.data_ptr())
+        return {"reward": batch.reward.mean(), "phase": th.tensor(float(self.phase(n_updates)))}
+
+
+def batches(n_batches: int, batch_size: int = 32) -> list[Batch]:
+    return [Batch.from_samples(samples, 0.9, 1.0) for samples in random_samples(n_batches, batch_size)]
+
+
+def test_a_graph_reads_every_batch_from_the_same_place():
+    update, graphs = Recorder(), FakeGraphs()
+    engine = GraphEngine(update, graphs)
+    given = batches(8)
+    for n_updates, batch in enumerate(given, start=1):
+        engine.update(batch, n_updates)
+    assert update.seen == pytest.approx([batch.reward.sum().item() for batch in given])
+    assert len(update.batches) == 1
+    assert (graphs.n_warm_ups, graphs.n_captures) == (GraphEngine.WARM_UPS, 1)
+    expected = sum(batch.reward.mean().item() for batch in given) / 8
+    assert engine.read_metrics() == pytest.approx({"reward": expected, "phase": 1.0}, abs=1e-6)
+    assert engine.read_metrics() == {}
+
+
+def test_each_phase_and_each_size_has_a_graph():
+    update, graphs = Recorder(interval=3), FakeGraphs()
+    engine = GraphEngine(update, graphs)
+    for n_updates, batch in enumerate(batches(30), start=1):
+        engine.update(batch, n_updates)
+    assert graphs.n_captures == 2
+    assert engine.read_metrics()["phase"] == pytest.approx(1 / 3)
+    for n_updates, batch in enumerate(batches(30, batch_size=16), start=1):
+        engine.update(batch, n_updates)
+    assert graphs.n_captures == 4
+    discounted = [batch._replace(discount=0.5) for batch in batches(30)]  # a number is part of what is captured
+    for n_updates, batch in enumerate(discounted, start=1):
+        engine.update(batch, n_updates)
+    assert graphs.n_captures == 6
+
+
+def test_where_capturing_fails_the_update_goes_on_with_one_warning():
+    update = Recorder()
+    engine = GraphEngine(update, FakeGraphs(fails=True))
+    given = batches(9)
+    for n_updates in (1, 2, 3):
+        engine.update(given[n_updates - 1], n_updates)
+    with pytest.warns(UserWarning, match=r"cannot be captured.*not permitted"):
+        engine.update(given[3], 4)
+    for n_updates in range(5, 10):  # a second warning would be an error
+        engine.update(given[n_updates - 1], n_updates)
+    assert update.seen == pytest.approx([batch.reward.sum().item() for batch in given])
+
+
+def test_dict_observations_are_copied_too():
+    engine = GraphEngine(Recorder(), FakeGraphs())
+    for n_updates, batch in enumerate(batches(6), start=1):
+        obs = {"a": batch.obs, "b": batch.next_obs}
+        engine.update(batch._replace(obs=obs), n_updates)
+    (step,) = engine._steps.values()
+    th.testing.assert_close(step._batch.obs, obs)
+    assert step._batch.obs["a"].data_ptr() != obs["a"].data_ptr()
