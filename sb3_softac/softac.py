@@ -303,6 +303,13 @@ class SoftAC(CollectingAlgorithm):
         :param progress_bar: show one, with tqdm and rich
         :return: self
         """
+        if self.batch_size > self.buffer_size:
+            warnings.warn(
+                f"`batch_size={self.batch_size}` is more than the replay buffer holds "
+                f"(`buffer_size={self.buffer_size}`): every batch repeats transitions. Pass a smaller `batch_size` or a "
+                "larger `buffer_size`",
+                stacklevel=2,
+            )
         return super().learn(
             arguments.positive_int("total_timesteps", total_timesteps, minimum=0),
             callback=callback,

@@ -214,3 +214,15 @@ def test_train_freq(value, expected):
     frequency = arguments.train_freq(value, n_envs=1)
     assert (frequency.frequency, frequency.unit.value) == expected
     assert arguments.train_freq(frequency, n_envs=1) == frequency
+
+
+def test_a_batch_that_the_buffer_cannot_hold_warns():
+    model = SoftAC("MlpPolicy", Target(), buffer_size=10, batch_size=11, learning_starts=5)
+    with pytest.warns(UserWarning, match=r"`batch_size=11` is more than the replay buffer holds \(`buffer_size=10`\)"):
+        model.learn(8)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, "much"])
+def test_dropout_is_a_probability(dropout):
+    with pytest.raises(ValueError, match=r"`dropout` must be a number from 0 to below 1"):
+        SoftAC("MlpPolicy", Target(), buffer_size=10, policy_kwargs={"dropout": dropout})

@@ -18,6 +18,8 @@ UNUSUAL = {
     "activation_fn": nn.ELU,
     "n_critics": 3,
     "share_features_extractor": True,
+    "layer_norm": True,
+    "dropout": 0.1,
     "optimizer_kwargs": {"eps": 1e-5},
 }
 
@@ -85,3 +87,24 @@ def test_actor_alone_on_disk(tmp_path):
     loaded = type(model.actor).load(tmp_path / "actor.pt")
     obs = th.randn(4, 3)
     th.testing.assert_close(loaded(obs, deterministic=True), model.actor(obs, deterministic=True))
+
+
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+def test_layer_norm_and_dropout_are_the_critics_and_in_the_order_of_droq(variant):
+    kwargs = {"layer_norm": True, "dropout": 0.1, "net_arch": [8]}
+    policy = make_model("MlpPolicy", variant=variant, policy_kwargs=kwargs).policy
+    layers = [nn.Linear, nn.Dropout, nn.LayerNorm, nn.ReLU, nn.Linear]
+    networks = [policy.critic.qf0, policy.critic.qf1]
+    networks += [policy.critic_target.qf0] if variant == "v2" else [policy.value_net.vf, policy.value_target.vf]
+    for network in networks:
+        assert [type(layer) for layer in network] == layers
+    assert [type(layer) for layer in policy.actor.latent_pi] == [nn.Linear, nn.ReLU]
+
+
+def test_targets_drop_nothing_while_the_critics_learn():
+    policy = make_model("MlpPolicy", policy_kwargs={"dropout": 0.5, "net_arch": [8]}).policy
+    policy.set_training_mode(True)
+    assert policy.critic.qf0[1].training
+    assert not policy.critic_target.qf0[1].training
+    policy.set_training_mode(False)
+    assert not policy.critic.qf0[1].training

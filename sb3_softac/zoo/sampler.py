@@ -96,10 +96,9 @@ def convert_softac_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_n_step_returns(trial: "Trial", additional_args: dict[str, Any]) -> bool:
-    """Whether SB3 can use ``n_steps``: not for Dict observations, nor with a replay buffer of the user's."""
+    """Whether ``n_steps`` means anything: not with HER, nor with a replay buffer of the user's."""
     # rl_zoo3 hands a sampler no observation space, but stores the run's fixed hyperparameters with the study.
     study = getattr(trial, "study", None)
     fixed = study.user_attrs if study is not None else {}
-    is_dict = "MultiInput" in fixed.get("policy", "")
     has_own_buffer = fixed.get("replay_buffer_class", "None") != "None"
-    return not (additional_args["using_her_replay_buffer"] or is_dict or has_own_buffer)
+    return not (additional_args["using_her_replay_buffer"] or has_own_buffer)

@@ -86,7 +86,7 @@ def test_fused_equals_eager_with_a_features_extractor(policy, space):
 
 @pytest.mark.parametrize("case", ["default", "v1", "layer norm", "score function", "clipped", "AdamW"])
 def test_a_replayed_update_equals_the_plain_one(case):
-    """What a CUDA graph needs of the update, without a GPU: batches in place, learning rates as tensors (of single precision)."""
+    """What a CUDA graph needs, without a GPU: batches in place, and learning rates as tensors, in single precision."""
     plain, graph = (make("eager", Target(), tau=0.5, target_update_interval=2, **CASES[case]) for _ in range(2))
     with (
         patch.object(compute, "choose_engine", lambda model: "cuda_graph"),

@@ -115,12 +115,12 @@ def test_discrete_actions_keep_the_target_entropy_below_the_uniform_policys():
     [
         (PLAIN, {"policy": "MlpPolicy"}, True),
         (PLAIN, {}, True),
-        (PLAIN, {"policy": "MultiInputPolicy"}, False),
+        (PLAIN, {"policy": "MultiInputPolicy"}, True),
         (PLAIN, {"policy": "MlpPolicy", "replay_buffer_class": "<class 'mine.Buffer'>"}, False),
         (HER, {"policy": "MultiInputPolicy"}, False),
     ],
 )
-def test_n_steps_only_where_sb3_can(additional_args, fixed, has_n_steps):
+def test_n_steps_only_where_the_replay_buffer_can(additional_args, fixed, has_n_steps):
     _, drawn = draw(n_trials=1, additional_args=additional_args, **fixed)
     assert ("n_steps" in drawn[0]) is has_n_steps
 
