@@ -306,8 +306,8 @@ class SoftAC(CollectingAlgorithm):
         if self.batch_size > self.buffer_size:
             warnings.warn(
                 f"`batch_size={self.batch_size}` is more than the replay buffer holds "
-                f"(`buffer_size={self.buffer_size}`): every batch repeats transitions. Pass a smaller `batch_size` or a "
-                "larger `buffer_size`",
+                f"(`buffer_size={self.buffer_size}`): every batch repeats transitions. Pass a smaller `batch_size` or "
+                "a larger `buffer_size`",
                 stacklevel=2,
             )
         return super().learn(
