@@ -43,13 +43,26 @@ class GradientStep:
         """
         parameters = self._parameters()
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = in_layout_of(parameter, gradient)
         if self._max_grad_norm is not None:
             th.nn.utils.clip_grad_norm_(parameters, self._max_grad_norm)
         if steps_by_one_call(self._optimizer):
             fused_adam_step(self._optimizer)
         else:
             self._optimizer.step()
+
+
+def in_layout_of(parameter: th.Tensor, gradient: th.Tensor | None) -> th.Tensor | None:
+    """The gradient in the memory layout of its parameter, which a fused optimizer takes for granted.
+
+    ``backward()`` sees to it, ``grad()`` does not: the gradient of a plain linear layer may come transposed.
+
+    :param parameter: of any shape
+    :param gradient: of the same shape; None for none
+    """
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return th.empty_like(parameter).copy_(gradient)
 
 
 def steps_by_one_call(optimizer: th.optim.Optimizer) -> bool:

@@ -40,3 +40,28 @@ def test_a_frozen_layer_stays():
     GradientStep(th.optim.Adam(network.parameters(), lr=0.1))(network(th.ones(1, 2)).sum())
     th.testing.assert_close(network[0].weight, before)
     assert network[1].weight.grad is not None
+
+
+def test_gradients_lie_in_memory_as_their_parameters():
+    """A fused Adam reads both as they lie, and would pair the wrong numbers."""
+    parameter = th.nn.Parameter(th.zeros(3, 2))
+    optimizer = th.optim.Adam([parameter], lr=0.1, fused=True)
+    transposed = th.tensor([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]]).t()
+    assert not transposed.is_contiguous()
+    step = GradientStep(optimizer)
+    for _ in range(2):  # the first by the optimizer's own method, the second by one call
+        step.along([transposed])
+    th.testing.assert_close(parameter.detach(), th.tensor([[-0.2, 0.2]] * 3), rtol=1e-4, atol=1e-4)
+
+
+def test_plain_linear_layers_train_equally_with_a_fused_adam():
+    """Their gradients come in a layout that is not always the parameter's."""
+    trained = []
+    for fused in (False, True):
+        th.manual_seed(0)
+        network = th.nn.Sequential(th.nn.Linear(5, 40), th.nn.Tanh(), th.nn.Linear(40, 3))
+        step = GradientStep(th.optim.Adam(network.parameters(), lr=0.01, fused=fused))
+        for _ in range(3):
+            step(network(th.randn(16, 5)).square().sum())
+        trained.append(network.state_dict())
+    th.testing.assert_close(trained[1], trained[0], rtol=1e-4, atol=1e-5)
