@@ -23,14 +23,14 @@ from sb3_softac.networks.distributions import (
     hard_clip,
     squashed_gaussian_log_prob,
 )
-from sb3_softac.networks.layers import make_mlp
+from sb3_softac.networks.layers import FastFeatures, make_mlp
 
 # Bounds of the log standard deviation: those of the published implementation and of Stable-Baselines3.
 LOG_STD_MIN = -20.0
 LOG_STD_MAX = 2.0
 
 
-class SoftActor(BasePolicy):
+class SoftActor(FastFeatures, BasePolicy):
     """What every actor has: a features extractor, a trunk, and a support for the losses.
 
     :param observation_space: space of the observations

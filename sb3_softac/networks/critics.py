@@ -9,17 +9,16 @@ from typing import Any
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BaseModel
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_softac.networks.discrete import discrete_sizes, joint_strides
-from sb3_softac.networks.layers import MLP, make_mlp
+from sb3_softac.networks.layers import MLP, FastFeatures, make_mlp
 
 
-class FeaturesNetwork(BaseModel):
+class FeaturesNetwork(FastFeatures):
     """A network on top of a features extractor that is its own, or the actor's.
 
     :param observation_space: space of the observations

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 import torch as th
-from stable_baselines3.common.torch_layers import create_mlp
+from gymnasium import spaces
+from stable_baselines3.common.policies import BaseModel
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, create_mlp
+from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_softac.networks import fused
@@ -99,6 +102,22 @@ def pays(x: th.Tensor) -> bool:
     :param x: (B, I)
     """
     return th.is_grad_enabled() or x.shape[0] >= MIN_ROWS
+
+
+class FastFeatures(BaseModel):
+    """A model that hands on observations that are features already."""
+
+    def extract_features(self, obs: PyTorchObs, features_extractor: BaseFeaturesExtractor) -> th.Tensor:
+        """Preprocess and extract, where there is anything to do.
+
+        :param obs: observations, first dimension B
+        :param features_extractor: maps preprocessed observations to (B, features_dim)
+        :return: (B, features_dim)
+        """
+        is_vector = type(self.observation_space) is spaces.Box and type(features_extractor) is FlattenExtractor
+        if is_vector and obs.ndim == 2 and obs.dtype is th.float32:  # type: ignore[union-attr]
+            return obs  # type: ignore[return-value]
+        return super().extract_features(obs, features_extractor)
 
 
 def make_mlp(

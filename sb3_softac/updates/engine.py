@@ -52,9 +52,9 @@ class EagerEngine:
         metrics, self._metrics = self._metrics, []
         if not metrics:
             return {}
-        names = list(metrics[0])
-        means = th.stack([th.stack([step[name] for name in names]) for step in metrics]).mean(dim=0)
-        return dict(zip(names, means.tolist(), strict=True))
+        rows = [th.stack(list(step.values())) for step in metrics]
+        means = rows[0] if len(rows) == 1 else th.stack(rows).mean(dim=0)
+        return dict(zip(metrics[0], means.tolist(), strict=True))
 
 
 class Graphs(Protocol):

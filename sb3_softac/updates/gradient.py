@@ -22,6 +22,7 @@ class GradientStep:
     def __init__(self, optimizer: th.optim.Optimizer, max_grad_norm: float | None = None) -> None:
         self._optimizer = optimizer
         self._max_grad_norm = max_grad_norm
+        self._steps_by_one_call: bool | None = None
 
     def __call__(self, loss: th.Tensor) -> None:
         """Differentiate, clip, step.
@@ -46,7 +47,9 @@ class GradientStep:
             parameter.grad = in_layout_of(parameter, gradient)
         if self._max_grad_norm is not None:
             th.nn.utils.clip_grad_norm_(parameters, self._max_grad_norm)
-        if steps_by_one_call(self._optimizer):
+        if self._steps_by_one_call is None:  # at the first step: engines set optimizers up after they are made
+            self._steps_by_one_call = steps_by_one_call(self._optimizer)
+        if self._steps_by_one_call and not has_hooks(self._optimizer):
             fused_adam_step(self._optimizer)
         else:
             self._optimizer.step()
@@ -66,16 +69,20 @@ def in_layout_of(parameter: th.Tensor, gradient: th.Tensor | None) -> th.Tensor 
 
 
 def steps_by_one_call(optimizer: th.optim.Optimizer) -> bool:
-    """Whether a step is :func:`fused_adam_step`: a fused Adam without options and hooks that this would pass over.
+    """Whether a step is :func:`fused_adam_step`: a fused Adam without options that this would pass over.
 
     :param optimizer: of any kind
     """
-    if type(optimizer) is not th.optim.Adam or "step" in optimizer.__dict__:  # wrapped, by a scheduler of PyTorch
-        return False
-    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+    if type(optimizer) is not th.optim.Adam:
         return False
     options = ("amsgrad", "decoupled_weight_decay")
     return all(group["fused"] and not any(group[name] for name in options) for group in optimizer.param_groups)
+
+
+def has_hooks(optimizer: th.optim.Optimizer) -> bool:
+    """Whether something is to be called around a step: a hook, or a scheduler of PyTorch, which wraps ``step()``."""
+    own = optimizer.__dict__
+    return bool(own["_optimizer_step_pre_hooks"] or own["_optimizer_step_post_hooks"] or "step" in own)
 
 
 @th.no_grad()

@@ -64,6 +64,7 @@ class LearnedTemperature(Temperature):
         self._log_alpha = log_alpha
         self._log_bounds = None if bounds is None else (math.log(bounds[0]), math.log(bounds[1]))
         self._target_entropy = th.zeros((), device=log_alpha.device)
+        self._one = th.ones_like(log_alpha, requires_grad=False)
         self._gradient_step = GradientStep(optimizer)
 
     def set_target_entropy(self, target_entropy: float) -> None:
@@ -73,11 +74,10 @@ class LearnedTemperature(Temperature):
         return self._log_alpha.detach().exp()
 
     def step(self, policy_entropy: th.Tensor) -> dict[str, th.Tensor]:
-        log_alpha = self._log_alpha.detach()
-        loss = losses.temperature_loss(log_alpha, policy_entropy, self._target_entropy)
         # The loss is linear in log alpha: its gradient is its value at log alpha = 1.
-        gradient = losses.temperature_loss(th.ones_like(log_alpha), policy_entropy, self._target_entropy)
-        self._gradient_step.along([gradient.to(log_alpha.dtype).reshape_as(log_alpha)])
+        gradient = losses.temperature_loss(self._one, policy_entropy, self._target_entropy)
+        loss = self._log_alpha.detach().squeeze() * gradient
+        self._gradient_step.along([gradient.to(self._log_alpha.dtype).reshape_as(self._log_alpha)])
         if self._log_bounds is not None:
             self._log_alpha.data.clamp_(*self._log_bounds)
         return {"ent_coef_loss": loss}
