@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
 from stable_baselines3 import SAC
 from torch import nn
 
@@ -108,3 +109,15 @@ def test_targets_drop_nothing_while_the_critics_learn():
     assert not policy.critic_target.qf0[1].training
     policy.set_training_mode(False)
     assert not policy.critic.qf0[1].training
+
+
+def test_vectors_are_features_already_and_everything_else_is_preprocessed():
+    actor = make_model("MlpPolicy").actor
+    vector = th.randn(4, 3)
+    assert actor.extract_features(vector, actor.features_extractor) is vector
+    assert actor.extract_features(vector.double(), actor.features_extractor).dtype is th.float32
+    discrete = SoftAC("MlpPolicy", Target(spaces.Discrete(3)), buffer_size=10).critic
+    one_hot = discrete.extract_features(th.tensor([[2], [0]]), discrete.features_extractor)
+    th.testing.assert_close(one_hot, th.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
+    image = make_model("CnnPolicy", policy_kwargs=features_of("CnnPolicy")).actor
+    assert image.extract_features(th.zeros(2, 1, 36, 36, dtype=th.uint8), image.features_extractor).shape == (2, 8)
