@@ -303,6 +303,7 @@ class SoftAC(CollectingAlgorithm):
         :param progress_bar: show one, with tqdm and rich
         :return: self
         """
+        steps = arguments.positive_int("total_timesteps", total_timesteps, minimum=0)
         if self.batch_size > self.buffer_size:
             warnings.warn(
                 f"`batch_size={self.batch_size}` is more than the replay buffer holds "
@@ -311,7 +312,7 @@ class SoftAC(CollectingAlgorithm):
                 stacklevel=2,
             )
         return super().learn(
-            arguments.positive_int("total_timesteps", total_timesteps, minimum=0),
+            steps,
             callback=callback,
             log_interval=log_interval,  # type: ignore[arg-type]  # None is documented there
             tb_log_name=tb_log_name,
