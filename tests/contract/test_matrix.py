@@ -73,7 +73,7 @@ def test_every_cell_trains_or_is_refused(cell, tmp_path):
 
 
 def discrete(**kwargs) -> SoftAC:
-    return SoftAC("MlpPolicy", DiscreteTarget(), buffer_size=50, policy_kwargs={"net_arch": [8]}, **kwargs)
+    return SoftAC("MlpPolicy", DiscreteTarget(), buffer_size=256, policy_kwargs={"net_arch": [8]}, **kwargs)
 
 
 def test_an_action_mask_in_the_observation_is_obeyed():
@@ -92,7 +92,7 @@ def test_an_action_mask_in_the_observation_is_obeyed():
             return self._observe(), float(action in (0, 2)), False, False, {}
 
     model = SoftAC(
-        "MultiInputPolicy", Masked(), buffer_size=200, learning_starts=20, policy_kwargs={"net_arch": [8]}, seed=0
+        "MultiInputPolicy", Masked(), buffer_size=300, learning_starts=20, policy_kwargs={"net_arch": [8]}, seed=0
     ).learn(60)
     taken = model.replay_buffer.actions[:60].flatten()
     assert set(taken) <= {1, 3}
@@ -110,7 +110,7 @@ class MaskedByMethod(DiscreteTarget):
 @pytest.mark.parametrize("observation_space", [None, dict_space()], ids=["Box", "Dict"])
 def test_action_masks_of_a_method_are_obeyed(observation_space):
     env = ActionMaskObservation(MaskedByMethod(observation_space))
-    kwargs = {"buffer_size": 200, "learning_starts": 20, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
+    kwargs = {"buffer_size": 300, "learning_starts": 20, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
     model = SoftAC("MultiInputPolicy", env, **kwargs).learn(60)
     assert set(model.replay_buffer.actions[:60].flatten()) <= {1, 2}
     obs, _ = env.reset()

@@ -244,6 +244,7 @@ def test_tabular_values_and_policy_are_those_of_soft_value_iteration(kwargs):
         )
     )
     model.replay_buffer.sample = lambda *args, **kwargs: Chain.batch()
+    model.replay_buffer.sample_batches = lambda n_batches, *args, **kwargs: (Chain.batch() for _ in range(n_batches))
     for training in range(10):
         model._current_progress_remaining = 1.0 - training / 10
         model.train(200, batch_size=6)
