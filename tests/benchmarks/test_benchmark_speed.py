@@ -149,7 +149,7 @@ def test_the_comparison_runs_where_only_the_bare_requirements_are(tmp_path: Path
 def test_the_gpu_script_runs_where_only_the_bare_requirements_are(tmp_path: Path, bare: dict[str, str]) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--cases", "v2", "--width", "8"]
-    command += ["--pairs", "1", "--updates", "1", "--threads", "1", "--seconds", "20", "--out", str(out)]
+    command += ["--pairs", "1", "--updates", "1", "--threads", "1", "--seconds", "240", "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=bare)
     assert done.returncode == 0, done.stderr
     content = json.loads((out / "gpu.json").read_text())
