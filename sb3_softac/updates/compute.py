@@ -77,6 +77,8 @@ def _fuse(model: "SoftAC", network: MLP) -> None:
     except ValueError as error:
         if model.engine != "auto":
             raise ValueError(f"`engine={model.engine!r}` cannot run this policy: {error}") from None
+        if model.precision != "float32":
+            warnings.warn(f"`precision={model.precision!r}` leaves a network in float32: {error}", stacklevel=2)
 
 
 def make_engine(model: "SoftAC", engine: str, update: Update) -> Engine:

@@ -192,6 +192,11 @@ def test_bfloat16_trains_in_single_precision():
     assert state["exp_avg"].dtype is th.float32
 
 
+def test_bfloat16_says_which_layers_it_leaves_in_single_precision():
+    with pytest.warns(UserWarning, match="leaves a network in float32: ELU"):
+        make("auto", Target(), precision="bfloat16", policy_kwargs={"activation_fn": nn.ELU})
+
+
 def test_bfloat16_without_the_instructions_works_and_warns():
     with (
         patch.object(compute, "has_bfloat16_products", lambda: False),
