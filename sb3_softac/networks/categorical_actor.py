@@ -1,5 +1,6 @@
 """The actor for Discrete and MultiDiscrete actions."""
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -44,9 +45,11 @@ class CategoricalActor(SoftActor):
         :return: for each of the F factors (B, n_f)
         """
         mask = obs.get(ACTION_MASK) if isinstance(obs, dict) else None
+        logits = self.heads(obs, self.logits)[0]
+        if len(self.nvec) == 1:
+            return (masked_log_softmax(logits, mask),)
         masks = [None] * len(self.nvec) if mask is None else mask.split(self.nvec, dim=-1)
-        logits = self.heads(obs, self.logits)[0].split(self.nvec, dim=-1)
-        return tuple(map(masked_log_softmax, logits, masks))
+        return tuple(map(masked_log_softmax, logits.split(self.nvec, dim=-1), masks))
 
     def log_probs(self, obs: PyTorchObs) -> th.Tensor:
         """Log-probability of every (joint) action.
@@ -55,6 +58,8 @@ class CategoricalActor(SoftActor):
         :return: (B, A), in the order of ``joint_actions``
         """
         log_probs = self.factor_log_probs(obs)
+        if len(log_probs) == 1:
+            return log_probs[0]
         return sum_over_factors(log_prob[:, self.joint_actions[:, f]] for f, log_prob in enumerate(log_probs))
 
     def support(self, obs: PyTorchObs) -> PolicySupport:
@@ -106,4 +111,4 @@ class CategoricalActor(SoftActor):
 
 def sum_over_factors(log_probs: Iterable[th.Tensor]) -> th.Tensor:
     """Log-probability of independent factors together."""
-    return th.stack(list(log_probs)).sum(dim=0)
+    return functools.reduce(th.add, log_probs)
