@@ -49,21 +49,31 @@ def load(
     :param series: only these series
     :param clock: a key of ``CLOCKS``
     """
+    paths = sorted((results / "runs").glob("*/*/seed_*.json"))
+    runs = [RunSettings(**json.loads(path.read_text(encoding="utf-8"))["settings"]) for path in paths]
+    wanted = [run for run in runs if (not envs or run.env in envs) and (not series or run.series in series)]
+    return load_planned(wanted, results, clock)
+
+
+def load_planned(runs: list[RunSettings], results: Path, clock: str = "wall-clock") -> Runs:
+    """Read those of the runs that are finished; what else lies in the folder does not count.
+
+    :param runs: the settings asked for
+    :param results: folder of the results
+    :param clock: a key of ``CLOCKS``
+    """
     curves, finals = [], []
     metas: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for path in sorted((results / "runs").glob("*/*/seed_*.json")):
-        meta = json.loads(path.read_text(encoding="utf-8"))
-        run = RunSettings(**meta["settings"])
-        wanted = (not envs or run.env in envs) and (not series or run.series in series)
-        if not wanted or not is_finished(run, results):
+    for run in runs:
+        if not is_finished(run, results):
             continue
         files = RunFiles.of(run, results)
         names = {"env": run.env, "series": run.series, "seed": run.seed}
         curves.append(pd.read_csv(files.curve).assign(**names))
         finals.append(pd.read_csv(files.final).assign(**names))
-        metas[run.env, run.series].append(meta)
+        metas[run.env, run.series].append(json.loads(files.meta.read_text(encoding="utf-8")))
     if not curves:
-        raise ValueError(f"No finished run found for environments {envs or 'all'} and series {series or 'all'}.")
+        raise ValueError(f"No finished run found among {len(runs)} in {results / 'runs'}; make them first.")
     _check_alike(metas)
     # Runs stored before a column existed have it empty.
     table = pd.concat(curves, ignore_index=True).reindex(columns=["env", "series", "seed", *CURVE_COLUMNS])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,30 +31,22 @@ def environment(runs: Runs, env: str, threshold: float | None, reference: str, r
     :param path: of the PNG
     """
     names = runs.series_of(env, reference)
-    colours = _colours(names)
-    with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9):
-        figure = Figure(figsize=(13, 4.8), layout="constrained")
-        FigureCanvasAgg(figure)
+    palette = colours(names)
+    with canvas(path, (13, 4.8)) as figure:
         by_step, by_second, final = figure.subplots(1, 3, width_ratios=(4, 4, 3))
         for name in names:
-            _curves(
-                by_step,
-                by_second,
-                runs.curves.query("env == @env and series == @name"),
-                repetitions,
-                name,
-                colours,
-            )
-        _finals(final, {name: runs.scores(env, name).to_numpy() for name in names}, repetitions, colours)
+            ours = runs.curves.query("env == @env and series == @name")
+            seconds = ours.pivot(index="seed", columns="step", values="seconds").median().to_numpy()
+            curve(by_step, ours, repetitions, name, palette[name])
+            curve(by_second, ours, repetitions, name, palette[name], seconds)
+        finals(final, {name: runs.scores(env, name).to_numpy() for name in names}, repetitions, palette)
         for axes in (by_step, by_second, final):
             if threshold is not None:
                 axes.axhline(threshold, color="0.3", linestyle=":", linewidth=1)
-        by_step.set(title=env, xlabel="environment steps", ylabel="return (deterministic)")
-        by_step.xaxis.set_major_formatter(EngFormatter(sep=""))
+        over_steps(by_step, env, "return (deterministic)")
         by_second.set(title="the same over time", xlabel=f"seconds of training ({runs.clock})")
         final.set(title="finished agents", ylabel="return (deterministic)")
-        _legend(figure, by_step, "IQM, 95% interval")
-        figure.savefig(path, dpi=120)
+        legend(figure, by_step, "IQM, 95% interval")
 
 
 def temperature(runs: Runs, env: str, reference: str, path: Path) -> bool:
@@ -66,28 +61,46 @@ def temperature(runs: Runs, env: str, reference: str, path: Path) -> bool:
     curves = runs.curves.query("env == @env").dropna(subset=list(LOGGED), how="all")
     if curves.empty:
         return False
-    colours = _colours(runs.series_of(env, reference))  # of all, so that a series has one colour in both figures
-    with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9):
-        figure = Figure(figsize=(10, 4.4), layout="constrained")
-        FigureCanvasAgg(figure)
+    palette = colours(runs.series_of(env, reference))  # of all, so that a series has one colour in both figures
+    with canvas(path, (10, 4.4)) as figure:
         panels = figure.subplots(1, 2)
-        for name in filter(set(curves["series"]).__contains__, colours):
+        for name in filter(set(curves["series"]).__contains__, palette):
             for axes, column in zip(panels, LOGGED, strict=True):
-                _spread(axes, curves.query("series == @name"), column, name, colours[name])
-        panels[0].set(title=f"{env}: temperature", xlabel="environment steps", ylabel="ent_coef", yscale="log")
-        panels[1].set(title="entropy of the policy", xlabel="environment steps", ylabel="nats")
-        for axes in panels:
-            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        _legend(figure, panels[0], "median, range of seeds")
-        figure.savefig(path, dpi=120)
+                _spread(axes, curves.query("series == @name"), column, name, palette[name])
+        over_steps(panels[0], f"{env}: temperature", "ent_coef")
+        panels[0].set_yscale("log")
+        over_steps(panels[1], "entropy of the policy", "nats")
+        legend(figure, panels[0], "median, range of seeds")
     return True
 
 
-def _colours(names: list[str]) -> dict[str, tuple]:
-    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+@contextmanager
+def canvas(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+    """An empty figure in the common style, written to ``path`` when the block is done.
+
+    :param path: of the PNG
+    :param size: in inches
+    """
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120)
 
 
-def _legend(figure: Figure, axes: Axes, title: str) -> None:
+def over_steps(axes: Axes, title: str, ylabel: str) -> None:
+    """The labels of a panel over environment steps."""
+    axes.set(title=title, xlabel="environment steps", ylabel=ylabel)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def colours(names: list[str]) -> dict[str, tuple]:
+    """A colour for each series."""
+    return dict(zip(names, sns.color_palette("colorblind" if len(names) <= 10 else "husl", len(names)), strict=True))
+
+
+def legend(figure: Figure, axes: Axes, title: str) -> None:
     """One legend for all panels, below them, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, title=title, loc="outside lower center", ncols=4)
@@ -101,36 +114,48 @@ def _spread(axes: Axes, curves: pd.DataFrame, column: str, name: str, colour: tu
     axes.fill_between(by_step.index, by_step["min"], by_step["max"], color=colour, alpha=0.2, linewidth=0)
 
 
-def _curves(
-    by_step: Axes,
-    by_second: Axes,
+def curve(
+    axes: Axes,
     curves: pd.DataFrame,
     repetitions: int,
     name: str,
-    colours: dict[str, tuple],
+    colour: tuple,
+    positions: np.ndarray | None = None,
+    column: str = "eval_mean",
+    **style: Any,
 ) -> None:
-    """One series in both panels; over time, each evaluation stands at the median of the seeds' clocks."""
-    table = curves.pivot(index="seed", columns="step", values="eval_mean")
+    """The learning curve of one series: interquartile mean of the seeds, with its interval.
+
+    :param axes: where to draw
+    :param curves: the evaluations of the series
+    :param repetitions: bootstrap samples
+    :param name: for the legend; empty: it is not there
+    :param colour: of line and interval
+    :param positions: of the evaluations on the horizontal axis; None: their steps
+    :param column: the score
+    :param style: of the line
+    """
+    table = curves.pivot(index="seed", columns="step", values=column)
     if table.isna().any(axis=None):
         raise ValueError(f"{name}: the seeds were evaluated at different steps; run them again with one --eval-every.")
     estimate = stats.iqm_curve(table.to_numpy(), repetitions)
-    seconds = curves.pivot(index="seed", columns="step", values="seconds").median().to_numpy()
-    for axes, positions in ((by_step, table.columns.to_numpy()), (by_second, seconds)):
-        axes.plot(positions, estimate.value, color=colours[name], label=f"{name} ({len(table)} seeds)")
-        axes.fill_between(positions, estimate.low, estimate.high, color=colours[name], alpha=0.2, linewidth=0)
+    positions = table.columns.to_numpy() if positions is None else positions
+    label = f"{name} ({len(table)} seeds)" if name else None
+    axes.plot(positions, estimate.value, color=colour, label=label, **style)
+    axes.fill_between(positions, estimate.low, estimate.high, color=colour, alpha=0.2, linewidth=0)
 
 
-def _finals(axes: Axes, scores: dict[str, np.ndarray], repetitions: int, colours: dict[str, tuple]) -> None:
+def finals(axes: Axes, scores: dict[str, np.ndarray], repetitions: int, palette: dict[str, tuple]) -> None:
     """Every seed as a point, the interquartile mean with its interval beside it."""
     for position, (name, values) in enumerate(scores.items()):
         middle = stats.iqm(values, repetitions)
-        axes.scatter(np.full(len(values), position - 0.15), values, color=colours[name], alpha=0.6, s=25)
+        axes.scatter(np.full(len(values), position - 0.15), values, color=palette[name], alpha=0.6, s=25)
         error = [[float(middle.value - middle.low)], [float(middle.high - middle.value)]]
         axes.errorbar(
             position + 0.15,
             float(middle.value),
             error,
-            color=colours[name],
+            color=palette[name],
             marker="s",
             capsize=4,
             linestyle="none",

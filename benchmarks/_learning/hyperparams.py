@@ -17,13 +17,13 @@ SOURCES = ("zoo", "default")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def resolve(source: str, algo: str, env: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
+def resolve(source: str, algo: str, env: str, overrides: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """The hyperparameters of an algorithm on an environment, and where they come from.
 
     :param source: ``"zoo"`` (tuned entry) or ``"default"`` (what the constructor does by itself)
     :param algo: name of the algorithm
     :param env: Gymnasium id
-    :param overrides: ``key=value`` for every algorithm, ``algo:key=value`` for one
+    :param overrides: what differs from the source's
     :return: the raw entry (with ``n_timesteps`` if the zoo has it) and a description of its origin
     """
     if source not in SOURCES:
@@ -32,10 +32,9 @@ def resolve(source: str, algo: str, env: str, overrides: list[str]) -> tuple[dic
         entry, origin = _zoo_entry(algo, env)
     else:
         entry, origin = {"policy": "MlpPolicy"}, "constructor defaults"
-    applied = _parse_overrides(overrides, algo)
-    if applied:
-        origin += ", then " + ", ".join(f"{key}={value}" for key, value in applied.items())
-    return {**entry, **applied}, origin
+    if overrides:
+        origin += ", then " + ", ".join(f"{key}={value}" for key, value in overrides.items())
+    return {**entry, **overrides}, origin
 
 
 def zoo_file(algo: str) -> Path:
@@ -57,7 +56,12 @@ def zoo_file(algo: str) -> Path:
     raise ValueError(f"There is no zoo file for {algo!r}; use --hyperparams default.")
 
 
-def _parse_overrides(overrides: list[str], algo: str) -> dict[str, Any]:
+def parse_overrides(overrides: list[str], algo: str) -> dict[str, Any]:
+    """What ``--set`` means for an algorithm.
+
+    :param overrides: ``key=value`` for every algorithm, ``algo:key=value`` for one
+    :param algo: name of the algorithm
+    """
     applied = {}
     for item in overrides:
         name, separator, value = item.partition("=")

@@ -29,52 +29,52 @@ RETURNS: Columns = (
     ("", lambda row: row.series),
     ("seeds", lambda row: row.seeds),
     ("steps", lambda row: row.steps),
-    ("mean", lambda row: _number(row.mean)),
-    ("std of seeds", lambda row: _number(row.std_of_seeds)),
-    ("IQM [95% interval]", lambda row: _interval(row.iqm, row.iqm_low, row.iqm_high)),
-    ("worst seed", lambda row: _number(row.worst_seed)),
-    ("best seed", lambda row: _number(row.best_seed)),
-    ("std of episodes", lambda row: _number(row.std_of_episodes)),
-    ("stochastic mean", lambda row: _number(row.stochastic_mean)),
+    ("mean", lambda row: number(row.mean)),
+    ("std of seeds", lambda row: number(row.std_of_seeds)),
+    ("IQM [95% interval]", lambda row: interval(row.iqm, row.iqm_low, row.iqm_high)),
+    ("worst seed", lambda row: number(row.worst_seed)),
+    ("best seed", lambda row: number(row.best_seed)),
+    ("std of episodes", lambda row: number(row.std_of_episodes)),
+    ("stochastic mean", lambda row: number(row.stochastic_mean)),
 )
 EFFICIENCY: Columns = (
     ("", lambda row: row.series),
-    ("threshold", lambda row: _number(row.threshold, 0)),
+    ("threshold", lambda row: number(row.threshold, 0)),
     ("seeds that reached it", lambda row: f"{row.seeds_that_reached} of {row.seeds}"),
-    ("steps to it", lambda row: _number(row.steps_to_threshold, 0)),
-    ("seconds to it", lambda row: _number(row.seconds_to_threshold)),
-    ("mean over training", lambda row: _number(row.mean_over_training)),
-    ("seconds, whole run", lambda row: _number(row.seconds)),
-    ("steps/s", lambda row: _number(row.steps_per_second)),
+    ("steps to it", lambda row: number(row.steps_to_threshold, 0)),
+    ("seconds to it", lambda row: number(row.seconds_to_threshold)),
+    ("mean over training", lambda row: number(row.mean_over_training)),
+    ("seconds, whole run", lambda row: number(row.seconds)),
+    ("steps/s", lambda row: number(row.steps_per_second)),
 )
 COMPARISON: Columns = (
     ("", lambda row: f"{row.reference} against {row.series}"),
     (
         "probability of improvement [95% interval]",
-        lambda row: _interval(row.probability, row.low, row.high, 2),
+        lambda row: interval(row.probability, row.low, row.high, 2),
     ),
-    ("difference of means", lambda row: _number(row.difference_of_means)),
-    ("seconds, ratio", lambda row: _number(row.ratio_of_seconds, 2)),
-    ("seconds to threshold, ratio", lambda row: _number(row.ratio_of_seconds_to_threshold, 2)),
+    ("difference of means", lambda row: number(row.difference_of_means)),
+    ("seconds, ratio", lambda row: number(row.ratio_of_seconds, 2)),
+    ("seconds to threshold, ratio", lambda row: number(row.ratio_of_seconds_to_threshold, 2)),
 )
 
 MILESTONES: Columns = (
     ("", lambda row: row.series),
     ("at step", lambda row: row.step),
     ("seeds", lambda row: row.seeds),
-    ("mean", lambda row: _number(row.mean)),
-    ("std of seeds", lambda row: _number(row.std_of_seeds)),
-    ("IQM [95% interval]", lambda row: _interval(row.iqm, row.iqm_low, row.iqm_high)),
-    ("worst seed", lambda row: _number(row.worst_seed)),
-    ("best seed", lambda row: _number(row.best_seed)),
+    ("mean", lambda row: number(row.mean)),
+    ("std of seeds", lambda row: number(row.std_of_seeds)),
+    ("IQM [95% interval]", lambda row: interval(row.iqm, row.iqm_low, row.iqm_high)),
+    ("worst seed", lambda row: number(row.worst_seed)),
+    ("best seed", lambda row: number(row.best_seed)),
 )
 GRADIENTS: Columns = (
     ("", lambda row: row.series),
     ("estimator of the actor's gradient", lambda row: f"{row.agent}: {row.name}"),
     ("its variance, relative", lambda row: f"{row.relative_variance:.3g}"),
-    ("cosine to the exact gradient", lambda row: _number(row.cosine_of_mean, 3)),
-    ("one update, ms", lambda row: _number(row.update_ms)),
-    ("ratio to v2's", lambda row: _number(row.time_ratio, 2)),
+    ("cosine to the exact gradient", lambda row: number(row.cosine_of_mean, 3)),
+    ("one update, ms", lambda row: number(row.update_ms)),
+    ("ratio to v2's", lambda row: number(row.time_ratio, 2)),
 )
 
 
@@ -87,25 +87,27 @@ class Tables(NamedTuple):
     gradients: pd.DataFrame  #: ``estimators.gradient_table``
 
 
-def markdown(runs: Runs, tables: Tables, reference: str) -> str:
+def markdown(runs: Runs, tables: Tables, reference: str, title: str, opening: str) -> str:
     """The report.
 
     :param runs: the stored runs
     :param tables: of these runs
     :param reference: the series that the others are compared with
+    :param title: the headline
+    :param opening: what goes before the environments
     """
-    parts = ["# Learning results\n", LEGEND.format(clock=runs.clock)]
+    parts = [f"# {title}\n", *([opening] if opening else []), LEGEND.format(clock=runs.clock)]
     for env, group in tables.final.groupby("env"):
         stem = str(env).replace("/", "_")
         parts += [f"## {env}\n", f"![learning curves of {env}]({stem}.png)\n"]
         if runs.curves.loc[runs.curves["env"] == env, list(LOGGED)].notna().any(axis=None):
             parts.append(f"![temperature and entropy on {env}]({stem}_temperature.png)\n")
-        parts += [_table(RETURNS, group.itertuples()), _table(EFFICIENCY, group.itertuples())]
+        parts += [table(RETURNS, group.itertuples()), table(EFFICIENCY, group.itertuples())]
         others = (MILESTONES, tables.milestones), (COMPARISON, tables.improvement), (GRADIENTS, tables.gradients)
-        for columns, table in others:
-            ours = table[table["env"] == env] if len(table) else table
+        for columns, found in others:
+            ours = found[found["env"] == env] if len(found) else found
             if len(ours):
-                parts.append(_table(columns, ours.itertuples()))
+                parts.append(table(columns, ours.itertuples()))
         parts.append("".join(f"- {line}\n" for line in _provenance(runs, str(env), reference)))
     return "\n".join(parts)
 
@@ -135,15 +137,18 @@ def _provenance(runs: Runs, env: str, reference: str) -> list[str]:
     return [*lines, *machines, f"Versions: {packages}."]
 
 
-def _number(value: float, digits: int = 1) -> str:
+def number(value: float, digits: int = 1) -> str:
+    """A number as it reads in a table; ``-`` where there is none."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"
 
 
-def _interval(value: float, low: float, high: float, digits: int = 1) -> str:
-    return f"{_number(value, digits)} [{_number(low, digits)}, {_number(high, digits)}]"
+def interval(value: float, low: float, high: float, digits: int = 1) -> str:
+    """A value with its interval."""
+    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
-def _table(columns: Columns, rows: Iterable[Any]) -> str:
+def table(columns: Columns, rows: Iterable[Any]) -> str:
+    """A table, from the title and the cell of each column."""
     lines = [[title for title, _ in columns], ["---"] * len(columns)]
     lines += [[str(cell(row)) for _, cell in columns] for row in rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)

@@ -31,12 +31,17 @@ def milestone_table(runs: Runs, steps: list[int], reference: str, repetitions: i
 def _row(found: pd.DataFrame, env: str, series: str, step: int, repetitions: int) -> dict[str, Any]:
     if found.empty:
         raise ValueError(f"{env} {series} has no evaluation at step {step}; choose another for --milestones.")
-    scores = found["eval_mean"]
+    return {"env": env, "series": series, "step": step, **summary(found["eval_mean"], repetitions)}
+
+
+def summary(scores: pd.Series, repetitions: int) -> dict[str, Any]:
+    """What is told of one score for each seed.
+
+    :param scores: a row for each seed
+    :param repetitions: bootstrap samples
+    """
     middle = stats.iqm(scores.to_numpy(), repetitions)
     return {
-        "env": env,
-        "series": series,
-        "step": step,
         "seeds": len(scores),
         "mean": scores.mean(),
         "std_of_seeds": scores.std(ddof=1) if len(scores) > 1 else math.nan,

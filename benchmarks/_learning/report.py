@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,79 +12,76 @@ import numpy as np
 import pandas as pd
 
 from benchmarks._learning import figures, stats
-from benchmarks._learning.data import Runs, load
+from benchmarks._learning.data import Runs
 from benchmarks._learning.estimators import gradient_table
 from benchmarks._learning.markdown import Tables, markdown
-from benchmarks._learning.milestones import milestone_table
+from benchmarks._learning.milestones import milestone_table, summary
 from benchmarks._learning.settings import write_atomically
 
-# A return that counts as learned; --threshold changes it.
-THRESHOLDS = {
-    "Pendulum-v1": -200.0,
-    "MountainCarContinuous-v0": 90.0,
-    "LunarLanderContinuous-v3": 200.0,
-    "BipedalWalker-v3": 280.0,
-    "CartPole-v1": 475.0,
-    "Acrobot-v1": -100.0,
-    "LunarLander-v3": 200.0,
-    "HalfCheetah-v4": 5000.0,
-    "HalfCheetah-v5": 5000.0,
-    "Hopper-v4": 2400.0,
-    "Hopper-v5": 2400.0,
-}
+Draw = Callable[[Runs, str, "ReportOptions", Path], None]
+
+
+def draw_environment(runs: Runs, env: str, options: ReportOptions, path: Path) -> None:
+    """The figure of an environment, unless ``ReportOptions.draw`` makes another."""
+    figures.environment(runs, env, options.thresholds.get(env), options.reference, options.repetitions, path)
 
 
 @dataclass(frozen=True)
 class ReportOptions:
     """What a report is made of.
 
-    :param results: folder of the results
     :param out: where to write
     :param reference: the series that comes first, and that the others are compared with
-    :param thresholds: by environment; they go before ``THRESHOLDS``
-    :param envs: only these environments
-    :param series: only these series
+    :param thresholds: the return that counts as learned, by environment
     :param milestones: steps whose returns get a table
     :param gradients: what ``benchmarks.gradients`` measured; its figures of the series' estimators get a table
     :param repetitions: bootstrap samples
-    :param clock: what the seconds are, a key of ``data.CLOCKS``
+    :param title: of the whole
+    :param opening: markdown that goes before the environments
+    :param draw: makes the figure of an environment
     """
 
-    results: Path
     out: Path
     reference: str = "softac"
     thresholds: dict[str, float] = field(default_factory=dict)
-    envs: list[str] | None = None
-    series: list[str] | None = None
     milestones: list[int] = field(default_factory=list)
     gradients: Path | None = None
     repetitions: int = 2000
-    clock: str = "wall-clock"
+    title: str = "Learning results"
+    opening: str = ""
+    draw: Draw = draw_environment
 
 
-def write_report(options: ReportOptions) -> list[Path]:
+def write_report(runs: Runs, options: ReportOptions) -> list[Path]:
     """Write ``report.md``, its tables as CSV, and figures for each environment.
 
+    :param runs: the stored runs
+    :param options: what to make of them
     :return: the files written
     """
-    runs = load(options.results, options.envs, options.series, options.clock)
     tables = _tables(runs, options)
     options.out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, table in tables._asdict().items():
-        if len(table):
-            written.append(options.out / f"{name}.csv")
-            table.to_csv(written[-1], index=False, float_format="%.4f", lineterminator="\n")
+    written = [
+        write_table(table, options.out / f"{name}.csv") for name, table in tables._asdict().items() if len(table)
+    ]
     for env in sorted(runs.curves["env"].unique()):
         written += _figures(runs, str(env), options)
     written.append(options.out / "report.md")
-    write_atomically(written[-1], markdown(runs, tables, options.reference))
+    text = markdown(runs, tables, options.reference, options.title, options.opening)
+    write_atomically(written[-1], text)
     return written
 
 
+def write_table(table: pd.DataFrame, path: Path) -> Path:
+    """Write a table as CSV; the path, for the list of what was written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False, float_format="%.4f", lineterminator="\n")
+    return path
+
+
 def _tables(runs: Runs, options: ReportOptions) -> Tables:
-    levels, reference, repetitions = {**THRESHOLDS, **options.thresholds}, options.reference, options.repetitions
-    final = final_table(runs, levels, reference, repetitions)
+    reference, repetitions = options.reference, options.repetitions
+    final = final_table(runs, options.thresholds, reference, repetitions)
     return Tables(
         final,
         milestone_table(runs, options.milestones, reference, repetitions),
@@ -94,9 +92,8 @@ def _tables(runs: Runs, options: ReportOptions) -> Tables:
 
 def _figures(runs: Runs, env: str, options: ReportOptions) -> list[Path]:
     stem = options.out / env.replace("/", "_")
-    level = {**THRESHOLDS, **options.thresholds}.get(env)
     curves, temperature = stem.with_suffix(".png"), stem.with_name(f"{stem.name}_temperature.png")
-    figures.environment(runs, env, level, options.reference, options.repetitions, curves)
+    options.draw(runs, env, options, curves)
     return [curves, *([temperature] if figures.temperature(runs, env, options.reference, temperature) else [])]
 
 
@@ -112,7 +109,6 @@ def final_table(runs: Runs, levels: dict[str, float], reference: str, repetition
 def _final_row(runs: Runs, env: str, series: str, level: float, repetitions: int) -> dict[str, Any]:
     scores = runs.scores(env, series)
     episodes = runs.finals.query("env == @env and series == @series and mode == 'deterministic'")["return"]
-    middle = stats.iqm(scores.to_numpy(), repetitions)
     curves = runs.curves.query("env == @env and series == @series")
     by_seed = [curve.sort_values("step") for _, curve in curves.groupby("seed")]
     steps = [stats.first_crossing(c["step"], c["eval_mean"], level) for c in by_seed]
@@ -122,16 +118,9 @@ def _final_row(runs: Runs, env: str, series: str, level: float, repetitions: int
     return {
         "env": env,
         "series": series,
-        "seeds": len(scores),
         "steps": budget,
-        "mean": scores.mean(),
-        "std_of_seeds": scores.std(ddof=1) if len(scores) > 1 else math.nan,
+        **summary(scores, repetitions),
         "std_of_episodes": episodes.std(ddof=0),
-        "iqm": float(middle.value),
-        "iqm_low": float(middle.low),
-        "iqm_high": float(middle.high),
-        "worst_seed": scores.min(),
-        "best_seed": scores.max(),
         "stochastic_mean": runs.scores(env, series, "stochastic").mean(),
         "mean_over_training": float(np.mean([stats.mean_height(c["step"], c["eval_mean"]) for c in by_seed])),
         "threshold": level,

@@ -29,6 +29,11 @@ CURVE_COLUMNS = (
 FINAL_COLUMNS = ("mode", "episode", "eval_seed", "return", "length")
 
 
+def series_name(algo: str, label: str) -> str:
+    """The name of a configuration: of its seeds' folder, and in the tables."""
+    return f"{algo}-{label}" if label else algo
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """All that decides the result of a run. Two runs with equal settings are the same run.
@@ -71,7 +76,7 @@ class RunSettings:
     @property
     def series(self) -> str:
         """The name under which the seeds of one configuration are pooled."""
-        return f"{self.algo}-{self.label}" if self.label else self.algo
+        return series_name(self.algo, self.label)
 
     def to_json(self) -> dict[str, Any]:
         """As it reads after a trip through a JSON file, so that a stored run compares equal."""

@@ -32,10 +32,21 @@ def iqm(scores: np.ndarray, repetitions: int = 2000) -> Estimate:
     return _scalar(_bootstrap(_as_runs_by_tasks(scores), lambda x: np.array([metrics.aggregate_iqm(x)]), repetitions))
 
 
-def iqm_curve(scores: np.ndarray, repetitions: int = 2000) -> Estimate:
-    """Interquartile mean over runs at each evaluation.
+def aggregates(scores: np.ndarray, repetitions: int = 2000) -> Estimate:
+    """Interquartile mean, mean and optimality gap (how far below 1, on average), over runs and environments.
 
-    :param scores: shape (runs, evaluations)
+    :param scores: normalised, shape (runs, environments); the bootstrap is stratified by environment
+    :param repetitions: bootstrap samples
+    :return: three values, each with its interval
+    """
+    functions = (metrics.aggregate_iqm, metrics.aggregate_mean, metrics.aggregate_optimality_gap)
+    return _bootstrap(scores, lambda sample: np.array([function(sample) for function in functions]), repetitions)
+
+
+def iqm_curve(scores: np.ndarray, repetitions: int = 2000) -> Estimate:
+    """Interquartile mean over runs, and environments if there are any, at each evaluation.
+
+    :param scores: shape (runs, evaluations) or (runs, environments, evaluations)
     :param repetitions: bootstrap samples
     """
 
@@ -43,13 +54,14 @@ def iqm_curve(scores: np.ndarray, repetitions: int = 2000) -> Estimate:
         # metrics.aggregate_iqm for all evaluations in one call: a loop takes a minute for a long curve
         return scipy.stats.trim_mean(sample.reshape(-1, sample.shape[-1]), proportiontocut=0.25, axis=0)
 
-    return _bootstrap(np.asarray(scores, dtype=float)[:, None, :], pointwise, repetitions)
+    scores = np.asarray(scores, dtype=float)
+    return _bootstrap(scores.reshape(len(scores), -1, scores.shape[-1]), pointwise, repetitions)
 
 
 def probability_of_improvement(scores: np.ndarray, others: np.ndarray, repetitions: int = 2000) -> Estimate:
     """P(a run of the first is better than a run of the second); a tie counts one half.
 
-    :param scores: of the first, shape (runs,)
+    :param scores: of the first, shape (runs,), or (runs, environments) for the mean over environments
     :param others: of the second; the number of runs may differ
     :param repetitions: bootstrap samples
     """
@@ -76,7 +88,7 @@ def mean_height(steps: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _as_runs_by_tasks(scores: np.ndarray) -> np.ndarray:
-    return np.asarray(scores, dtype=float).reshape(-1, 1)
+    return np.asarray(scores, dtype=float).reshape(len(scores), -1)
 
 
 def _bootstrap(scores: np.ndarray, function: Callable[[np.ndarray], np.ndarray], repetitions: int) -> Estimate:

@@ -1,0 +1,170 @@
+"""Aggregates across environments, as rliable makes them from normalised scores."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from benchmarks._learning import figures, stats
+from benchmarks._learning.data import Runs
+from benchmarks._learning.markdown import Columns, interval
+from benchmarks._learning.suite import Task
+from benchmarks._learning.targets import scores_by_step
+
+# Parts of the budget at which learning curves of different lengths are laid over each other.
+BUDGET = np.linspace(0, 1, 21)
+MEASURES = ("iqm", "mean", "gap")
+
+
+def _cell(key: str, row: Any) -> str:
+    return interval(*(getattr(row, f"{key}{end}") for end in ("", "_low", "_high")), digits=2)
+
+
+AGGREGATES: Columns = (
+    ("", lambda row: row.series),
+    *(
+        (f"{title} [95% interval]", partial(_cell, key))
+        for key, title in (
+            ("iqm", "IQM"),
+            ("mean", "mean"),
+            ("gap", "optimality gap"),
+            ("probability", "probability that it is beaten"),
+        )
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Normalised scores of some series on the same environments, from the same seeds.
+
+    :param groups: of the suite, that run the same algorithms
+    :param envs: where every series has runs
+    :param left_out: environments with runs where a series has none
+    :param seeds: which every series has on every one of ``envs``
+    :param finals: of the finished agents, by series, shape (seeds, envs)
+    :param curves: the same over ``BUDGET``, shape (seeds, envs, parts)
+    """
+
+    groups: tuple[str, ...]
+    envs: tuple[str, ...]
+    left_out: tuple[str, ...]
+    seeds: tuple[int, ...]
+    finals: dict[str, np.ndarray]
+    curves: dict[str, np.ndarray]
+
+    @property
+    def stem(self) -> str:
+        """Of the figure's file."""
+        return "aggregate_" + "_".join(self.groups)
+
+
+def scores(runs: Runs, tasks: list[Task], reference: str) -> list[Scores]:
+    """Scores to aggregate, one for each list of algorithms: no series runs in both of two lists' environments.
+
+    An aggregate takes at least two environments that all series with any run share, and a seed that all share.
+
+    :param runs: the stored runs
+    :param tasks: of the suite
+    :param reference: the series that comes first
+    """
+    alike: dict[tuple[str, ...], list[Task]] = defaultdict(list)
+    for task in tasks:
+        alike[task.algorithms].append(task)
+    found = (_scores(runs, group, reference) for group in alike.values())
+    return [one for one in found if one is not None]
+
+
+def aggregate_table(found: Scores, reference: str, repetitions: int) -> pd.DataFrame:
+    """One row for each series: IQM, mean, optimality gap, and the probability that the reference is better.
+
+    :param found: normalised scores
+    :param reference: the series that the others are compared with
+    :param repetitions: bootstrap samples
+    """
+    rows = []
+    for series, ours in found.finals.items():
+        middle = stats.aggregates(ours, repetitions)
+        row: dict[str, Any] = {"groups": " ".join(found.groups), "envs": len(found.envs), "seeds": len(found.seeds)}
+        row["series"] = series
+        for k, name in enumerate(MEASURES):
+            row |= {name: middle.value[k], f"{name}_low": middle.low[k], f"{name}_high": middle.high[k]}
+        chance = [np.nan] * 3
+        if reference in found.finals and series != reference:
+            chance = [float(x) for x in stats.probability_of_improvement(found.finals[reference], ours, repetitions)]
+        rows.append(row | dict(zip(("probability", "probability_low", "probability_high"), chance, strict=True)))
+    return pd.DataFrame(rows)
+
+
+def draw(found: Scores, table: pd.DataFrame, reference: str, repetitions: int, path: Path) -> None:
+    """Sample efficiency across environments, the aggregates, and the probabilities of improvement.
+
+    :param found: normalised scores
+    :param table: ``aggregate_table`` of them
+    :param reference: the series that the others are compared with
+    :param repetitions: bootstrap samples
+    :param path: of the PNG
+    """
+    palette = figures.colours(list(found.finals))
+    with figures.canvas(path, (17, 4.6)) as figure:
+        panels = figure.subplots(1, 5, width_ratios=(5, 3, 3, 3, 3))
+        for series, curves in found.curves.items():
+            middle = stats.iqm_curve(curves, repetitions)
+            panels[0].plot(BUDGET, middle.value, color=palette[series], label=series)
+            panels[0].fill_between(BUDGET, middle.low, middle.high, color=palette[series], alpha=0.2, linewidth=0)
+        panels[0].set(title="IQM of the normalised return", xlabel="part of the budget")
+        panels[0].xaxis.set_major_formatter(PercentFormatter(1))
+        names = {"iqm": "IQM", "mean": "mean", "gap": "optimality gap (less is better)"}
+        for axes, (column, title) in zip(panels[1:4], names.items(), strict=True):
+            _intervals(axes, table, column, title, palette)
+        _intervals(panels[4], table.dropna(subset=["probability"]), "probability", f"P({reference} better)", palette)
+        panels[4].axvline(0.5, color="0.3", linestyle=":", linewidth=1)
+        figures.legend(figure, panels[0], f"{len(found.envs)} environments, {len(found.seeds)} seeds, 95% interval")
+
+
+def _intervals(axes: Axes, table: pd.DataFrame, column: str, title: str, palette: dict[str, tuple]) -> None:
+    """A point with its interval for each series, the first on top."""
+    for height, (_, row) in enumerate(table[::-1].iterrows()):
+        middle, low, high = row[column], row[f"{column}_low"], row[f"{column}_high"]
+        error = [[middle - low], [high - middle]]
+        axes.errorbar(middle, height, xerr=error, color=palette[row["series"]], marker="s", capsize=4)
+    axes.set(title=title)
+    axes.set_yticks(range(len(table)), table["series"][::-1])
+
+
+def _scores(runs: Runs, tasks: list[Task], reference: str) -> Scores | None:
+    """What can be aggregated of tasks with the same algorithms; None if nothing can."""
+    present = {task.env: set(runs.series_of(task.env, reference)) for task in tasks}
+    names = sorted(set().union(*present.values()), key=lambda name: (name != reference, name))
+    shared = [task for task in tasks if present[task.env] == set(names)]
+    tables = {(t.env, name): scores_by_step(runs, t.env, name) for t in shared for name in names}
+    seeds = sorted(set.intersection(*(set(table.index) for table in tables.values()))) if tables else []
+    if len(shared) < 2 or not seeds:
+        return None
+    curves = {
+        name: np.stack([_normalised(tables[task.env, name].loc[seeds], task) for task in shared], axis=1)
+        for name in names
+    }
+    return Scores(
+        tuple(dict.fromkeys(task.group for task in shared)),
+        tuple(task.env for task in shared),
+        tuple(task.env for task in tasks if task not in shared and present[task.env]),
+        tuple(seeds),
+        {name: curve[..., -1] for name, curve in curves.items()},
+        curves,
+    )
+
+
+def _normalised(table: pd.DataFrame, task: Task) -> np.ndarray:
+    """Scores over ``BUDGET``, 0 for random actions and 1 at the threshold; straight lines between evaluations."""
+    budget = table.columns.to_numpy() / table.columns[-1]
+    normalised = (table.to_numpy() - task.random) / (task.threshold - task.random)
+    return np.stack([np.interp(BUDGET, budget, row) for row in normalised])

@@ -1,0 +1,79 @@
+"""The report of the suite: targets and aggregates, then what every report has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks._learning import aggregates
+from benchmarks._learning.data import Runs
+from benchmarks._learning.markdown import table
+from benchmarks._learning.report import ReportOptions, write_report, write_table
+from benchmarks._learning.suite import Task, thresholds
+from benchmarks._learning.targets import TARGETS, target_table
+
+TARGETS_TEXT = """\
+## Targets
+
+What {reference} should reach (`at least`) and aims at (`aim`), declared in `benchmarks/suite.yml`: the mean over the
+seeds or the worst of them, at one evaluation, or at the worst of several. At the end of a run its final evaluation
+counts, on the way the curve's, which has fewer episodes. `targets.csv` has the other series' rows.
+"""
+AGGREGATES_TEXT = """\
+## Across environments: {groups}
+
+{envs}; seeds {seeds}, which all series have on all of them. Returns of finished agents, 0 for random actions and 1
+at the environment's threshold, not clipped. Optimality gap: how far below 1, on average. Intervals: bootstrap
+stratified by environment (rliable). Probability: that {reference} is better, mean over environments.{left_out}
+
+![aggregates]({stem}.png)
+"""
+
+
+def write_suite_report(tasks: list[Task], runs: Runs, options: ReportOptions) -> list[Path]:
+    """Write the report of the suite.
+
+    :param tasks: of the suite; what has no runs yet is left out
+    :param runs: the stored runs
+    :param options: as for any report
+    :return: the files written
+    """
+    present = {env for env, _ in runs.metas}
+    tasks = [task for task in tasks if task.env in present]
+    opening, written = _targets(tasks, runs, options)
+    tables = []
+    for found in aggregates.scores(runs, tasks, options.reference):
+        tables.append(aggregates.aggregate_table(found, options.reference, options.repetitions))
+        path = options.out / f"{found.stem}.png"
+        aggregates.draw(found, tables[-1], options.reference, options.repetitions, path)
+        written.append(path)
+        rows = table(aggregates.AGGREGATES, tables[-1].itertuples())
+        opening += _aggregates_text(found, options.reference) + "\n" + rows + "\n"
+    if tables:
+        written.append(write_table(pd.concat(tables), options.out / "aggregates.csv"))
+    options = replace(options, title="The suite", thresholds=thresholds(tasks), opening=opening)
+    return [*written, *write_report(runs, options)]
+
+
+def _targets(tasks: list[Task], runs: Runs, options: ReportOptions) -> tuple[str, list[Path]]:
+    """The part about the targets, and its file; nothing if there are none."""
+    found = target_table(runs, tasks, options.reference, options.repetitions)
+    if found.empty:
+        return "", []
+    ours = found[found["series"] == options.reference]
+    text = TARGETS_TEXT.format(reference=options.reference) + "\n" + table(TARGETS, ours.itertuples()) + "\n"
+    return text, [write_table(found, options.out / "targets.csv")]
+
+
+def _aggregates_text(found: aggregates.Scores, reference: str) -> str:
+    missing = f" Left out, because a series has no runs there: {', '.join(found.left_out)}." if found.left_out else ""
+    return AGGREGATES_TEXT.format(
+        groups=", ".join(found.groups),
+        envs=", ".join(found.envs),
+        seeds=", ".join(map(str, found.seeds)),
+        reference=reference,
+        left_out=missing,
+        stem=found.stem,
+    )
