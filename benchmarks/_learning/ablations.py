@@ -82,6 +82,8 @@ def _ablation(name: str, entry: dict[str, Any]) -> Ablation:
     check_numbers(entry, name, _COUNTS, ("above",))
     if entry["hyperparams"] not in SOURCES:
         raise ValueError(f"{name}: hyperparams must be one of {', '.join(SOURCES)}, got {entry['hyperparams']!r}.")
+    if not isinstance(entry["series"], list):
+        raise ValueError(f"{name}: series must be a list, got {entry['series']!r}.")
     entries = [_series_entry(item, name) for item in entry["series"]]
     common = values_of_file(entry["set"])
     series = tuple(

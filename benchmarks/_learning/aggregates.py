@@ -47,14 +47,16 @@ class Scores:
     """Normalised scores of some series on the same environments, from the same seeds.
 
     :param groups: of the suite, that run the same algorithms
+    :param series: with any run there, the reference first
     :param envs: where every series has runs
     :param left_out: environments with runs where a series has none
     :param seeds: which every series has on every one of ``envs``
-    :param finals: of the finished agents, by series, shape (seeds, envs)
+    :param finals: of the finished agents, by series, shape (seeds, envs); empty if there is too little to aggregate
     :param curves: the same over ``BUDGET``, shape (seeds, envs, parts)
     """
 
     groups: tuple[str, ...]
+    series: tuple[str, ...]
     envs: tuple[str, ...]
     left_out: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -70,7 +72,8 @@ class Scores:
 def scores(runs: Runs, tasks: list[Task], reference: str) -> list[Scores]:
     """Scores to aggregate, one for each list of algorithms: no series runs in both of two lists' environments.
 
-    An aggregate takes at least two environments that all series with any run share, and a seed that all share.
+    An aggregate takes at least two environments that all series with any run share, and a seed that all share; else
+    its ``finals`` are empty.
 
     :param runs: the stored runs
     :param tasks: of the suite
@@ -79,8 +82,7 @@ def scores(runs: Runs, tasks: list[Task], reference: str) -> list[Scores]:
     alike: dict[tuple[str, ...], list[Task]] = defaultdict(list)
     for task in tasks:
         alike[task.algorithms].append(task)
-    found = (_scores(runs, group, reference) for group in alike.values())
-    return [one for one in found if one is not None]
+    return [_scores(runs, group, reference) for group in alike.values() if len(group) > 1]
 
 
 def aggregate_table(found: Scores, reference: str, repetitions: int) -> pd.DataFrame:
@@ -140,23 +142,23 @@ def _intervals(axes: Axes, table: pd.DataFrame, column: str, title: str, palette
     axes.set_yticks(range(len(table)), table["series"][::-1])
 
 
-def _scores(runs: Runs, tasks: list[Task], reference: str) -> Scores | None:
-    """What can be aggregated of tasks with the same algorithms; None if nothing can."""
+def _scores(runs: Runs, tasks: list[Task], reference: str) -> Scores:
+    """What can be aggregated of tasks with the same algorithms."""
     present = {task.env: set(runs.series_of(task.env, reference)) for task in tasks}
     names = sorted(set().union(*present.values()), key=lambda name: (name != reference, name))
     shared = [task for task in tasks if present[task.env] == set(names)]
-    tables = {(t.env, name): scores_by_step(runs, t.env, name) for t in shared for name in names}
+    tables = {(task.env, name): scores_by_step(runs, task.env, name) for task in shared for name in names}
     seeds = sorted(set.intersection(*(set(table.index) for table in tables.values()))) if tables else []
-    if len(shared) < 2 or not seeds:
-        return None
-    curves = {
-        name: np.stack([_normalised(tables[task.env, name].loc[seeds], task) for task in shared], axis=1)
-        for name in names
-    }
+    curves = {}
+    if len(shared) > 1 and seeds:
+        for name in names:
+            by_env = [_normalised(tables[task.env, name].loc[seeds], task) for task in shared]
+            curves[name] = np.stack(by_env, axis=1)
     return Scores(
-        tuple(dict.fromkeys(task.group for task in shared)),
+        tuple(dict.fromkeys(task.group for task in shared or tasks)),
+        tuple(names),
         tuple(task.env for task in shared),
-        tuple(task.env for task in tasks if task not in shared and present[task.env]),
+        tuple(task.env for task in tasks if task not in shared),
         tuple(seeds),
         {name: curve[..., -1] for name, curve in curves.items()},
         curves,

@@ -24,11 +24,21 @@ counts, on the way the curve's, which has fewer episodes. `targets.csv` has the 
 AGGREGATES_TEXT = """\
 ## Across environments: {groups}
 
-{envs}; seeds {seeds}, which all series have on all of them. Returns of finished agents, 0 for random actions and 1
-at the environment's threshold, not clipped. Optimality gap: how far below 1, on average. Intervals: bootstrap
-stratified by environment (rliable). Probability: that {reference} is better, mean over environments.{left_out}
+{envs}; seeds {seeds}, which all series have on all of them.{left_out}
+
+Returns of finished agents, 0 for random actions and 1 at the environment's threshold, not clipped. Optimality gap: how
+far below 1, on average. Intervals: bootstrap stratified by environment (rliable). Probability: that {reference} is
+better, mean over environments. The curves lie over the part of each environment's budget.
 
 ![aggregates]({stem}.png)
+"""
+
+
+TOO_LITTLE_TEXT = """\
+## Across environments: {groups}
+
+Nothing yet: an aggregate takes two environments where each of {series} has runs, and a seed that all of them have.
+`--algos` compares fewer.
 """
 
 
@@ -45,6 +55,9 @@ def write_suite_report(tasks: list[Task], runs: Runs, options: ReportOptions) ->
     opening, written = _targets(tasks, runs, options)
     tables = []
     for found in aggregates.scores(runs, tasks, options.reference):
+        if not found.finals:
+            opening += TOO_LITTLE_TEXT.format(groups=", ".join(found.groups), series=", ".join(found.series)) + "\n"
+            continue
         tables.append(aggregates.aggregate_table(found, options.reference, options.repetitions))
         path = options.out / f"{found.stem}.png"
         aggregates.draw(found, tables[-1], options.reference, options.repetitions, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -152,29 +151,28 @@ def _prepare(run_settings: RunSettings) -> tuple[VecEnv, VecEnv, dict[str, Any]]
     """Training environments, evaluation environments and constructor arguments, made by rl_zoo3's own code.
 
     rl_zoo3 has no public function for this: the steps are those of ``ExperimentManager.setup_experiment``,
-    without its folders. It prints what it does, but the worker's standard output is for the progress alone.
+    without its folders.
     """
     from rl_zoo3.exp_manager import ExperimentManager
 
-    with contextlib.redirect_stdout(sys.stderr):
-        manager = ExperimentManager(
-            Namespace(),
-            run_settings.algo,
-            run_settings.env,
-            log_folder="",
-            n_timesteps=run_settings.steps,
-            seed=run_settings.seed,
-            verbose=0,
-            config="unused.yml",
-        )
-        raw = {**run_settings.hyperparams, "n_timesteps": run_settings.steps}
-        arguments, manager.env_wrapper, callbacks, manager.vec_env_wrapper = manager._preprocess_hyperparams(raw)
-        if callbacks:
-            raise ValueError(f"Callbacks in hyperparameters are not supported here, got {raw.get('callback')!r}.")
-        if not manager.eval_env_kwargs:
-            manager.eval_env_kwargs = manager.env_kwargs
-        env = manager.create_envs(manager.n_envs, no_log=True)
-        n_parallel = min(run_settings.eval_episodes, MAX_PARALLEL_EPISODES)
-        eval_env = manager.create_envs(n_parallel, eval_env=True)
-        arguments = manager._preprocess_action_noise(arguments, {}, env)
+    manager = ExperimentManager(
+        Namespace(),
+        run_settings.algo,
+        run_settings.env,
+        log_folder="",
+        n_timesteps=run_settings.steps,
+        seed=run_settings.seed,
+        verbose=0,
+        config="unused.yml",
+    )
+    raw = {**run_settings.hyperparams, "n_timesteps": run_settings.steps}
+    arguments, manager.env_wrapper, callbacks, manager.vec_env_wrapper = manager._preprocess_hyperparams(raw)
+    if callbacks:
+        raise ValueError(f"Callbacks in hyperparameters are not supported here, got {raw.get('callback')!r}.")
+    if not manager.eval_env_kwargs:
+        manager.eval_env_kwargs = manager.env_kwargs
+    env = manager.create_envs(manager.n_envs, no_log=True)
+    n_parallel = min(run_settings.eval_episodes, MAX_PARALLEL_EPISODES)
+    eval_env = manager.create_envs(n_parallel, eval_env=True)
+    arguments = manager._preprocess_action_noise(arguments, {}, env)
     return env, eval_env, arguments

@@ -6,6 +6,8 @@ import csv
 import json
 import math
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from sb3_softac import SoftAC
 
 pytest.importorskip("rl_zoo3")
 
+ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
     *("run", "--envs", "Pendulum-v1", "--algos", "sac", "--seeds", "0", "--steps", "150"),
     *("--hyperparams", "default", "--eval-every", "100", "--eval-episodes", "1", "--final-episodes", "2"),
@@ -175,6 +178,16 @@ def test_the_clock_stands_still_while_paused() -> None:
     wall, cpu = clock.read()
     assert wall < paused_wall + 1e-3
     assert cpu < paused_cpu + 1e-3
+
+
+def test_what_others_print_does_not_reach_the_progress() -> None:
+    """PyBullet prints from C++, past Python's standard output."""
+    program = "import os; from benchmarks._learning.worker import own_output; output = own_output()\n"
+    program += "os.write(1, b'noise'); print('more'); print('progress', file=output)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "progress\n"
+    assert "noise" in done.stderr
+    assert "more" in done.stderr
 
 
 def test_files_of_two_environments_with_a_slash_in_the_name(tmp_path: Path) -> None:

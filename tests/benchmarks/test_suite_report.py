@@ -1,0 +1,159 @@
+"""Targets and aggregates, with numbers worked by hand from runs made up for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import learning
+from benchmarks._learning.plans import Experiment, Series, plan
+from benchmarks._learning.suite import Target, Task
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("seaborn")
+pytest.importorskip("rl_zoo3")
+aggregates = pytest.importorskip("benchmarks._learning.aggregates")
+data = pytest.importorskip("benchmarks._learning.data")
+report = pytest.importorskip("benchmarks._learning.report")
+stats = pytest.importorskip("benchmarks._learning.stats")
+suite_report = pytest.importorskip("benchmarks._learning.suite_report")
+targets = pytest.importorskip("benchmarks._learning.targets")
+
+
+def task(env: str, random: float, threshold: float, seeds: int = 2, *asked: Target, algos=("softac", "sac")) -> Task:
+    series = tuple(Series(algo) for algo in algos)
+    experiment = Experiment(env, series, tuple(range(seeds)), 100, "default", 50, 10, 2)
+    return Task("classic" if env.startswith("Pend") else "box2d", experiment, random, threshold, asked)
+
+
+TASKS = [task("Pendulum-v1", 0, 10), task("Hopper-v5", -100, 0)]
+# Normalised: softac 1, 1 and 0.5, 1; sac 0, 0.5 and 0, 0.5.
+FINALS = {
+    ("Pendulum-v1", "softac"): (10, 10),
+    ("Hopper-v5", "softac"): (-50, 0),
+    ("Pendulum-v1", "sac"): (0, 5),
+    ("Hopper-v5", "sac"): (-100, -50),
+}
+
+
+@pytest.fixture
+def runs(store_settings, tmp_path: Path):
+    """Both algorithms on both environments, two seeds; all scores of the way are 1 when normalised."""
+    for run in plan(one.experiment for one in TASKS):
+        level = {"Pendulum-v1": 10, "Hopper-v5": 0}[run.env]
+        store_settings(run, {0: level, 50: level, 100: 12345}, FINALS[run.env, run.algo][run.seed])
+    return data.load_planned(plan(one.experiment for one in TASKS), tmp_path)
+
+
+def test_aggregates(runs) -> None:
+    (found,) = aggregates.scores(runs, TASKS, "softac")
+    assert found.envs == ("Pendulum-v1", "Hopper-v5")
+    assert found.seeds == (0, 1)
+    assert found.finals["softac"].tolist() == [[1, 0.5], [1, 1]]
+    assert found.finals["sac"].tolist() == [[0, 0], [0.5, 0.5]]
+    table = aggregates.aggregate_table(found, "softac", 50).set_index("series")
+    assert table[["iqm", "mean", "gap"]].loc["softac"].tolist() == pytest.approx([1, 0.875, 0.125])
+    assert table[["iqm", "mean", "gap"]].loc["sac"].tolist() == pytest.approx([0.25, 0.25, 0.75])
+    # On Pendulum-v1 softac always wins, on Hopper-v5 in three of four pairs, the fourth is a tie.
+    assert table.loc["sac", "probability"] == pytest.approx((1 + 3.5 / 4) / 2)
+    assert np.isnan(table.loc["softac", "probability"])
+    assert (table["mean_low"] <= table["mean"]).all()
+    assert (table["mean"] <= table["mean_high"]).all()
+
+
+def test_curves_lie_over_the_budget_and_end_with_the_finished_agent(runs) -> None:
+    (found,) = aggregates.scores(runs, TASKS, "softac")
+    curves = found.curves["sac"]
+    assert curves.shape == (2, 2, len(aggregates.BUDGET))
+    assert curves[0, 1, : len(aggregates.BUDGET) // 2 + 1] == pytest.approx(1)  # up to half of the budget
+    assert aggregates.BUDGET[15] == pytest.approx(0.75)
+    assert curves[0, 1, 15] == pytest.approx(0.5)  # between 1 at a half and 0 at the end
+    middle = stats.iqm_curve(curves, 20)
+    assert middle.value[-1] == pytest.approx(0.25)
+
+
+def test_only_environments_and_seeds_that_all_series_have(store_settings, tmp_path: Path) -> None:
+    third = task("Walker2d-v5", 0, 1)
+    asked = [*TASKS, third]
+    for run in plan(one.experiment for one in asked):
+        if (run.env, run.algo) != ("Walker2d-v5", "sac") and (run.env, run.algo, run.seed) != ("Hopper-v5", "sac", 0):
+            store_settings(run, {0: 0, 50: 0, 100: 0}, 0)
+    stored = data.load_planned(plan(one.experiment for one in asked), tmp_path)
+    (found,) = aggregates.scores(stored, asked, "softac")
+    assert found.envs == ("Pendulum-v1", "Hopper-v5")
+    assert found.left_out == ("Walker2d-v5",)
+    assert found.seeds == (1,)
+
+
+def test_environments_of_other_algorithms_are_aggregated_apart(store_settings, tmp_path: Path) -> None:
+    discrete = [task(env, 0, 1, algos=("softac", "dqn")) for env in ("CartPole-v1", "Acrobot-v1")]
+    for run in plan(one.experiment for one in [*TASKS, *discrete]):
+        store_settings(run, {0: 0, 50: 0, 100: 0}, 0)
+    stored = data.load_planned(plan(one.experiment for one in [*TASKS, *discrete]), tmp_path)
+    found = aggregates.scores(stored, [*TASKS, *discrete], "softac")
+    assert [(set(one.finals), len(one.envs)) for one in found] == [({"softac", "sac"}, 2), ({"softac", "dqn"}, 2)]
+
+
+def test_the_report_of_a_suite(runs, tmp_path: Path) -> None:
+    options = report.ReportOptions(tmp_path / "out", repetitions=20)
+    written = suite_report.write_suite_report(TASKS, runs, options)
+    assert all(path.is_file() for path in written)
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "## Across environments: classic, box2d" in text
+    assert "| sac | 0.25 [" in text
+    assert "## Targets" not in text  # none are declared
+    assert (tmp_path / "out" / "aggregate_classic_box2d.png").read_bytes().startswith(b"\x89PNG")
+    assert pd.read_csv(tmp_path / "out" / "final.csv")["threshold"].tolist() == [0, 0, 10, 10]
+
+
+def test_too_little_to_aggregate_is_said(runs, tmp_path: Path) -> None:
+    del runs.metas["Hopper-v5", "sac"]
+    options = report.ReportOptions(tmp_path / "out", repetitions=20)
+    suite_report.write_suite_report(TASKS, runs, options)
+    assert "Nothing yet: an aggregate takes two environments" in (tmp_path / "out" / "report.md").read_text()
+    assert not (tmp_path / "out" / "aggregates.csv").exists()
+
+
+ASKED = (
+    Target("at least", 10, 50, 50, False),
+    Target("at least", 10, 50, 50, True),
+    Target("aim", 10, 50, 100, False),
+    Target("aim", 7, 100, 100, True),
+)
+
+
+def test_targets(store_settings, tmp_path: Path) -> None:
+    asked = [task("Pendulum-v1", 0, 10, 3, *ASKED, algos=("softac",))]
+    for run, score, final in zip(plan([asked[0].experiment]), (9, 10, 12.5), (7, 8, 9), strict=True):
+        store_settings(run, {0: 0, 50: score, 100: 12345}, final)
+    stored = data.load_planned(plan([asked[0].experiment]), tmp_path)
+    table = targets.target_table(stored, asked, "softac", 20)
+    # The mean of 9, 10, 12.5; the worst of them; the lower of the means at 50 and at the end; the worst at the end.
+    assert table["measured"].tolist() == pytest.approx([10.5, 9, 8, 7])
+    assert table["margin"].tolist() == pytest.approx([0.5, -1, -2, 0])
+    assert table["met"].tolist() == [True, False, False, True]
+    assert table["mean"].tolist() == pytest.approx([10.5, 10.5, 10.5, 8])
+    assert table["worst_seed"].tolist() == [9, 9, 9, 7]
+    options = report.ReportOptions(tmp_path / "out", repetitions=20)
+    suite_report.write_suite_report(asked, stored, options)
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| Pendulum-v1 | at least 10 | 50 | mean over seeds | 3 | 10.5 | +0.5 | met |" in text
+    assert "| Pendulum-v1 | aim 10 | 50 to 100 | mean over seeds | 3 | 8.0 | -2.0 | missed |" in text
+
+
+def test_the_report_counts_only_runs_that_are_asked_for(runs, tmp_path: Path) -> None:
+    fewer = [task("Pendulum-v1", 0, 10, 1)]
+    stored = data.load_planned(plan(one.experiment for one in fewer), tmp_path)
+    assert set(stored.metas) == {("Pendulum-v1", "softac"), ("Pendulum-v1", "sac")}
+    assert stored.scores("Pendulum-v1", "softac").index.tolist() == [0]
+    other = task("Pendulum-v1", 0, 10, algos=("td3",))
+    with pytest.raises(ValueError, match="No finished run"):
+        data.load_planned(plan([other.experiment]), tmp_path)
+
+
+def test_thresholds_of_the_suite_serve_every_report(store_run, tmp_path: Path) -> None:
+    store_run("sac", 0, {0: -1500.0, 100: -199.0}, -199)
+    assert learning.main(["report", "--results", str(tmp_path), "--repetitions", "20"]) == 0
+    assert pd.read_csv(tmp_path / "report" / "final.csv")["threshold"].tolist() == [-200]
