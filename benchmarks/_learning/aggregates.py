@@ -25,7 +25,8 @@ MEASURES = ("iqm", "mean", "gap")
 
 
 def _cell(key: str, row: Any) -> str:
-    return interval(*(getattr(row, f"{key}{end}") for end in ("", "_low", "_high")), digits=2)
+    middle, low, high = (getattr(row, f"{key}{end}") for end in ("", "_low", "_high"))
+    return interval(middle, low, high, 2)
 
 
 AGGREGATES: Columns = (

@@ -151,7 +151,8 @@ def test_an_interrupted_suite_goes_on_and_reports(content: dict, tmp_path: Path,
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # where a warning is an error, the import of Box2D's SWIG module crashes
 @pytest.mark.parametrize("task", read_suite(), ids=lambda task: task.env)
-def test_random_actions_have_the_return_of_the_file(task) -> None:
+def test_random_actions_have_the_return_of_the_file(task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log of its warnings where it stands
     gymnasium = pytest.importorskip("gymnasium")
     np = pytest.importorskip("numpy")
     try:
