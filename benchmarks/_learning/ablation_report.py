@@ -90,13 +90,9 @@ def draw(ablation: Ablation, runs: Runs, env: str, options: ReportOptions, path:
     :param options: of the report
     :param path: of the PNG
     """
-    present = set(runs.series_of(env, options.reference))
-    drawing = Drawing(
-        runs,
-        ablation,
-        {name: colour for name, colour in figures.colours(list(ablation.names)).items() if name in present},
-        options.repetitions,
-    )
+    colours = figures.colours(runs.series_of(env, options.reference))  # as in the figure of temperature and entropy
+    palette = {name: colours[name] for name in ablation.names if name in colours}
+    drawing = Drawing(runs, ablation, palette, options.repetitions)
     panels: dict[str, Callable[[Axes, Drawing], None]] = {
         "curves": _curves,
         "seeds": _seeds,
@@ -169,8 +165,10 @@ def _sweep(axes: Axes, drawing: Drawing) -> None:
 
 def _opening(ablation: Ablation) -> str:
     """What is asked, and what the series are."""
-    lines = [f"{ablation.question}\n", f"Source: {ablation.source}.\n", "In the figure:\n"]
-    return "\n".join(lines) + "\n" + "".join(f"- {name}: {series}\n" for series, name in ablation.names.items())
+    source = f"Source (v1: arXiv:1801.01290, v2: arXiv:1812.05905): {ablation.source}."
+    return f"{ablation.question}\n\n{source}\n\nIn the figure:\n\n" + "".join(
+        f"- {name}: {series}\n" for series, name in ablation.names.items()
+    )
 
 
 def _gap_table(ablation: Ablation, runs: Runs, repetitions: int) -> pd.DataFrame:

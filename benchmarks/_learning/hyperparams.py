@@ -7,6 +7,8 @@ to rl_zoo3's own preprocessing: text can be stored beside the results and compar
 from __future__ import annotations
 
 import re
+from copy import deepcopy
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -78,15 +80,21 @@ def _zoo_entry(algo: str, env: str) -> tuple[dict[str, Any], str]:
 
     rl_zoo3 itself goes straight to the default. Its MuJoCo entries are for v4, whose tuning holds for v5.
     """
-    import yaml
-
-    entries = yaml.safe_load(zoo_file(algo).read_text(encoding="utf-8"))
+    entries = _read(zoo_file(algo))
     name = env if env in entries else _other_version(env, list(entries))
     if name is None:
         if "default" not in entries:
             raise ValueError(f"{algo}.yml has neither an entry for {env!r} nor a default; use --hyperparams default.")
         name = "default"
-    return dict(entries[name]), f"zoo's {algo}.yml, entry {name}"
+    return deepcopy(entries[name]), f"zoo's {algo}.yml, entry {name}"
+
+
+@cache
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """A zoo file, once: a plan asks for an entry for each of its runs."""
+    import yaml
+
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _other_version(env: str, known: list[str]) -> str | None:
