@@ -73,8 +73,8 @@ class Scores:
 def scores(runs: Runs, tasks: list[Task], reference: str) -> list[Scores]:
     """Scores to aggregate, one for each list of algorithms: no series runs in both of two lists' environments.
 
-    An aggregate takes at least two environments that all series with any run share, and a seed that all share; else
-    its ``finals`` are empty.
+    An aggregate takes at least two environments that all series with any run share, and two seeds that all share, for
+    one has no spread; else its ``finals`` are empty.
 
     :param runs: the stored runs
     :param tasks: of the suite
@@ -151,7 +151,7 @@ def _scores(runs: Runs, tasks: list[Task], reference: str) -> Scores:
     tables = {(task.env, name): scores_by_step(runs, task.env, name) for task in shared for name in names}
     seeds = sorted(set.intersection(*(set(table.index) for table in tables.values()))) if tables else []
     curves = {}
-    if len(shared) > 1 and seeds:
+    if len(shared) > 1 and len(seeds) > 1:
         for name in names:
             by_env = [_normalised(tables[task.env, name].loc[seeds], task) for task in shared]
             curves[name] = np.stack(by_env, axis=1)

@@ -37,7 +37,7 @@ better, mean over environments. The curves lie over the part of each environment
 TOO_LITTLE_TEXT = """\
 ## Across environments: {groups}
 
-Nothing yet: an aggregate takes two environments where each of {series} has runs, and a seed that all of them have.
+Nothing yet: an aggregate takes two environments where each of {series} has runs, and two seeds that all have.
 `--algos` compares fewer.
 """
 

@@ -75,8 +75,7 @@ def test_curves_lie_over_the_budget_and_end_with_the_finished_agent(runs) -> Non
 
 
 def test_only_environments_and_seeds_that_all_series_have(store_settings, tmp_path: Path) -> None:
-    third = task("Walker2d-v5", 0, 1)
-    asked = [*TASKS, third]
+    asked = [task("Pendulum-v1", 0, 10, 3), task("Hopper-v5", -100, 0, 3), task("Walker2d-v5", 0, 1, 3)]
     for run in plan(one.experiment for one in asked):
         if (run.env, run.algo) != ("Walker2d-v5", "sac") and (run.env, run.algo, run.seed) != ("Hopper-v5", "sac", 0):
             store_settings(run, {0: 0, 50: 0, 100: 0}, 0)
@@ -84,7 +83,7 @@ def test_only_environments_and_seeds_that_all_series_have(store_settings, tmp_pa
     (found,) = aggregates.scores(stored, asked, "softac")
     assert found.envs == ("Pendulum-v1", "Hopper-v5")
     assert found.left_out == ("Walker2d-v5",)
-    assert found.seeds == (1,)
+    assert found.seeds == (1, 2)
 
 
 def test_environments_of_other_algorithms_are_aggregated_apart(store_settings, tmp_path: Path) -> None:
@@ -106,6 +105,15 @@ def test_the_report_of_a_suite(runs, tmp_path: Path) -> None:
     assert "## Targets" not in text  # none are declared
     assert (tmp_path / "out" / "aggregate_classic_box2d.png").read_bytes().startswith(b"\x89PNG")
     assert pd.read_csv(tmp_path / "out" / "final.csv")["threshold"].tolist() == [0, 0, 10, 10]
+
+
+def test_one_seed_has_no_spread(store_settings, tmp_path: Path) -> None:
+    asked = [task("Pendulum-v1", 0, 10, 1), task("Hopper-v5", -100, 0, 1)]
+    for run in plan(one.experiment for one in asked):
+        store_settings(run, {0: 0, 50: 0, 100: 0}, 0)
+    (found,) = aggregates.scores(data.load_planned(plan(one.experiment for one in asked), tmp_path), asked, "softac")
+    assert found.envs == ("Pendulum-v1", "Hopper-v5")
+    assert found.finals == {}
 
 
 def test_too_little_to_aggregate_is_said(runs, tmp_path: Path) -> None:
