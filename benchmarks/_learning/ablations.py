@@ -10,11 +10,11 @@ from typing import Any
 from benchmarks._learning.hyperparams import SOURCES
 from benchmarks._learning.plans import (
     Experiment,
-    Series,
     check_numbers,
     mapping,
     read_file,
     seeds_of_file,
+    series_of_file,
     values_of_file,
 )
 
@@ -84,12 +84,11 @@ def _ablation(name: str, entry: dict[str, Any]) -> Ablation:
         raise ValueError(f"{name}: hyperparams must be one of {', '.join(SOURCES)}, got {entry['hyperparams']!r}.")
     if not isinstance(entry["series"], list):
         raise ValueError(f"{name}: series must be a list, got {entry['series']!r}.")
-    entries = [_series_entry(item, name) for item in entry["series"]]
+    entries = entry["series"]
     common = values_of_file(entry["set"])
-    series = tuple(
-        Series(e.get("algo", "softac"), str(e.get("label", "")), {**common, **values_of_file(e.get("set", {}))})
-        for e in entries
-    )
+    series = tuple(series_of_file(e, f"{name}: series {e}", common, ("name", "x")) for e in entries)
+    for e in entries:
+        check_numbers(e, f"{name}: series {e}", (), ("x",))
     experiment = Experiment(
         entry["env"],
         series,
@@ -114,13 +113,6 @@ def _ablation(name: str, entry: dict[str, Any]) -> Ablation:
     )
     _check(ablation)
     return ablation
-
-
-def _series_entry(item: Any, ablation: str) -> dict[str, Any]:
-    where = f"{ablation}: series {item}"
-    entry = mapping(item, where, optional=("algo", "label", "name", "x", "set"))
-    check_numbers(entry, where, (), ("x",))
-    return entry
 
 
 def _check(ablation: Ablation) -> None:

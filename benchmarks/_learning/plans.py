@@ -116,6 +116,24 @@ def seeds_of_file(value: Any) -> tuple[int, ...]:
     return parse_seeds(str(item) for item in (value if isinstance(value, list) else [value]))
 
 
+def series_of_file(
+    entry: Any, where: str, common: Mapping[str, Any] | None = None, optional: Iterable[str] = ()
+) -> Series:
+    """A series as a file has it: the name of an algorithm, or a mapping of ``algo`` (else softac), ``label``, ``set``.
+
+    :param entry: as YAML has read it
+    :param where: what an error calls it
+    :param common: overrides that its own come on top of
+    :param optional: further keys that it may have
+    """
+    if isinstance(entry, str):
+        entry = {"algo": entry}
+    entry = mapping(entry, where, optional=("algo", "label", "set", *optional))
+    algo = entry.get("algo", "softac")
+    check_algorithm(algo)
+    return Series(algo, str(entry.get("label", "")), {**(common or {}), **values_of_file(entry.get("set", {}))})
+
+
 def values_of_file(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Hyperparameters as a file has them; YAML takes ``1e-3`` for a text, which is not what is meant."""
     return {key: parse_value(value) if isinstance(value, str) else value for key, value in overrides.items()}

@@ -6,8 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks._algorithms import check_algorithm
-from benchmarks._learning.plans import Experiment, Series, check_numbers, chosen, mapping, read_file, seeds_of_file
+from benchmarks._learning.plans import (
+    Experiment,
+    Series,
+    check_numbers,
+    chosen,
+    mapping,
+    read_file,
+    seeds_of_file,
+    series_of_file,
+    values_of_file,
+)
 
 SUITE = Path(__file__).resolve().parents[1] / "suite.yml"
 DEFAULTS = ("eval_episodes", "final_episodes")
@@ -57,7 +66,7 @@ class Task:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Names of what is run on it."""
+        """Names of the series that are run on it."""
         return tuple(series.name for series in self.experiment.series)
 
 
@@ -72,10 +81,9 @@ def read_suite(path: Path = SUITE) -> list[Task]:
     tasks = []
     for group, entry in mapping(content["groups"], "groups", optional=None).items():
         entry = mapping(entry, f"group {group}", ("algorithms", "environments"))
-        for algorithm in entry["algorithms"]:
-            check_algorithm(algorithm)
+        series = [series_of_file(item, f"group {group}: {item}") for item in entry["algorithms"]]
         for env, own in mapping(entry["environments"], f"environments of {group}", optional=None).items():
-            tasks.append(_task(group, entry["algorithms"], env, {**defaults, **mapping(own, env, optional=None)}))
+            tasks.append(_task(group, series, env, {**defaults, **mapping(own, env, optional=None)}))
     return tasks
 
 
@@ -122,15 +130,16 @@ def _narrowed(task: Task, algos: list[str], seeds: tuple[int, ...] | None) -> Ta
     )
 
 
-def _task(group: str, algorithms: list[str], env: str, entry: dict[str, Any]) -> Task:
+def _task(group: str, series: list[Series], env: str, entry: dict[str, Any]) -> Task:
     needed = ("steps", "eval_every", "seeds", "random", "threshold", *DEFAULTS)
-    entry = mapping(entry, env, needed, ("targets",))
+    entry = mapping(entry, env, needed, ("targets", "set"))
+    own = mapping(entry.get("set", {}), f"{env}: set", optional=[one.algo for one in series])
     check_numbers(entry, env, ("steps", "eval_every", *DEFAULTS), ("random", "threshold"))
     if not entry["random"] < entry["threshold"]:
         raise ValueError(f"{env}: threshold must be above random, got {entry['threshold']} and {entry['random']}.")
     experiment = Experiment(
         env,
-        tuple(Series(algorithm) for algorithm in algorithms),
+        tuple(replace(one, overrides={**one.overrides, **values_of_file(own.get(one.algo, {}))}) for one in series),
         seeds_of_file(entry["seeds"]),
         entry["steps"],
         eval_every=entry["eval_every"],

@@ -57,6 +57,20 @@ def test_a_file_becomes_tasks_and_runs(content: dict, tmp_path: Path) -> None:
     assert runs[3].hyperparams_from == "zoo's dqn.yml, entry CartPole-v1"
 
 
+def test_a_series_and_an_environment_may_change_an_entry(content: dict, tmp_path: Path) -> None:
+    discrete = content["groups"]["discrete"]
+    discrete["algorithms"].append({"label": "random", "set": {"target_entropy": "auto", "tau": "1e-2"}})
+    discrete["environments"]["CartPole-v1"]["set"] = {"dqn": {"batch_size": 7}}
+    runs = plan([read_suite(write(content, tmp_path))[1].experiment])
+    softac, dqn, changed = (run.hyperparams for run in runs)
+    assert [run.series for run in runs] == ["softac", "dqn", "softac-random"]
+    assert dqn["batch_size"] == 7
+    assert changed == softac | {"target_entropy": "auto", "tau": 0.01}
+    discrete["environments"]["CartPole-v1"]["set"] = {"ppo": {}}
+    with pytest.raises(ValueError, match="CartPole-v1: set has unknown keys ppo"):
+        read_suite(write(content, tmp_path))
+
+
 def test_a_part_of_the_suite(content: dict, tmp_path: Path) -> None:
     tasks = read_suite(write(content, tmp_path))
     assert [task.env for task in select(tasks, groups=["discrete"])] == ["CartPole-v1"]
@@ -124,7 +138,7 @@ def test_the_file_of_the_repository() -> None:
     tasks = read_suite()
     algorithms = {task.env: list(task.algorithms) for task in tasks}
     assert algorithms["Hopper-v5"] == algorithms["Pendulum-v1"] == CONTINUOUS
-    assert algorithms["CartPole-v1"] == ["softac", "ppo", "dqn", "qrdqn"]
+    assert algorithms["CartPole-v1"] == ["softac", "softac-factor098", "ppo", "dqn", "qrdqn"]
     assert all(task.targets for task in tasks)
     assert all(len(task.experiment.seeds) in (5, 10) for task in tasks)
     runs = plan(task.experiment for task in tasks)
