@@ -1,5 +1,6 @@
 """Policies: construction, alone on disk, train and evaluation mode."""
 
+import copy
 import inspect
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import SAC
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
 from sb3_softac import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftAC
@@ -119,5 +121,29 @@ def test_vectors_are_features_already_and_everything_else_is_preprocessed():
     discrete = SoftAC("MlpPolicy", Target(spaces.Discrete(3)), buffer_size=10).critic
     one_hot = discrete.extract_features(th.tensor([[2], [0]]), discrete.features_extractor)
     th.testing.assert_close(one_hot, th.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
+    matrix = SoftAC("MlpPolicy", Target(spaces.Box(-1.0, 1.0, (2, 3))), buffer_size=10).actor
+    assert matrix.extract_features(th.zeros(4, 2, 3), matrix.features_extractor).shape == (4, 6)
     image = make_model("CnnPolicy", policy_kwargs=features_of("CnnPolicy")).actor
     assert image.extract_features(th.zeros(2, 1, 36, 36, dtype=th.uint8), image.features_extractor).shape == (2, 8)
+
+
+class Doubling(FlattenExtractor):
+    """Features are twice the observations."""
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return 2 * super().forward(observations)
+
+
+def test_a_features_extractor_may_be_replaced_after_it_was_used():
+    actor, obs = make_model("MlpPolicy").actor, th.randn(4, 3)
+    names = list(actor.state_dict())
+    assert actor.extract_features(obs, actor.features_extractor) is obs
+    plain = actor.features_extractor
+    actor.features_extractor = Doubling(actor.observation_space)
+    th.testing.assert_close(actor.extract_features(obs, actor.features_extractor), 2 * obs)
+    clone = copy.deepcopy(actor)
+    th.testing.assert_close(clone.extract_features(obs, clone.features_extractor), 2 * obs)
+    actor.features_extractor = plain
+    assert actor.extract_features(obs, actor.features_extractor) is obs
+    assert list(actor.state_dict()) == names
+    assert dict(actor.named_children()).keys() == {"features_extractor", "latent_pi", "mu", "log_std"}

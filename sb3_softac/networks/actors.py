@@ -23,7 +23,7 @@ from sb3_softac.networks.distributions import (
     hard_clip,
     squashed_gaussian_log_prob,
 )
-from sb3_softac.networks.layers import FastFeatures, make_mlp
+from sb3_softac.networks.layers import FastFeatures, make_mlp, plain_linears
 
 # Bounds of the log standard deviation: those of the published implementation and of Stable-Baselines3.
 LOG_STD_MIN = -20.0
@@ -188,9 +188,12 @@ class SquashedGaussianActor(SoftActor):
         """
         if self.use_sde or not self.latent_pi.is_fused or self._trains_features:
             return super().supports(obs, next_obs)
+        heads = plain_linears((self.mu, self.log_std))
+        if len(heads) < 2:
+            return super().supports(obs, next_obs)
         features = th.cat([self.extract_features(each, self.features_extractor) for each in (obs, next_obs)])
         n_states = len(features) // 2
-        outputs = self.latent_pi.partly_trained(features, n_states, self.mu, self.log_std)  # type: ignore[arg-type]
+        outputs = self.latent_pi.partly_trained(features, n_states, *heads)
         shape = (n_states, self.n_action_samples, outputs[0].shape[-1] // 2)
         # Drawn one after the other, as in two passes.
         noise = th.cat([th.randn(shape, dtype=features.dtype, device=features.device) for _ in range(2)])

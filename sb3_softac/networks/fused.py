@@ -198,6 +198,17 @@ LAYERS: dict[type[nn.Module], Callable[[nn.Module], Layer]] = {
 }
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something is to be called around a module, which one node for many modules would not call.
+
+    :param module: of any kind
+    """
+    own = module.__dict__  # without the search of `nn.Module.__getattr__`
+    return bool(
+        own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
+    )
+
+
 class Stack:
     """Layers one after another.
 
@@ -225,7 +236,7 @@ class Stack:
             self.layers.append(HeadsLayer(heads, choose_products(device, dtype, n_weights)))
 
     def _add(self, module: nn.Module, following: nn.Module | None, device: th.device) -> None:
-        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+        if has_hooks(module):
             raise ValueError(f"{module} has hooks, which only `engine='eager'` calls")
         if type(module) is nn.Linear:
             products = choose_products(device, self.dtype, module.weight.numel())

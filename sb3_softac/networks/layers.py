@@ -1,6 +1,6 @@
 """Fully connected networks: what they are made of, and how they are computed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch as th
 from gymnasium import spaces
@@ -58,7 +58,7 @@ class MLP(nn.Sequential):
         :param heads: modules on its outputs
         :return: for each head, (B, its outputs)
         """
-        linear = [head for head in heads if type(head) is nn.Linear]
+        linear = plain_linears(heads)
         if self._stack is None or not pays(x) or len(linear) < len(heads):
             latent = self(x)
             return tuple(head(latent) for head in heads)
@@ -104,8 +104,23 @@ def pays(x: th.Tensor) -> bool:
     return th.is_grad_enabled() or x.shape[0] >= MIN_ROWS
 
 
+def plain_linears(modules: Iterable[nn.Module]) -> list[nn.Linear]:
+    """Those modules that can be the heads of one node: linear, with a bias, and nothing else to call.
+
+    :param modules: asked anew at each pass: hooks come and go
+    """
+    return [
+        module
+        for module in modules
+        if type(module) is nn.Linear and module.bias is not None and not fused.has_hooks(module)
+    ]
+
+
 class FastFeatures(BaseModel):
     """A model that hands on observations that are features already."""
+
+    _known_extractor: BaseFeaturesExtractor | None = None
+    _features_are_observations = False
 
     def extract_features(self, obs: PyTorchObs, features_extractor: BaseFeaturesExtractor) -> th.Tensor:
         """Preprocess and extract, where there is anything to do.
@@ -114,10 +129,17 @@ class FastFeatures(BaseModel):
         :param features_extractor: maps preprocessed observations to (B, features_dim)
         :return: (B, features_dim)
         """
-        is_vector = type(self.observation_space) is spaces.Box and type(features_extractor) is FlattenExtractor
-        if is_vector and obs.ndim == 2 and obs.dtype is th.float32:  # type: ignore[union-attr]
+        if features_extractor is not self._known_extractor:  # the first one, or another in its place
+            self._get_to_know(features_extractor)
+        if self._features_are_observations and obs.dtype is th.float32:  # type: ignore[union-attr]
             return obs  # type: ignore[return-value]
         return super().extract_features(obs, features_extractor)
+
+    def _get_to_know(self, features_extractor: BaseFeaturesExtractor) -> None:
+        # Not by `setattr`, which would make the extractor a submodule of this name.
+        self.__dict__["_known_extractor"] = features_extractor
+        is_vector = type(self.observation_space) is spaces.Box and len(self.observation_space.shape) == 1
+        self._features_are_observations = is_vector and type(features_extractor) is FlattenExtractor
 
 
 def make_mlp(

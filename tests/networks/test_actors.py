@@ -121,3 +121,48 @@ def test_sde_methods_refuse_an_actor_without_it():
         actor.get_std()
     with pytest.raises(ValueError, match=r"reset_noise.*use_sde"):
         actor.reset_noise()
+
+
+class CallsOn(th.nn.Linear):
+    """A head of another kind: its outputs are doubled."""
+
+    def forward(self, x: th.Tensor) -> th.Tensor:
+        return 2 * super().forward(x)
+
+
+def with_hook(actor: SquashedGaussianActor) -> None:
+    actor.mu.register_forward_hook(lambda module, inputs, output: output + 0.5)
+
+
+def with_own_head(actor: SquashedGaussianActor) -> None:
+    actor.log_std = CallsOn(8, 2)
+
+
+def without_a_bias(actor: SquashedGaussianActor) -> None:
+    actor.mu = th.nn.Linear(8, 2, bias=False)
+
+
+@pytest.mark.parametrize("change", [with_hook, with_own_head, without_a_bias])
+def test_heads_that_one_node_would_pass_over_are_called_by_every_path(change):
+    actor, obs, next_obs = make_actor(), th.randn(40, 3), th.randn(40, 3)
+    actor.latent_pi.compute_fused()
+    actor.supports(obs, next_obs)  # the joint pass is made before the change
+    change(actor)
+
+    def supports() -> list[th.Tensor]:
+        th.manual_seed(1)
+        return [tensor for support in actor.supports(obs, next_obs) for tensor in support]
+
+    fused = supports()
+    actor.latent_pi.compute_plainly()
+    th.testing.assert_close(fused, supports())
+    mean = actor.mu(actor.latent(obs)).unsqueeze(1)
+    th.testing.assert_close(actor._gaussian(obs)[0], mean)
+
+
+def test_a_backward_hook_on_a_head_is_called():
+    actor, obs, called = make_actor(), th.randn(40, 3), []
+    actor.latent_pi.compute_fused()
+    actor.log_std.register_full_backward_hook(lambda *args: called.append(1))
+    actor.supports(obs, obs)[0].log_pi.sum().backward()
+    assert called
