@@ -249,7 +249,7 @@ def check(model: "SoftAC") -> None:
     :param model: constructed or loaded, not yet set up
     :raises ValueError: naming the argument
     """
-    for name in ("buffer_size", "batch_size", "n_steps", "target_update_interval", "n_action_samples"):
+    for name in ("buffer_size", "batch_size", "n_steps", "target_update_interval", "n_action_samples", "policy_delay"):
         setattr(model, name, positive_int(name, getattr(model, name)))
     model.learning_starts = positive_int("learning_starts", model.learning_starts, minimum=0)
     model.gradient_steps = positive_int("gradient_steps", model.gradient_steps, minimum=-1)
@@ -265,6 +265,10 @@ def check(model: "SoftAC") -> None:
     one_of("actor_gradient", model.actor_gradient, ACTOR_GRADIENTS)
     one_of("baseline", model.baseline, BASELINES)
     one_of("q_reduction", model.q_reduction, Q_REDUCTIONS)
+    if model.actor_q_reduction is not None:
+        one_of("actor_q_reduction", model.actor_q_reduction, Q_REDUCTIONS)
+    if model.n_target_critics is not None:
+        model.n_target_critics = positive_int("n_target_critics", model.n_target_critics)
     if model.critic_ent_coef is not None:
         model.critic_ent_coef = bounded_float(
             "critic_ent_coef", model.critic_ent_coef, "of at least 0", lambda alpha: alpha >= 0.0
@@ -276,6 +280,20 @@ def check(model: "SoftAC") -> None:
     model.reward_scale = scale
     model.target_entropy = target_entropy(model.target_entropy, model.action_space)
     _check_combinations(model)
+
+
+def check_ensemble(n_target_critics: int | None, n_critics: int) -> None:
+    """Refuse a subset of the critics that is more than all of them.
+
+    :param n_target_critics: in the subset; None for all
+    :param n_critics: that the policy has
+    :raises ValueError: more than all
+    """
+    if n_target_critics is not None and n_target_critics > n_critics:
+        raise ValueError(
+            f"`n_target_critics` must be None or at most `n_critics`, which is {n_critics}, but {n_target_critics} was "
+            f"given; pass None for all, or `policy_kwargs={{'n_critics': {n_target_critics}}}`"
+        )
 
 
 def ent_coef_bounds(value: Any) -> tuple[float, float] | None:

@@ -49,7 +49,7 @@ class SoftACPolicy(BasePolicy):
     :param normalize_images: divide uint8 images by 255
     :param optimizer_class: of the actor and the critics
     :param optimizer_kwargs: arguments of the optimizers, without the learning rate
-    :param n_critics: number of critics, of which the smallest counts
+    :param n_critics: number of critics; the algorithm's ``q_reduction`` says which of their values counts
     :param share_features_extractor: one features extractor for actor and critics, trained by the actor's loss alone
     :param layer_norm: normalise each hidden layer of the critics before its activation
     :param dropout: probability that a hidden unit of the critics is left out while learning (arXiv:2110.02034)

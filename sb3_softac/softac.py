@@ -32,6 +32,9 @@ HELD_BY_ENGINE = (
     "actor_gradient",
     "baseline",
     "q_reduction",
+    "actor_q_reduction",
+    "n_target_critics",
+    "policy_delay",
     "q_target_clip",
     "critic_ent_coef",
 )
@@ -90,6 +93,11 @@ class SoftAC(CollectingAlgorithm):
         estimate from further samples), ``"leave_one_out"`` (the other samples), ``"none"``
     :param n_action_samples: actions sampled in each state for the losses; more: less variance, more time
     :param q_reduction: ``"min"`` or ``"mean"`` of the critics, in targets and in the actor's loss
+    :param actor_q_reduction: the same, in the actor's loss alone; None: as ``q_reduction``
+    :param n_target_critics: critics that count in the value that the critics learn from, drawn at random in each
+        gradient step (REDQ, arXiv:2101.05982: 2 of 10, with ``actor_q_reduction="mean"``); None: all
+    :param policy_delay: gradient steps, over the whole run, between steps of the actor and the temperature. With many
+        gradient steps in one training, as in REDQ and DroQ, ``policy_delay=gradient_steps``
     :param q_target_clip: bound on how far a critic may leave its target network before the loss counts it
         (arXiv:2209.10081); None for none
     :param critic_ent_coef: the temperature in the TD target; None: the same as the actor's. 0: no entropy in the values
@@ -156,6 +164,9 @@ class SoftAC(CollectingAlgorithm):
         baseline: str = "state_value",
         n_action_samples: int = 1,
         q_reduction: str = "min",
+        actor_q_reduction: str | None = None,
+        n_target_critics: int | None = None,
+        policy_delay: int = 1,
         q_target_clip: float | None = None,
         critic_ent_coef: float | None = None,
         ent_coef_bounds: tuple[float, float] | None = None,
@@ -208,6 +219,9 @@ class SoftAC(CollectingAlgorithm):
         self.baseline = baseline
         self.n_action_samples = n_action_samples
         self.q_reduction = q_reduction
+        self.actor_q_reduction = actor_q_reduction
+        self.n_target_critics = n_target_critics
+        self.policy_delay = policy_delay
         self.q_target_clip = q_target_clip
         self.critic_ent_coef = critic_ent_coef
         self.ent_coef_bounds = ent_coef_bounds
@@ -238,6 +252,7 @@ class SoftAC(CollectingAlgorithm):
         self.actor = self.policy.actor
         self.actor.n_action_samples = self.n_action_samples
         self.critic = self.policy.critic
+        arguments.check_ensemble(self.n_target_critics, self.critic.n_critics)
         if self.variant == "v2":
             self.critic_target = self.policy.critic_target
         else:

@@ -1,7 +1,8 @@
 """Engines run an update again and again, and hold its metrics on the device until they are asked for."""
 
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from itertools import repeat
 from typing import Any, Protocol
 
 import torch as th
@@ -13,7 +14,7 @@ class Update(Protocol):
     """One gradient step of a variant."""
 
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
-        """Update every network once and return what to log, each () and on the device."""
+        """Update the networks that are due and return what to log, each () and on the device."""
 
     def phase(self, n_updates: int) -> Hashable:
         """What this step does that not every step does; steps of one phase are the same operations."""
@@ -30,7 +31,7 @@ class Engine(Protocol):
         """
 
     def read_metrics(self) -> dict[str, float]:
-        """Mean of each metric since the last call, in one transfer from the device."""
+        """Mean of each metric over the steps that had it since the last call, in one transfer from the device."""
 
 
 class EagerEngine:
@@ -52,9 +53,9 @@ class EagerEngine:
         metrics, self._metrics = self._metrics, []
         if not metrics:
             return {}
-        rows = [th.stack(list(step.values())) for step in metrics]
-        means = rows[0] if len(rows) == 1 else th.stack(rows).mean(dim=0)
-        return dict(zip(metrics[0], means.tolist(), strict=True))
+        names = [name for step in metrics for name in step]
+        values = th.stack([value for step in metrics for value in step.values()]).tolist()
+        return _means(zip(names, values, repeat(1)))
 
 
 class Graphs(Protocol):
@@ -110,7 +111,6 @@ class GraphEngine:
         self._update = update
         self._graphs = graphs
         self._steps: dict[Hashable, _GraphStep] = {}
-        self._metrics = _MetricSums()
         self._can_capture = True
 
     def update(self, batch: Batch, n_updates: int) -> None:
@@ -118,9 +118,8 @@ class GraphEngine:
         kind = (_layout(batch), self._update.phase(n_updates))
         step = self._steps.get(kind)
         if step is None:
-            step = self._steps[kind] = _GraphStep(batch, lambda own: self._metrics.add(self._update(own, n_updates)))
+            step = self._steps[kind] = _GraphStep(batch, lambda own: self._update(own, n_updates))
         step.load(batch)
-        self._metrics.n_updates += 1
         if step.replay is not None:
             step.replay()
         elif step.n_runs < self.WARM_UPS or not self._can_capture:
@@ -145,54 +144,72 @@ class GraphEngine:
 
     def read_metrics(self) -> dict[str, float]:
         """Means; see :class:`Engine`."""
-        return self._metrics.read()
+        sums = [step.metrics for step in self._steps.values() if step.metrics.n_updates > 0]
+        if not sums:
+            return {}
+        values = th.cat([own.values for own in sums]).tolist()
+        names = [(name, own.n_updates) for own in sums for name in own.names]
+        for own in sums:
+            own.reset()
+        return _means((name, value, n_updates) for (name, n_updates), value in zip(names, values, strict=True))
 
 
 class _GraphStep:
-    """An update of one kind, with the batch that it reads.
+    """An update of one kind, with the batch that it reads and the metrics that it adds to.
 
     :param batch: gives the layout
     :param update: of a batch
     """
 
-    def __init__(self, batch: Batch, update: Callable[[Batch], None]) -> None:
+    def __init__(self, batch: Batch, update: Callable[[Batch], dict[str, th.Tensor]]) -> None:
         self._batch = Batch(*[_map(th.clone, field) for field in batch])
         self._update = update
         self.replay: Callable[[], None] | None = None
         self.n_runs = 0
+        self.metrics = _MetricSums()
 
     def load(self, batch: Batch) -> None:
         """Copy a batch to where the graph reads it."""
+        self.metrics.n_updates += 1
         th._foreach_copy_(_all_tensors(self._batch), _all_tensors(batch))
 
     def run(self) -> None:
         """The update, operation by operation."""
-        self._update(self._batch)
+        self.metrics.add(self._update(self._batch))
 
 
 class _MetricSums:
-    """Sums of metrics in one tensor, which a graph can add to."""
+    """Sums of the metrics of updates of one kind in one tensor, which a graph can add to."""
 
     def __init__(self) -> None:
         self.n_updates = 0
-        self._names: list[str] = []
-        self._sums: th.Tensor | None = None
+        self.names: list[str] = []
+        self.values = th.empty(0)
 
     def add(self, metrics: dict[str, th.Tensor]) -> None:
         """Add those of one update."""
         values = th.stack([value.float() for value in metrics.values()])
-        if self._sums is None:
-            self._names, self._sums = list(metrics), th.zeros_like(values)
-        self._sums.add_(values)
+        if not self.names:
+            self.names, self.values = list(metrics), th.zeros_like(values)
+        self.values.add_(values)
 
-    def read(self) -> dict[str, float]:
-        """Means; then start again."""
-        if self.n_updates == 0 or self._sums is None:
-            return {}
-        means = (self._sums / self.n_updates).tolist()
-        self._sums.zero_()
+    def reset(self) -> None:
+        """Start again."""
+        self.values.zero_()
         self.n_updates = 0
-        return dict(zip(self._names, means, strict=True))
+
+
+def _means(sums: Iterable[tuple[str, float, int]]) -> dict[str, float]:
+    """Means of sums over different numbers of updates.
+
+    :param sums: name, sum and number of updates; a name may occur more than once
+    """
+    totals: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for name, value, n_updates in sums:
+        totals[name] = totals.get(name, 0.0) + value
+        counts[name] = counts.get(name, 0) + n_updates
+    return {name: total / counts[name] for name, total in totals.items()}
 
 
 def _tensors(field: Any) -> list[th.Tensor]:

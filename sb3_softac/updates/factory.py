@@ -6,6 +6,7 @@ from sb3_softac.updates import losses
 from sb3_softac.updates.actor_gradient import (
     ActorGradient,
     Baseline,
+    QReduction,
     Reparameterized,
     ScoreFunction,
     estimated_state_value,
@@ -34,6 +35,22 @@ def make_update(model: "SoftAC") -> Update:
     return UPDATES[model.variant](model)
 
 
+def actor_q_reduction(model: "SoftAC") -> QReduction:
+    """The critics' values to one, as in the actor's loss.
+
+    :param model: set up
+    """
+    return Q_REDUCTIONS[model.actor_q_reduction or model.q_reduction]
+
+
+def _target_q_reduction(model: "SoftAC") -> QReduction:
+    """The same, as in the value that the critics learn from: over a random subset, if there is to be one."""
+    reduce_q, n_critics = Q_REDUCTIONS[model.q_reduction], model.n_target_critics
+    if n_critics is None or n_critics == model.critic.n_critics:
+        return reduce_q
+    return lambda q_NBK: reduce_q(losses.random_subset(q_NBK, n_critics))
+
+
 def _make_learner(model: "SoftAC", targets: TargetNetwork) -> Learner:
     return Learner(
         actor=model.actor,
@@ -42,9 +59,11 @@ def _make_learner(model: "SoftAC", targets: TargetNetwork) -> Learner:
         critic=model.critic,
         critic_parameters=list(model.critic.parameters()),
         critic_step=GradientStep(model.critic.optimizer, model.max_grad_norm),
-        reduce_q=Q_REDUCTIONS[model.q_reduction],
+        reduce_q=actor_q_reduction(model),
+        reduce_target_q=_target_q_reduction(model),
         temperature=model.temperature,
         targets=targets,
+        policy_delay=model.policy_delay,
     )
 
 
@@ -64,7 +83,7 @@ def _make_baseline(model: "SoftAC") -> Baseline:
         return leave_one_out
     if model.variant == "v1":
         return state_value(model.value_net)
-    return estimated_state_value(model.actor, model.critic, Q_REDUCTIONS[model.q_reduction])
+    return estimated_state_value(model.actor, model.critic, actor_q_reduction(model))
 
 
 def _make_v2(model: "SoftAC") -> Update:

@@ -24,9 +24,11 @@ class Learner:
     :param critic: the trained ensemble
     :param critic_parameters: its parameters
     :param critic_step: optimizer step over the critic's parameters
-    :param reduce_q: the ensemble's values to one
+    :param reduce_q: the ensemble's values to one, in the actor's loss
+    :param reduce_target_q: the same, in the value that the critics learn from
     :param temperature: fixed or learned
     :param targets: moves the target network after the trained one
+    :param policy_delay: actor and temperature step at gradient steps that are a multiple of it
     """
 
     actor: SoftActor
@@ -36,8 +38,24 @@ class Learner:
     critic_parameters: list[th.nn.Parameter]
     critic_step: GradientStep
     reduce_q: QReduction
+    reduce_target_q: QReduction
     temperature: Temperature
     targets: TargetNetwork
+    policy_delay: int = 1
+
+    def actor_is_due(self, n_updates: int) -> bool:
+        """Whether actor and temperature step.
+
+        :param n_updates: gradient steps done in the whole run, this one included
+        """
+        return n_updates % self.policy_delay == 0
+
+    def phase(self, n_updates: int) -> tuple[bool, bool]:
+        """Whether the targets move in this step, and whether the actor does.
+
+        :param n_updates: gradient steps done in the whole run, this one included
+        """
+        return self.targets.is_due(n_updates), self.actor_is_due(n_updates)
 
     def support(self, obs: PyTorchObs) -> PolicySupport:
         """Actions of the current policy for the losses of this step.
@@ -56,12 +74,35 @@ class Learner:
         self.actor.resample_noise()
         return self.actor_gradient.supports(obs, next_obs)
 
+    @th.no_grad()
+    def next_support(self, next_obs: PyTorchObs) -> PolicySupport:
+        """Actions of the current policy for the TD target, where the actor is not due.
+
+        :param next_obs: observations, first dimension B
+        """
+        self.actor.resample_noise()
+        return self.actor.support(next_obs)
+
     def q_of(self, obs: PyTorchObs, support: PolicySupport) -> th.Tensor:
         """Values of a support's actions by the critics as they are now.
 
         :param obs: observations, first dimension B
         :param support: of the policy at ``obs``
-        :return: (B, K); with a gradient only if the actor's loss needs one through the actions
+        :return: (N, B, K); with a gradient only if the actor's loss needs one through the actions
         """
-        with th.set_grad_enabled(self.actor_gradient.through_actions), frozen(self.critic_parameters):
-            return self.reduce_q(self.critic.q_values(obs, support.actions))
+        through_actions = self.actor_gradient.through_actions and th.is_grad_enabled()
+        with th.set_grad_enabled(through_actions), frozen(self.critic_parameters):
+            return self.critic.q_values(obs, support.actions)
+
+    def improve_actor(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
+        """The step of the actor.
+
+        :param obs: observations, first dimension B
+        :param q: (B, K), of the support's actions
+        :param support: of :meth:`support`
+        :param alpha: (1,)
+        :return: (), its loss, without gradient
+        """
+        loss = self.actor_gradient.loss(obs, q, support, alpha)
+        self.actor_step(loss)
+        return loss.detach()

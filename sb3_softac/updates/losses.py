@@ -26,6 +26,19 @@ def mean_q(q_NBK: th.Tensor) -> th.Tensor:
     return q_NBK.mean(dim=0)
 
 
+def random_subset(q_NBK: th.Tensor, n_critics: int) -> th.Tensor:
+    """M of the N critics, each subset equally likely, drawn anew at each call.   arXiv:2101.05982, algorithm 1
+
+    On the device and of a fixed shape, so that a CUDA graph draws anew at each replay.
+
+    :param q_NBK: (N, B, K)
+    :param n_critics: M, at most N
+    :return: (M, B, K)
+    """
+    drawn = th.rand(len(q_NBK), device=q_NBK.device).topk(n_critics, sorted=False).indices
+    return q_NBK.index_select(0, drawn)
+
+
 def soft_value(q: th.Tensor, log_pi: th.Tensor, weight: th.Tensor, alpha: th.Tensor | float) -> th.Tensor:
     """Soft state value under the policy: ``V(s) = sum_k w_k (Q(s, a_k) - alpha log pi(a_k|s))``.
 

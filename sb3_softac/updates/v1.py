@@ -26,12 +26,9 @@ class UpdateV1:
         self._value_step = value_step
         self._value_target = value_target
 
-    def phase(self, n_updates: int) -> bool:
-        """Whether the targets move in this step.
-
-        :param n_updates: gradient steps done in the whole run, this one included
-        """
-        return self._learner.targets.is_due(n_updates)
+    def phase(self, n_updates: int) -> tuple[bool, bool]:
+        """See :meth:`Learner.phase`."""
+        return self._learner.phase(n_updates)
 
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
         """Update every network once.
@@ -42,9 +39,13 @@ class UpdateV1:
         """
         learner = self._learner
         alpha = learner.temperature.alpha()
-        support = learner.support(batch.obs)
-        policy_entropy = losses.entropy(support.log_pi, support.weight)
-        temperature_metrics = learner.temperature.step(policy_entropy)
+        metrics = {"ent_coef": alpha.squeeze()}
+        actor_is_due = learner.actor_is_due(n_updates)
+        with th.set_grad_enabled(actor_is_due):  # V needs actions in any case
+            support = learner.support(batch.obs)
+        if actor_is_due:
+            policy_entropy = losses.entropy(support.log_pi, support.weight)
+            metrics |= learner.temperature.step(policy_entropy)
 
         # No action and no entropy at s': both are in the target V.
         with th.no_grad():
@@ -55,20 +56,22 @@ class UpdateV1:
         learner.critic_step(critic_loss)
 
         # The same fresh actions, and the trained critics, for V and for the policy.
-        q = learner.q_of(batch.obs, support)
-        soft_value = losses.soft_value(q, support.log_pi, support.weight, alpha)
+        with th.set_grad_enabled(actor_is_due):
+            q_NBK = learner.q_of(batch.obs, support)
+            q = learner.reduce_q(q_NBK)
+        # The critics reach their own targets through V: what REDQ draws anew (arXiv:2101.05982) is drawn here.
+        value_q = q if learner.reduce_target_q is learner.reduce_q else learner.reduce_target_q(q_NBK.detach())
+        soft_value = losses.soft_value(value_q, support.log_pi, support.weight, alpha)
         value_loss = losses.value_loss(self._value_net(batch.obs), soft_value)
         self._value_step(value_loss)
 
-        actor_loss = learner.actor_gradient.loss(batch.obs, q, support, alpha)
-        learner.actor_step(actor_loss)
+        if actor_is_due:
+            metrics["actor_loss"] = learner.improve_actor(batch.obs, q, support, alpha)
+            metrics["entropy"] = policy_entropy.detach().mean()
 
         learner.targets.step(n_updates)
-        return temperature_metrics | {
-            "ent_coef": alpha.squeeze(),
-            "actor_loss": actor_loss.detach(),
+        return metrics | {
             "critic_loss": critic_loss.detach(),
             "value_loss": value_loss.detach(),
-            "entropy": policy_entropy.detach().mean(),
             "q_value": q_NB.detach().mean(),
         }

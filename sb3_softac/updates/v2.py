@@ -30,12 +30,9 @@ class UpdateV2:
         self._critic_ent_coef = critic_ent_coef
         self._q_target_clip = q_target_clip
 
-    def phase(self, n_updates: int) -> bool:
-        """Whether the targets move in this step.
-
-        :param n_updates: gradient steps done in the whole run, this one included
-        """
-        return self._learner.targets.is_due(n_updates)
+    def phase(self, n_updates: int) -> tuple[bool, bool]:
+        """See :meth:`Learner.phase`."""
+        return self._learner.phase(n_updates)
 
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
         """Update every network once.
@@ -47,33 +44,33 @@ class UpdateV2:
         learner = self._learner
         # The value before this step's update, for every loss below.
         alpha = learner.temperature.alpha()
-        support, next_support = learner.supports(batch.obs, batch.next_obs)
-        policy_entropy = losses.entropy(support.log_pi, support.weight)
-        temperature_metrics = learner.temperature.step(policy_entropy)
+        metrics = {"ent_coef": alpha.squeeze()}
+        actor_is_due = learner.actor_is_due(n_updates)
+        if actor_is_due:
+            support, next_support = learner.supports(batch.obs, batch.next_obs)
+            policy_entropy = losses.entropy(support.log_pi, support.weight)
+            metrics |= learner.temperature.step(policy_entropy)
+        else:
+            next_support = learner.next_support(batch.next_obs)
 
         target = self._td_target(batch, next_support, alpha)
         q_NB = learner.critic.q_taken(batch.obs, batch.action)
         critic_loss = self._critic_loss(q_NB, target, batch)
         learner.critic_step(critic_loss)
 
-        # By the critics as they are now, which the actor's step leaves frozen.
-        q = learner.q_of(batch.obs, support)
-        actor_loss = learner.actor_gradient.loss(batch.obs, q, support, alpha)
-        learner.actor_step(actor_loss)
+        if actor_is_due:
+            # By the critics as they are now, which the actor's step leaves frozen.
+            q = learner.reduce_q(learner.q_of(batch.obs, support))
+            metrics["actor_loss"] = learner.improve_actor(batch.obs, q, support, alpha)
+            metrics["entropy"] = policy_entropy.detach().mean()
 
         learner.targets.step(n_updates)
-        return temperature_metrics | {
-            "ent_coef": alpha.squeeze(),
-            "actor_loss": actor_loss.detach(),
-            "critic_loss": critic_loss.detach(),
-            "entropy": policy_entropy.detach().mean(),
-            "q_value": q_NB.detach().mean(),
-        }
+        return metrics | {"critic_loss": critic_loss.detach(), "q_value": q_NB.detach().mean()}
 
     @th.no_grad()
     def _td_target(self, batch: Batch, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
         """``y = r + gamma (1 - d) V(s')`` with the soft value of s' under the target critics, (B,)."""
-        q = self._learner.reduce_q(self._critic_target.q_values(batch.next_obs, support.actions))
+        q = self._learner.reduce_target_q(self._critic_target.q_values(batch.next_obs, support.actions))
         critic_alpha = alpha if self._critic_ent_coef is None else self._critic_ent_coef
         next_value = losses.soft_value(q, support.log_pi, support.weight, critic_alpha)
         return losses.td_target(batch.reward, batch.done, batch.discount, next_value)

@@ -224,12 +224,17 @@ class ChainEnv(gym.Env):
         {"variant": "v1", "ent_coef": Chain.alpha},
         {"variant": "v1", "reward_scale": 1 / Chain.alpha},
         {"ent_coef": Chain.alpha, "actor_gradient": "score_function", "n_action_samples": 16},
+        {"ent_coef": Chain.alpha, "n_target_critics": 2, "actor_q_reduction": "mean", "n_critics": 5},
+        {"variant": "v1", "ent_coef": Chain.alpha, "n_target_critics": 2, "n_critics": 5},
+        {"ent_coef": Chain.alpha, "policy_delay": 5},
     ],
     ids=str,
 )
 def test_tabular_values_and_policy_are_those_of_soft_value_iteration(kwargs):
     """With one-hot states and no hidden layer, networks are tables; Q, V and pi to 0.05."""
     q, v, pi = Chain.solve()
+    kwargs = dict(kwargs)
+    policy_kwargs = {"net_arch": [], "n_critics": kwargs.pop("n_critics", 2)}
     model = ready(
         SoftAC(
             "MlpPolicy",
@@ -238,7 +243,7 @@ def test_tabular_values_and_policy_are_those_of_soft_value_iteration(kwargs):
             tau=0.1,
             learning_rate=lambda progress: 2e-2 * progress,
             buffer_size=10,
-            policy_kwargs={"net_arch": []},
+            policy_kwargs=policy_kwargs,
             seed=0,
             **kwargs,
         )

@@ -32,10 +32,16 @@ CASES = {
     "shared features": {"policy_kwargs": {"share_features_extractor": True}},
     "tanh": {"policy_kwargs": {"activation_fn": nn.Tanh}},
     "elu, which stays plain": {"policy_kwargs": {"activation_fn": nn.ELU}},
+    "REDQ": {"policy_kwargs": {"n_critics": 5}, "n_target_critics": 2, "actor_q_reduction": "mean"},
+    "v1, REDQ": {"variant": "v1", "policy_kwargs": {"n_critics": 5}, "n_target_critics": 2},
+    "delayed": {"policy_delay": 2},
+    "v1, delayed": {"variant": "v1", "policy_delay": 2},
+    "delayed, score function": {"policy_delay": 3, "actor_gradient": "score_function"},
     "AdamW": {"policy_kwargs": {"optimizer_class": th.optim.AdamW}},
     "RMSprop": {"policy_kwargs": {"optimizer_class": th.optim.RMSprop}},
 }
 DISCRETE = ["default", "v1", "five critics", "layer norm", "score function", "clipped"]
+DISCRETE += ["REDQ", "v1, REDQ", "delayed", "v1, delayed"]
 
 
 def make(engine: str, env: Target, policy: str = "MlpPolicy", **kwargs) -> SoftAC:
@@ -101,7 +107,10 @@ def test_fused_equals_eager_with_a_features_extractor(policy, space):
     th.testing.assert_close(fused.policy.state_dict(), trained, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", ["default", "v1", "layer norm", "score function", "clipped", "AdamW"])
+REPLAYED = ["default", "v1", "layer norm", "score function", "clipped", "REDQ", "v1, REDQ", "AdamW"]
+
+
+@pytest.mark.parametrize("case", REPLAYED)
 def test_a_replayed_update_equals_the_plain_one(case):
     """What a CUDA graph needs, without a GPU: batches in place, and learning rates as tensors, in single precision."""
     plain, graph = (make("eager", Target(), tau=0.5, target_update_interval=2, **CASES[case]) for _ in range(2))
@@ -119,6 +128,16 @@ def test_a_replayed_update_equals_the_plain_one(case):
         assert_same_training(plain, graph, random_samples(12, batch_size=40, dtype=th.float64), tolerance=1e-8)
     assert graph._engine._graphs.n_captures == 2  # the new learning rate is in the old graph
     assert graph.actor.optimizer.param_groups[0]["lr"].item() == pytest.approx(1e-2)
+
+
+@pytest.mark.parametrize(("case", "n_graphs"), [("delayed", 2), ("v1, delayed", 2), ("delayed, score function", 4)])
+def test_a_graph_for_steps_with_the_actor_and_one_for_those_without(case, n_graphs):
+    """Targets move every second step, the actor every second or every third."""
+    plain, graph = (make("eager", Target(), tau=0.5, target_update_interval=2, **CASES[case]) for _ in range(2))
+    with patch.object(compute, "CudaGraphs", FakeGraphs):
+        graph._engine_name = "cuda_graph"
+        assert_same_training(plain, graph, random_samples(30, batch_size=40, dtype=th.float64), tolerance=1e-8)
+    assert graph._engine._graphs.n_captures == n_graphs
 
 
 def test_settings_of_a_graph_do_not_outlive_it(tmp_path):

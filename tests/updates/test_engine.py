@@ -27,6 +27,20 @@ def test_metrics_are_means_since_the_last_reading():
     assert calls == [1, 2, 6, 7]
 
 
+@pytest.mark.parametrize("engine_class", ["eager", "graph"])
+def test_a_metric_is_averaged_over_the_steps_that_have_it(engine_class):
+    update = Delayed(interval=3)
+    engine = EagerEngine(update) if engine_class == "eager" else GraphEngine(update, FakeGraphs())
+    given = [batch._replace(reward=th.full((32,), float(n))) for n, batch in enumerate(batches(24), start=1)]
+    for n_updates, batch in enumerate(given, start=1):
+        engine.update(batch, n_updates)
+    # 1 to 24; 3, 6, ..., 24
+    assert engine.read_metrics() == {"reward": 12.5, "delayed": 13.5}
+    engine.update(given[0], 25)
+    assert engine.read_metrics() == {"reward": 1.0}
+    assert engine.read_metrics() == {}
+
+
 def test_no_update_no_metrics():
     assert EagerEngine(lambda batch, n_updates: {}).read_metrics() == {}
 
@@ -70,6 +84,14 @@ class Recorder:
         self.seen.append(batch.reward.sum().item())
         self.batches.add(batch.reward.data_ptr())
         return {"reward": batch.reward.mean(), "phase": th.tensor(float(self.phase(n_updates)))}
+
+
+class Delayed(Recorder):
+    """An update with a metric that only every ``interval``-th step has."""
+
+    def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
+        mean = batch.reward.mean()
+        return {"reward": mean} | ({"delayed": mean} if self.phase(n_updates) else {})
 
 
 def batches(n_batches: int, batch_size: int = 32) -> list[Batch]:

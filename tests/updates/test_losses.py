@@ -155,3 +155,31 @@ def test_exact_gradient_of_the_discrete_objective():
     soft_q = q - alpha * log_pi
     expected = -(log_pi.exp() * (soft_q - value.unsqueeze(-1)))
     th.testing.assert_close(logits.grad, expected.detach())
+
+
+def test_value_of_a_random_subset_by_hand():
+    """Of critics worth 1, 2 and 3, the value of a subset of two is 1 (two subsets of three) or 2: 4/3 on average."""
+    q_NBK = th.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)
+    th.manual_seed(0)
+    values = th.stack([losses.min_q(losses.random_subset(q_NBK, 2)).squeeze() for _ in range(3000)])
+    assert set(values.tolist()) == {1.0, 2.0}
+    assert values.mean().item() == pytest.approx(4 / 3, abs=0.03)
+
+
+def test_every_subset_is_as_likely_and_holds_no_critic_twice():
+    q_NBK = th.arange(5.0).view(5, 1, 1).expand(5, 2, 3)
+    th.manual_seed(0)
+    counts = {}
+    for _ in range(3000):
+        subset = losses.random_subset(q_NBK, 2)
+        assert subset.shape == (2, 2, 3)
+        pair = frozenset(subset[:, 0, 0].tolist())
+        counts[pair] = counts.get(pair, 0) + 1
+    assert {len(pair) for pair in counts} == {2}
+    assert len(counts) == 10
+    assert all(count == pytest.approx(300, abs=5 * 300**0.5) for count in counts.values())
+
+
+def test_a_subset_of_all_critics_is_all_of_them():
+    q_NBK = th.randn(4, 2, 3)
+    th.testing.assert_close(losses.min_q(losses.random_subset(q_NBK, 4)), losses.min_q(q_NBK))

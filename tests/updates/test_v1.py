@@ -130,3 +130,30 @@ def test_shared_features_extractor_is_trained_by_the_actor_alone():
     for network in (model.critic, model.value_net):
         owned = {id(p) for group in network.optimizer.param_groups for p in group["params"]}
         assert not owned & actor_parameters
+
+
+def test_the_value_takes_a_subset_of_the_critics_and_the_actor_all_of_them():
+    """Critics worth 1, 2 and 4 by their biases alone; alpha is 0, so that V learns from the subset's minimum."""
+    settings = {"ent_coef": 0.0, "n_target_critics": 2, "actor_q_reduction": "mean", "learning_rate": 0.0}
+    model = zeroed(make_model(policy_kwargs={"net_arch": [8], "n_critics": 3}, **settings))
+    for index, value in enumerate((1.0, 2.0, 4.0)):
+        model.critic.q_networks[index][-1].bias.data.fill_(value)
+    model._update_learning_rates()
+    metrics = [update_once(model) for _ in range(60)]
+    assert {round(each["value_loss"], 4) for each in metrics} == {0.5, 2.0}
+    assert sum(each["value_loss"] < 1.0 for each in metrics) / 60 == pytest.approx(2 / 3, abs=0.2)
+    assert metrics[0]["actor_loss"] == pytest.approx(-7 / 3)
+
+
+@pytest.mark.parametrize("gradient", ["reparameterized", "score_function"])
+def test_the_actor_waits_for_its_turn_and_the_value_does_not(gradient):
+    model = make_model(tau=0.5, policy_delay=2, actor_gradient=gradient, ent_coef="auto_0.5")
+    for n_updates in (1, 2, 3):
+        before = parameters_of(model)
+        metrics = update_once(model, n_updates=n_updates)
+        after = parameters_of(model)
+        moved = {name.split(".")[0] for name, value in after.items() if not th.equal(value, before[name])}
+        is_due = n_updates == 2
+        assert moved == {"critic", "value_net", "value_target"} | ({"actor"} if is_due else set())
+        assert ({"actor_loss", "entropy", "ent_coef_loss"} <= metrics.keys()) is is_due
+        assert {"critic_loss", "value_loss"} <= metrics.keys()

@@ -137,3 +137,58 @@ def test_shared_features_extractor_is_moved_by_the_actor_alone():
     model = make_model(policy_kwargs={"net_arch": [8], "share_features_extractor": True})
     owned = {id(p) for group in model.critic.optimizer.param_groups for p in group["params"]}
     assert not owned & {id(p) for p in model.actor.parameters()}
+
+
+def test_the_target_takes_a_subset_of_the_critics_and_the_actor_all_of_them():
+    """Target critics worth 1, 2 and 4 by their biases alone; alpha is 0, so that V(s') is the subset's minimum."""
+    kwargs = {"ent_coef": 0.0, "n_target_critics": 2, "actor_q_reduction": "mean", "critic_learning_rate": 0.0}
+    model = make_model(policy_kwargs={"net_arch": [8], "n_critics": 3}, **kwargs)
+    for parameter in model.policy.parameters():
+        parameter.data.zero_()
+    for index, value in enumerate((1.0, 2.0, 4.0)):
+        model.critic.q_networks[index][-1].bias.data.fill_(value)
+        model.critic_target.q_networks[index][-1].bias.data.fill_(value)
+    batch = Batch(th.zeros(1, 3), th.zeros(1, 2), th.zeros(1), th.zeros(1, 3), th.zeros(1), 0.5)
+    model._update_learning_rates()
+    metrics = [update_once(model, batch) for _ in range(60)]
+    losses_of_subsets = [0.5 * sum((q - 0.5 * y) ** 2 for q in (1.0, 2.0, 4.0)) for y in (1.0, 2.0)]
+    seen = {round(each["critic_loss"], 4) for each in metrics}
+    assert seen == {round(loss, 4) for loss in losses_of_subsets}
+    # A minimum of 1 in two subsets of three.
+    share = sum(each["critic_loss"] == pytest.approx(losses_of_subsets[0]) for each in metrics) / 60
+    assert share == pytest.approx(2 / 3, abs=0.2)
+    assert metrics[0]["actor_loss"] == pytest.approx(-7 / 3)
+
+
+@pytest.mark.parametrize("gradient", ["reparameterized", "score_function"])
+@pytest.mark.parametrize("engine", ["eager", "fused"])
+def test_actor_and_temperature_wait_for_their_turn(gradient, engine):
+    model = make_model(policy_delay=3, tau=0.5, actor_gradient=gradient, engine=engine)
+    seen, extract = [], model.actor.extract_features
+    model.actor.extract_features = lambda obs, extractor: seen.append(obs) or extract(obs, extractor)
+    batch = Batch.from_samples(random_samples(1)[0], 0.9, 1.0)
+    for n_updates in range(1, 7):
+        before, log_alpha = parameters_of(model), model.log_ent_coef.clone()
+        seen.clear()
+        engine_of_model = model._up_to_date_engine()
+        engine_of_model.update(batch, n_updates)
+        metrics = engine_of_model.read_metrics()
+        after = parameters_of(model)
+        moved = {name.split(".")[0] for name, value in after.items() if not th.equal(value, before[name])}
+        is_due = n_updates % 3 == 0
+        assert moved == {"critic", "critic_target"} | ({"actor"} if is_due else set())
+        assert th.equal(model.log_ent_coef, log_alpha) is not is_due
+        assert ({"actor_loss", "entropy", "ent_coef_loss"} <= metrics.keys()) is is_due
+        assert {"critic_loss", "q_value", "ent_coef"} <= metrics.keys()
+        if not is_due:
+            assert [obs is batch.next_obs for obs in seen] == [True]  # one pass, of s' alone
+
+
+def test_the_delay_counts_the_whole_run():
+    model = make_model(policy_delay=4, learning_starts=5, batch_size=8, buffer_size=100)
+    before = parameters_of(model)
+    model.learn(8)
+    assert model._n_updates == 3
+    assert all(th.equal(value, before[name]) for name, value in parameters_of(model).items() if "actor" in name)
+    model.learn(1, reset_num_timesteps=False)
+    assert any(not th.equal(value, before[name]) for name, value in parameters_of(model).items() if "actor" in name)
