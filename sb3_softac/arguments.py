@@ -315,6 +315,18 @@ def ent_coef_bounds(value: Any) -> tuple[float, float] | None:
 
 def _check_combinations(model: "SoftAC") -> None:
     _check_gradient(model)
+    if not isinstance(model.target_networks, bool):
+        raise ValueError(f"`target_networks` must be True or False, but {model.target_networks!r} was given")
+    if not model.target_networks and model.q_target_clip is not None:
+        raise ValueError(
+            "`q_target_clip` bounds how far a critic leaves its target network, but `target_networks=False` was given; "
+            "pass `q_target_clip=None`, or `target_networks=True`"
+        )
+    if model.policy_kwargs.get("batch_norm") and model.batch_size < 2:
+        raise ValueError(
+            "`batch_norm=True` needs the statistics of a batch, but `batch_size=1` was given; pass at least 2, or "
+            "`layer_norm=True` in place of it"
+        )
     if model.variant == "v1" and not (model.critic_ent_coef is None and model.q_target_clip is None):
         raise ValueError(
             "`critic_ent_coef` and `q_target_clip` change the TD target of `variant='v2'`; that of `variant='v1'` "

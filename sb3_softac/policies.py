@@ -17,6 +17,7 @@ from torch import nn
 
 from sb3_softac.arguments import bounded_float, positive_int
 from sb3_softac.networks.actors import SoftActor, SquashedGaussianActor
+from sb3_softac.networks.batch_renorm import BatchRenorm
 from sb3_softac.networks.categorical_actor import CategoricalActor
 from sb3_softac.networks.critics import (
     ContinuousCritic,
@@ -53,19 +54,24 @@ class SoftACPolicy(BasePolicy):
     :param share_features_extractor: one features extractor for actor and critics, trained by the actor's loss alone
     :param layer_norm: normalise each hidden layer of the critics before its activation
     :param dropout: probability that a hidden unit of the critics is left out while learning (arXiv:2110.02034)
+    :param batch_norm: batch renormalisation (arXiv:1702.03275) of the inputs and of each hidden layer of actor and
+        critics, as CrossQ has it (arXiv:1902.05605); its limits are relaxed from 5000 passes on. A network's own
+        loss sees the batch's statistics; acting, targets, and the critics in the actor's loss see the running ones
+    :param batch_norm_momentum: in (0, 1]; how far the running statistics move towards those of a batch
     :param n_components: Gaussians in the policy's distribution, for Box actions; above 1: a mixture
     :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value and its target
-    :raises ValueError: ``n_critics`` or ``n_components`` below 1, ``dropout`` outside [0, 1), or a mixture that cannot
-        be
+    :param target_networks: set by the algorithm: False for neither target
+    :raises ValueError: ``n_critics`` or ``n_components`` below 1, ``dropout`` outside [0, 1), ``batch_norm_momentum``
+        outside (0, 1], or a mixture that cannot be
     """
 
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
 
     actor: SoftActor
     critic: Critic
-    critic_target: Critic  # v2 only
+    critic_target: Critic  # v2 only, if there are targets
     value_net: ValueNetwork  # v1 only
-    value_target: ValueNetwork  # v1 only
+    value_target: ValueNetwork  # v1 only, if there are targets
 
     def __init__(
         self,
@@ -87,8 +93,11 @@ class SoftACPolicy(BasePolicy):
         share_features_extractor: bool = False,
         layer_norm: bool = False,
         dropout: float = 0.0,
+        batch_norm: bool = False,
+        batch_norm_momentum: float = 0.01,
         n_components: int = 1,
         variant: str = "v2",
+        target_networks: bool = True,
     ) -> None:
         super().__init__(
             observation_space,
@@ -103,11 +112,14 @@ class SoftACPolicy(BasePolicy):
         self.net_arch = [256, 256] if net_arch is None else net_arch
         self.share_features_extractor = share_features_extractor
         actor_arch, critic_arch = get_actor_critic_arch(self.net_arch)
+        momentum = bounded_float("batch_norm_momentum", batch_norm_momentum, "in (0, 1]", lambda m: 0.0 < m <= 1.0)
+        self.batch_norm_momentum = momentum
         shared_kwargs = {
             "observation_space": observation_space,
             "action_space": action_space,
             "activation_fn": activation_fn,
             "normalize_images": normalize_images,
+            "batch_norm": momentum if batch_norm else None,
         }
         sde_kwargs = {
             "use_sde": use_sde,
@@ -118,6 +130,7 @@ class SoftACPolicy(BasePolicy):
         self.n_components = positive_int("n_components", n_components)
         self.n_critics = positive_int("n_critics", n_critics)
         self.variant = variant
+        self.target_networks = target_networks
         self.actor_class, actor_kwargs = self._choose_actor(sde_kwargs)
         self.actor_kwargs = shared_kwargs | {"net_arch": actor_arch} | actor_kwargs
         self.value_kwargs = shared_kwargs | {
@@ -155,16 +168,24 @@ class SoftACPolicy(BasePolicy):
         # A target has its own features extractor in any case: it is an average over time.
         shared = self.actor.features_extractor if self.share_features_extractor else None
         self.critic = self.make_critic(shared)
-        if self.variant == "v2":
-            self.critic_target = self._as_target(self.make_critic(), self.critic)
-        else:
+        networks: list[nn.Module] = [self.actor, self.critic]
+        if self.variant == "v1":
             self.value_net = self.make_value_net(shared)
             self.value_net.optimizer = self._make_optimizer(self._owned_parameters(self.value_net), lr_schedule)
+            networks.append(self.value_net)
+        if self.target_networks and self.variant == "v1":
             self.value_target = self._as_target(self.make_value_net(), self.value_net)
+        elif self.target_networks:
+            self.critic_target = self._as_target(self.make_critic(), self.critic)
         self.critic.optimizer = self._make_optimizer(self._owned_parameters(self.critic), lr_schedule)
-        targets = {self.critic_target if self.variant == "v2" else self.value_target}
-        networks = [module for module in self.children() if module not in targets]
-        self._switched_modules = [self, *(module for network in networks for module in network.modules())]
+        self._choose_switched(networks)
+
+    def _choose_switched(self, networks: list[nn.Module]) -> None:
+        """The modules of the trained networks that follow :meth:`set_training_mode`, and those that never do."""
+        modules = [self, *(module for network in networks for module in network.modules())]
+        self._switched_modules = [module for module in modules if not isinstance(module, BatchRenorm)]
+        self._batch_norms = [module for module in modules if isinstance(module, BatchRenorm)]
+        self.set_training_mode(True)
 
     @staticmethod
     def _as_target(target: TargetT, online: TargetT) -> TargetT:
@@ -230,13 +251,17 @@ class SoftACPolicy(BasePolicy):
         return self.actor(observation, deterministic)
 
     def set_training_mode(self, mode: bool) -> None:
-        """Switch batch normalisation and dropout of actor and critics; the target always evaluates.
+        """Switch dropout, and a features extractor's own layers, of actor and critics; the target always evaluates.
+
+        Batch renormalisation evaluates too, but in those passes of a gradient step from which it learns.
 
         :param mode: True for training, False for evaluation
         """
         # Called several times in each step of the environment: without the recursion and the checks of `nn.Module`.
         for module in self._switched_modules:
             module.__dict__["training"] = mode
+        for module in self._batch_norms:
+            module.__dict__["training"] = False
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
@@ -251,8 +276,11 @@ class SoftACPolicy(BasePolicy):
             n_critics=self.n_critics,
             layer_norm=self.value_kwargs["layer_norm"],
             dropout=self.value_kwargs["dropout"],
+            batch_norm=self.value_kwargs["batch_norm"] is not None,
+            batch_norm_momentum=self.batch_norm_momentum,
             n_components=self.n_components,
             variant=self.variant,
+            target_networks=self.target_networks,
             activation_fn=self.actor_kwargs["activation_fn"],
         )
         return data | self._sde_kwargs

@@ -98,6 +98,10 @@ class SoftAC(CollectingAlgorithm):
         gradient step (REDQ, arXiv:2101.05982: 2 of 10, with ``actor_q_reduction="mean"``); None: all
     :param policy_delay: gradient steps, over the whole run, between steps of the actor and the temperature. With many
         gradient steps in one training, as in REDQ and DroQ, ``policy_delay=gradient_steps``
+    :param target_networks: False: the TD target is by the trained critics (v1: the trained value network), in one pass
+        with the transitions themselves, as CrossQ has it (arXiv:1902.05605, with ``policy_kwargs=dict(batch_norm=True,
+        optimizer_kwargs=dict(betas=(0.5, 0.999)))``, ``policy_delay=3`` and wide critics). ``tau`` and
+        ``target_update_interval`` then have no effect
     :param q_target_clip: bound on how far a critic may leave its target network before the loss counts it
         (arXiv:2209.10081); None for none
     :param critic_ent_coef: the temperature in the TD target; None: the same as the actor's. 0: no entropy in the values
@@ -124,9 +128,9 @@ class SoftAC(CollectingAlgorithm):
     policy: SoftACPolicy
     actor: SoftActor
     critic: Critic
-    critic_target: Critic  # v2 only
+    critic_target: Critic  # v2 only, if there are targets
     value_net: ValueNetwork  # v1 only
-    value_target: ValueNetwork  # v1 only
+    value_target: ValueNetwork  # v1 only, if there are targets
 
     def __init__(
         self,
@@ -167,6 +171,7 @@ class SoftAC(CollectingAlgorithm):
         actor_q_reduction: str | None = None,
         n_target_critics: int | None = None,
         policy_delay: int = 1,
+        target_networks: bool = True,
         q_target_clip: float | None = None,
         critic_ent_coef: float | None = None,
         ent_coef_bounds: tuple[float, float] | None = None,
@@ -222,6 +227,7 @@ class SoftAC(CollectingAlgorithm):
         self.actor_q_reduction = actor_q_reduction
         self.n_target_critics = n_target_critics
         self.policy_delay = policy_delay
+        self.target_networks = target_networks
         self.q_target_clip = q_target_clip
         self.critic_ent_coef = critic_ent_coef
         self.ent_coef_bounds = ent_coef_bounds
@@ -247,16 +253,15 @@ class SoftAC(CollectingAlgorithm):
     def _setup_model(self) -> None:
         arguments.check(self)  # here and not in the constructor: loading can change arguments
         self._engine_name = choose_engine(self)
-        self.policy_kwargs["variant"] = self.variant
+        self.policy_kwargs.update(variant=self.variant, target_networks=self.target_networks)
         super()._setup_model()
         self.actor = self.policy.actor
         self.actor.n_action_samples = self.n_action_samples
         self.critic = self.policy.critic
         arguments.check_ensemble(self.n_target_critics, self.critic.n_critics)
-        if self.variant == "v2":
-            self.critic_target = self.policy.critic_target
-        else:
-            self.value_net, self.value_target = self.policy.value_net, self.policy.value_target
+        for name in ("critic_target", "value_net", "value_target"):
+            if hasattr(self.policy, name):
+                setattr(self, name, getattr(self.policy, name))
         set_up_networks(self, self._engine_name)
         self._setup_temperature()
 

@@ -40,6 +40,7 @@ class SoftActor(FastFeatures, BasePolicy):
     :param features_dim: number of features
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
+    :param batch_norm: momentum of batch renormalisation; None for none
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -53,6 +54,7 @@ class SoftActor(FastFeatures, BasePolicy):
         features_dim: int,
         activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
+        batch_norm: float | None = None,
     ) -> None:
         super().__init__(
             observation_space,
@@ -65,7 +67,8 @@ class SoftActor(FastFeatures, BasePolicy):
         self.features_dim = features_dim
         self.activation_fn = activation_fn
         self.latent_dim = net_arch[-1] if net_arch else features_dim
-        self.latent_pi = make_mlp(features_dim, -1, net_arch, activation_fn)
+        self.batch_norm = batch_norm
+        self.latent_pi = make_mlp(features_dim, -1, net_arch, activation_fn, batch_norm=batch_norm)
 
     #: Whether gradients of Q reach the actor through the actions of :meth:`support`.
     differentiable_actions = True
@@ -129,6 +132,7 @@ class SoftActor(FastFeatures, BasePolicy):
             "features_extractor": self.features_extractor,
             "features_dim": self.features_dim,
             "activation_fn": self.activation_fn,
+            "batch_norm": self.batch_norm,
         }
 
 

@@ -31,6 +31,7 @@ class FeaturesNetwork(FastFeatures):
     :param share_features_extractor: the features extractor is the actor's, and is trained by the actor's loss alone
     :param layer_norm: normalise each hidden layer before its activation
     :param dropout: probability that a hidden unit is left out while training
+    :param batch_norm: momentum of batch renormalisation; None for none
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -47,6 +48,7 @@ class FeaturesNetwork(FastFeatures):
         share_features_extractor: bool = False,
         layer_norm: bool = False,
         dropout: float = 0.0,
+        batch_norm: float | None = None,
     ) -> None:
         super().__init__(
             observation_space,
@@ -60,6 +62,7 @@ class FeaturesNetwork(FastFeatures):
         self.share_features_extractor = share_features_extractor
         self.layer_norm = layer_norm
         self.dropout = dropout
+        self.batch_norm = batch_norm
 
     def features(self, obs: PyTorchObs) -> th.Tensor:
         """Features of the observations, without a gradient where the actor owns the extractor.
@@ -73,7 +76,8 @@ class FeaturesNetwork(FastFeatures):
             return self.extract_features(obs, self.features_extractor)
 
     def _mlp(self, input_dim: int, output_dim: int) -> MLP:
-        return make_mlp(input_dim, output_dim, self.net_arch, self.activation_fn, self.layer_norm, self.dropout)
+        options = (self.layer_norm, self.dropout, self.batch_norm)
+        return make_mlp(input_dim, output_dim, self.net_arch, self.activation_fn, *options)
 
 
 class ValueNetwork(FeaturesNetwork):
@@ -93,6 +97,16 @@ class ValueNetwork(FeaturesNetwork):
         :return: (B,)
         """
         return self.vf(self.features(obs)).squeeze(-1)
+
+    def joint(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
+        """State values of both in one pass, whose batch statistics are of both.   arXiv:1902.05605
+
+        :param obs: observations, first dimension B
+        :param next_obs: the same
+        :return: (B,) and (B,)
+        """
+        value, next_value = self(side_by_side(obs, next_obs)).chunk(2)
+        return value, next_value
 
 
 class Critic(FeaturesNetwork):
@@ -135,6 +149,21 @@ class Critic(FeaturesNetwork):
         :return: (N, B)
         """
 
+    @abstractmethod
+    def q_joint(
+        self, obs: PyTorchObs, action: th.Tensor, next_obs: PyTorchObs, next_actions: th.Tensor | None
+    ) -> tuple[th.Tensor, th.Tensor]:
+        """:meth:`q_taken` and :meth:`q_values` of the next states in one pass, whose batch statistics are of both.
+
+        arXiv:1902.05605v4, section 3
+
+        :param obs: observations, first dimension B
+        :param action: (B, D)
+        :param next_obs: as ``obs``
+        :param next_actions: (B, K, D), or ids (B, K, F); None for all
+        :return: (N, B) and (N, B, K)
+        """
+
     def forward(self, obs: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
         """Values of the actions that were taken, in Stable-Baselines3's form.
 
@@ -152,17 +181,29 @@ class ContinuousCritic(Critic):
         return self._mlp(self.features_dim + get_action_dim(self.action_space), 1)
 
     def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
-        assert actions is not None, "a Box has no list of all its actions"
-        batch_size, support_size, _ = actions.shape
-        if support_size == 1:
-            return MLP.ensemble(self.q_networks, th.cat([self.features(obs), actions.squeeze(1)], dim=-1))
-        features_BKF = self.features(obs).unsqueeze(1).expand(-1, support_size, -1)
-        rows = th.cat([features_BKF, actions], dim=-1).flatten(0, 1)
-        q_NR = MLP.ensemble(self.q_networks, rows).squeeze(-1)
-        return q_NR.unflatten(1, (batch_size, support_size))
+        assert actions is not None, "there is no list of all actions"
+        q_NR = MLP.ensemble(self.q_networks, self._rows(self.features(obs), actions))
+        return q_NR if actions.shape[1] == 1 else q_NR.squeeze(-1).unflatten(1, actions.shape[:2])
+
+    def _rows(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
+        """Inputs of the networks: (B, F) with (B, K, D) to (B * K, F + D)."""
+        if actions.shape[1] == 1:
+            return th.cat([features, actions.squeeze(1)], dim=-1)
+        features_BKF = features.unsqueeze(1).expand(-1, actions.shape[1], -1)
+        return th.cat([features_BKF, actions], dim=-1).flatten(0, 1)
 
     def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
         return self.q_values(obs, action.unsqueeze(1)).squeeze(-1)
+
+    def q_joint(
+        self, obs: PyTorchObs, action: th.Tensor, next_obs: PyTorchObs, next_actions: th.Tensor | None
+    ) -> tuple[th.Tensor, th.Tensor]:
+        assert next_actions is not None, "there is no list of all actions"
+        features, next_features = self.features(side_by_side(obs, next_obs)).chunk(2)
+        rows = th.cat([self._rows(features, action.unsqueeze(1)), self._rows(next_features, next_actions)])
+        q_NR = MLP.ensemble(self.q_networks, rows).squeeze(-1)
+        q_NB, next_q_NR = q_NR.tensor_split([len(action)], dim=1)
+        return q_NB, next_q_NR.unflatten(1, next_actions.shape[:2])
 
 
 class DiscreteCritic(Critic):
@@ -178,8 +219,9 @@ class DiscreteCritic(Critic):
         return self._mlp(self.features_dim, math.prod(discrete_sizes(self.action_space)))
 
     def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
-        features = self.features(obs)
-        q_NBA = MLP.ensemble(self.q_networks, features)
+        return self._chosen(MLP.ensemble(self.q_networks, self.features(obs)), actions)
+
+    def _chosen(self, q_NBA: th.Tensor, actions: th.Tensor | None) -> th.Tensor:
         if actions is None:
             return q_NBA
         index_BK = (actions.long() * self.strides).sum(dim=-1)
@@ -188,6 +230,13 @@ class DiscreteCritic(Critic):
     def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
         return self.q_values(obs, action.unsqueeze(1)).squeeze(-1)
 
+    def q_joint(
+        self, obs: PyTorchObs, action: th.Tensor, next_obs: PyTorchObs, next_actions: th.Tensor | None
+    ) -> tuple[th.Tensor, th.Tensor]:
+        features = self.features(side_by_side(obs, next_obs))
+        q_NBA, next_q_NBA = MLP.ensemble(self.q_networks, features).chunk(2, dim=1)
+        return self._chosen(q_NBA, action.unsqueeze(1)).squeeze(-1), self._chosen(next_q_NBA, next_actions)
+
 
 class OneHotCritic(ContinuousCritic):
     """N networks (s, a) -> Q, for MultiDiscrete actions that are too many to enumerate: each factor one-hot."""
@@ -195,8 +244,21 @@ class OneHotCritic(ContinuousCritic):
     def _make_q_network(self) -> nn.Module:
         return self._mlp(self.features_dim + sum(discrete_sizes(self.action_space)), 1)
 
-    def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
-        assert actions is not None, "too many actions to list"
+    def _rows(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
         factors = zip(actions.long().unbind(dim=-1), discrete_sizes(self.action_space), strict=True)
         one_hot = th.cat([nn.functional.one_hot(ids, size) for ids, size in factors], dim=-1)
-        return super().q_values(obs, one_hot.to(next(self.parameters()).dtype))
+        return super()._rows(features, one_hot.to(next(self.parameters()).dtype))
+
+
+def side_by_side(obs: PyTorchObs, next_obs: PyTorchObs) -> PyTorchObs:
+    """Both as one batch.
+
+    :param obs: observations, first dimension B
+    :param next_obs: the same
+    :return: first dimension 2 B
+    """
+    if isinstance(obs, dict):
+        assert isinstance(next_obs, dict)
+        return {key: th.cat([value, next_obs[key]]) for key, value in obs.items()}
+    assert not isinstance(next_obs, dict)
+    return th.cat([obs, next_obs])

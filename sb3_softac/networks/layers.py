@@ -1,6 +1,7 @@
 """Fully connected networks: what they are made of, and how they are computed."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import torch as th
 from gymnasium import spaces
@@ -10,6 +11,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_softac.networks import fused
+from sb3_softac.networks.batch_renorm import BatchRenorm
 
 # Fewer rows are computed module by module, where no gradient is asked for.
 MIN_ROWS = 32
@@ -149,10 +151,12 @@ def make_mlp(
     activation_fn: type[nn.Module],
     layer_norm: bool = False,
     dropout: float = 0.0,
+    batch_norm: float | None = None,
 ) -> MLP:
     """A fully connected network.
 
-    In each hidden layer: linear, dropout, layer normalisation, activation, in the order of arXiv:2110.02034.
+    In each hidden layer: linear, dropout, layer normalisation, activation, in the order of arXiv:2110.02034. Batch
+    renormalisation is of the inputs and of every hidden layer's outputs, as in arXiv:1902.05605.
 
     :param input_dim: I
     :param output_dim: O; -1 for none, so that the last hidden layer is the output
@@ -160,7 +164,19 @@ def make_mlp(
     :param activation_fn: activation of the hidden layers
     :param layer_norm: normalise each hidden layer before its activation
     :param dropout: probability that a hidden unit is left out while training
+    :param batch_norm: momentum of batch renormalisation; None for none
     """
     after_linear: list = [lambda _: nn.Dropout(dropout)] if dropout > 0.0 else []
     after_linear += [nn.LayerNorm] if layer_norm else []
-    return MLP(*create_mlp(input_dim, output_dim, net_arch, activation_fn, post_linear_modules=after_linear))
+    before_linear: list = [] if batch_norm is None else [partial(BatchRenorm, momentum=batch_norm)]
+    modules = create_mlp(
+        input_dim,
+        output_dim,
+        net_arch,
+        activation_fn,
+        pre_linear_modules=before_linear,
+        post_linear_modules=after_linear,
+    )
+    if output_dim == -1:  # the linear layers that follow are the heads
+        modules += [make(net_arch[-1] if net_arch else input_dim) for make in before_linear]
+    return MLP(*modules)

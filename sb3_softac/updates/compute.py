@@ -75,7 +75,7 @@ def _fuse(model: "SoftAC", network: MLP) -> None:
     try:
         network.compute_fused(DTYPES[model.precision])
     except ValueError as error:
-        if model.engine != "auto":
+        if model.engine == "fused":
             raise ValueError(f"`engine={model.engine!r}` cannot run this policy: {error}") from None
         if model.precision != "float32":
             warnings.warn(f"`precision={model.precision!r}` leaves a network in float32: {error}", stacklevel=2)

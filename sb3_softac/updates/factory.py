@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from torch import nn
+
+from sb3_softac.networks.batch_renorm import BatchStatistics
 from sb3_softac.updates import losses
 from sb3_softac.updates.actor_gradient import (
     ActorGradient,
@@ -17,7 +20,7 @@ from sb3_softac.updates.actor_gradient import (
 from sb3_softac.updates.engine import Update
 from sb3_softac.updates.gradient import GradientStep
 from sb3_softac.updates.learner import Learner
-from sb3_softac.updates.targets import TargetNetwork
+from sb3_softac.updates.targets import NoTarget, TargetNetwork
 from sb3_softac.updates.v1 import UpdateV1
 from sb3_softac.updates.v2 import UpdateV2
 
@@ -51,7 +54,7 @@ def _target_q_reduction(model: "SoftAC") -> QReduction:
     return lambda q_NBK: reduce_q(losses.random_subset(q_NBK, n_critics))
 
 
-def _make_learner(model: "SoftAC", targets: TargetNetwork) -> Learner:
+def _make_learner(model: "SoftAC", targets: TargetNetwork | NoTarget) -> Learner:
     return Learner(
         actor=model.actor,
         actor_gradient=_make_actor_gradient(model),
@@ -63,6 +66,8 @@ def _make_learner(model: "SoftAC", targets: TargetNetwork) -> Learner:
         reduce_target_q=_target_q_reduction(model),
         temperature=model.temperature,
         targets=targets,
+        actor_statistics=BatchStatistics(model.actor),
+        critic_statistics=BatchStatistics(model.critic),
         policy_delay=model.policy_delay,
     )
 
@@ -86,15 +91,22 @@ def _make_baseline(model: "SoftAC") -> Baseline:
     return estimated_state_value(model.actor, model.critic, actor_q_reduction(model))
 
 
+def _make_targets(model: "SoftAC", online: nn.Module, target: nn.Module | None) -> TargetNetwork | NoTarget:
+    if target is None:
+        return NoTarget()
+    return TargetNetwork(online, target, model.tau, model.target_update_interval)
+
+
 def _make_v2(model: "SoftAC") -> Update:
-    targets = TargetNetwork(model.critic, model.critic_target, model.tau, model.target_update_interval)
-    return UpdateV2(_make_learner(model, targets), model.critic_target, model.critic_ent_coef, model.q_target_clip)
+    target = model.critic_target if model.target_networks else None
+    learner = _make_learner(model, _make_targets(model, model.critic, target))
+    return UpdateV2(learner, target, model.critic_ent_coef, model.q_target_clip)
 
 
 def _make_v1(model: "SoftAC") -> Update:
-    targets = TargetNetwork(model.value_net, model.value_target, model.tau, model.target_update_interval)
-    value_step = GradientStep(model.value_net.optimizer, model.max_grad_norm)
-    return UpdateV1(_make_learner(model, targets), model.value_net, value_step, model.value_target)
+    target = model.value_target if model.target_networks else None
+    learner = _make_learner(model, _make_targets(model, model.value_net, target))
+    return UpdateV1(learner, model.value_net, GradientStep(model.value_net.optimizer, model.max_grad_norm), target)
 
 
 UPDATES = {"v1": _make_v1, "v2": _make_v2}

@@ -6,11 +6,12 @@ import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_softac.networks.actors import SoftActor
+from sb3_softac.networks.batch_renorm import BatchStatistics
 from sb3_softac.networks.critics import Critic
 from sb3_softac.networks.distributions import PolicySupport
 from sb3_softac.updates.actor_gradient import ActorGradient, QReduction
 from sb3_softac.updates.gradient import GradientStep, frozen
-from sb3_softac.updates.targets import TargetNetwork
+from sb3_softac.updates.targets import NoTarget, TargetNetwork
 from sb3_softac.updates.temperature import Temperature
 
 
@@ -27,7 +28,9 @@ class Learner:
     :param reduce_q: the ensemble's values to one, in the actor's loss
     :param reduce_target_q: the same, in the value that the critics learn from
     :param temperature: fixed or learned
-    :param targets: moves the target network after the trained one
+    :param targets: moves the target network after the trained one, if there is one
+    :param actor_statistics: for the passes from which the actor's batch normalisation learns
+    :param critic_statistics: the same, of the critics
     :param policy_delay: actor and temperature step at gradient steps that are a multiple of it
     """
 
@@ -40,7 +43,9 @@ class Learner:
     reduce_q: QReduction
     reduce_target_q: QReduction
     temperature: Temperature
-    targets: TargetNetwork
+    targets: TargetNetwork | NoTarget
+    actor_statistics: BatchStatistics
+    critic_statistics: BatchStatistics
     policy_delay: int = 1
 
     def actor_is_due(self, n_updates: int) -> bool:
@@ -58,12 +63,15 @@ class Learner:
         return self.targets.is_due(n_updates), self.actor_is_due(n_updates)
 
     def support(self, obs: PyTorchObs) -> PolicySupport:
-        """Actions of the current policy for the losses of this step.
+        """Actions of the current policy for the losses of this step; without a gradient where the actor is not due.
 
         :param obs: observations, first dimension B
         """
         self.actor.resample_noise()
-        return self.actor_gradient.support(obs)
+        if not th.is_grad_enabled():
+            return self.actor_gradient.support(obs)
+        with self.actor_statistics:
+            return self.actor_gradient.support(obs)
 
     def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
         """Those, and actions of the current policy for the TD target.
@@ -71,6 +79,10 @@ class Learner:
         :param obs: observations, first dimension B
         :param next_obs: the same
         """
+        if self.actor_statistics.layers:  # which the actor's own loss moves, and the TD target does not
+            support = self.support(obs)
+            with th.no_grad():
+                return support, self.actor.support(next_obs)
         self.actor.resample_noise()
         return self.actor_gradient.supports(obs, next_obs)
 

@@ -5,6 +5,17 @@ from stable_baselines3.common.utils import get_parameters_by_name
 from torch import nn
 
 
+class NoTarget:
+    """Nothing follows: the trained network is its own target.   arXiv:1902.05605"""
+
+    def is_due(self, n_updates: int) -> bool:
+        """Never; see :class:`TargetNetwork`."""
+        return False
+
+    def step(self, n_updates: int) -> None:
+        """Nothing to do; see :class:`TargetNetwork`."""
+
+
 class TargetNetwork:
     """Keeps ``target`` a moving average of ``online``.
 

@@ -2,6 +2,7 @@
 
 import torch as th
 
+from sb3_softac.networks.batch_renorm import BatchStatistics
 from sb3_softac.networks.critics import ValueNetwork
 from sb3_softac.updates import losses
 from sb3_softac.updates.batch import Batch
@@ -15,16 +16,17 @@ class UpdateV1:
     :param learner: networks and steps; its targets move ``value_target`` after ``value_net``
     :param value_net: V
     :param value_step: optimizer step over its parameters
-    :param value_target: the target of V
+    :param value_target: the target of V; None: V is its own
     """
 
     def __init__(
-        self, learner: Learner, value_net: ValueNetwork, value_step: GradientStep, value_target: ValueNetwork
+        self, learner: Learner, value_net: ValueNetwork, value_step: GradientStep, value_target: ValueNetwork | None
     ) -> None:
         self._learner = learner
         self._value_net = value_net
         self._value_step = value_step
         self._value_target = value_target
+        self._value_statistics = BatchStatistics(value_net)
 
     def phase(self, n_updates: int) -> tuple[bool, bool]:
         """See :meth:`Learner.phase`."""
@@ -48,10 +50,10 @@ class UpdateV1:
             metrics |= learner.temperature.step(policy_entropy)
 
         # No action and no entropy at s': both are in the target V.
-        with th.no_grad():
-            next_value = self._value_target(batch.next_obs)
+        value, next_value = self._values(batch)
         target = losses.td_target(batch.reward, batch.done, batch.discount, next_value)
-        q_NB = learner.critic.q_taken(batch.obs, batch.action)
+        with learner.critic_statistics:
+            q_NB = learner.critic.q_taken(batch.obs, batch.action)
         critic_loss = losses.critic_loss(q_NB, target)
         learner.critic_step(critic_loss)
 
@@ -62,7 +64,7 @@ class UpdateV1:
         # The critics reach their own targets through V: what REDQ draws anew (arXiv:2101.05982) is drawn here.
         value_q = q if learner.reduce_target_q is learner.reduce_q else learner.reduce_target_q(q_NBK.detach())
         soft_value = losses.soft_value(value_q, support.log_pi, support.weight, alpha)
-        value_loss = losses.value_loss(self._value_net(batch.obs), soft_value)
+        value_loss = losses.value_loss(value, soft_value)
         self._value_step(value_loss)
 
         if actor_is_due:
@@ -75,3 +77,14 @@ class UpdateV1:
             "value_loss": value_loss.detach(),
             "q_value": q_NB.detach().mean(),
         }
+
+    def _values(self, batch: Batch) -> tuple[th.Tensor, th.Tensor]:
+        """V of s, and that of s' for the TD target, without gradient; both (B,)."""
+        if self._value_target is None:
+            with self._value_statistics:
+                value, next_value = self._value_net.joint(batch.obs, batch.next_obs)
+            return value, next_value.detach()
+        with th.no_grad():
+            next_value = self._value_target(batch.next_obs)
+        with self._value_statistics:
+            return self._value_net(batch.obs), next_value

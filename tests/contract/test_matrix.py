@@ -72,6 +72,59 @@ def test_every_cell_trains_or_is_refused(cell, tmp_path):
     loaded.learn(4, reset_num_timesteps=False)
 
 
+ARCHITECTURES = {
+    "REDQ": {"policy_kwargs": {"n_critics": 4}, "n_target_critics": 2, "actor_q_reduction": "mean"},
+    "delayed": {"policy_delay": 4},
+    "own targets": {"target_networks": False},
+    "batch norm": {"policy_kwargs": {"batch_norm": True}},
+    "CrossQ": {"policy_kwargs": {"batch_norm": True}, "target_networks": False, "policy_delay": 3},
+    "all at once": {
+        "policy_kwargs": {
+            **{"n_critics": 3, "batch_norm": True, "layer_norm": True, "dropout": 0.1},
+            "share_features_extractor": True,
+        },
+        "n_target_critics": 2,
+        "policy_delay": 2,
+        "target_networks": False,
+    },
+}
+KINDS = {
+    "one Gaussian": {},
+    "samples": {"n_action_samples": 3},
+    "gSDE": {"use_sde": True},
+    "mixture": {"policy_kwargs": {"n_components": 2}},
+    "Discrete": {"action_space": spaces.Discrete(3)},
+    "MultiDiscrete, all": {"action_space": spaces.MultiDiscrete([3, 2])},
+    "MultiDiscrete, sampled": {"action_space": spaces.MultiDiscrete([7] * 4), "n_action_samples": 2},
+}
+
+
+@pytest.mark.parametrize("gradient", ["reparameterized", "score_function"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+def test_every_architecture_of_the_critics_trains_with_every_policy(variant, architecture, kind, gradient, tmp_path):
+    if kind == "gSDE" and gradient == "score_function":
+        pytest.skip("refused, as gSDE gives no independent samples")
+    policy, observation_space = ("MultiInputPolicy", dict_space()) if kind == "samples" else ("MlpPolicy", None)
+    arguments = ARCHITECTURES[architecture] | KINDS[kind]
+    env = Target(observation_space, arguments.pop("action_space", None))
+    policy_kwargs = {"net_arch": [8]} | POLICIES[policy][1]
+    for options in (ARCHITECTURES[architecture], KINDS[kind]):
+        policy_kwargs |= options.get("policy_kwargs", {})
+    arguments |= {"policy_kwargs": policy_kwargs, "variant": variant, "actor_gradient": gradient}
+    model = SoftAC(policy, env, buffer_size=100, learning_starts=8, batch_size=8, seed=0, **arguments).learn(14)
+    assert model._n_updates == 6
+    model.save(tmp_path / "model")
+    loaded = SoftAC.load(tmp_path / "model", env=env)
+    obs = model.observation_space.sample()
+    np.testing.assert_array_equal(loaded.predict(obs, deterministic=True)[0], model.predict(obs, deterministic=True)[0])
+    for name in ("n_target_critics", "actor_q_reduction", "policy_delay", "target_networks"):
+        assert getattr(loaded, name) == getattr(model, name)
+    loaded.learn(4, reset_num_timesteps=False)
+    assert all(parameter.isfinite().all() for parameter in loaded.policy.parameters())
+
+
 def discrete(**kwargs) -> SoftAC:
     return SoftAC("MlpPolicy", DiscreteTarget(), buffer_size=256, policy_kwargs={"net_arch": [8]}, **kwargs)
 

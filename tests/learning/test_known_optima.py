@@ -37,6 +37,18 @@ VARIANTS = {
         "actor_gradient": "score_function",
         "n_action_samples": 8,
     },
+    "v2, REDQ": {
+        "ent_coef": ALPHA,
+        "n_target_critics": 2,
+        "actor_q_reduction": "mean",
+        "policy_delay": 2,
+        "policy_kwargs": {"net_arch": [32, 32], "n_critics": 5},
+    },
+    "v2, CrossQ": {
+        "ent_coef": ALPHA,
+        "target_networks": False,
+        "policy_kwargs": {"net_arch": [32, 32], "batch_norm": True},
+    },
     "v1": {"variant": "v1", "reward_scale": 1 / ALPHA},
     "v1, score function": {
         "variant": "v1",
@@ -227,6 +239,10 @@ class ChainEnv(gym.Env):
         {"ent_coef": Chain.alpha, "n_target_critics": 2, "actor_q_reduction": "mean", "n_critics": 5},
         {"variant": "v1", "ent_coef": Chain.alpha, "n_target_critics": 2, "n_critics": 5},
         {"ent_coef": Chain.alpha, "policy_delay": 5},
+        {"ent_coef": Chain.alpha, "target_networks": False},
+        {"ent_coef": Chain.alpha, "target_networks": False, "batch_norm": True},
+        {"variant": "v1", "ent_coef": Chain.alpha, "target_networks": False, "batch_norm": True},
+        {"ent_coef": Chain.alpha, "batch_norm": True},
     ],
     ids=str,
 )
@@ -234,7 +250,7 @@ def test_tabular_values_and_policy_are_those_of_soft_value_iteration(kwargs):
     """With one-hot states and no hidden layer, networks are tables; Q, V and pi to 0.05."""
     q, v, pi = Chain.solve()
     kwargs = dict(kwargs)
-    policy_kwargs = {"net_arch": [], "n_critics": kwargs.pop("n_critics", 2)}
+    policy_kwargs = {name: kwargs.pop(name) for name in ("n_critics", "batch_norm") if name in kwargs}
     model = ready(
         SoftAC(
             "MlpPolicy",
@@ -243,7 +259,7 @@ def test_tabular_values_and_policy_are_those_of_soft_value_iteration(kwargs):
             tau=0.1,
             learning_rate=lambda progress: 2e-2 * progress,
             buffer_size=10,
-            policy_kwargs=policy_kwargs,
+            policy_kwargs={"net_arch": []} | policy_kwargs,
             seed=0,
             **kwargs,
         )

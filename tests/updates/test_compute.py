@@ -37,11 +37,23 @@ CASES = {
     "delayed": {"policy_delay": 2},
     "v1, delayed": {"variant": "v1", "policy_delay": 2},
     "delayed, score function": {"policy_delay": 3, "actor_gradient": "score_function"},
+    "own targets": {"target_networks": False},
+    "v1, own targets": {"variant": "v1", "target_networks": False},
+    "own targets, samples, REDQ": {
+        "target_networks": False,
+        "n_action_samples": 3,
+        "policy_kwargs": {"n_critics": 4, "layer_norm": True},
+        "n_target_critics": 2,
+    },
+    "batch norm": {"policy_kwargs": {"batch_norm": True}},
+    "v1, batch norm": {"policy_kwargs": {"batch_norm": True}, "variant": "v1"},
+    "v1, CrossQ": {"policy_kwargs": {"batch_norm": True}, "variant": "v1", "target_networks": False},
+    "CrossQ, which stays plain": {"policy_kwargs": {"batch_norm": True}, "target_networks": False, "policy_delay": 2},
     "AdamW": {"policy_kwargs": {"optimizer_class": th.optim.AdamW}},
     "RMSprop": {"policy_kwargs": {"optimizer_class": th.optim.RMSprop}},
 }
 DISCRETE = ["default", "v1", "five critics", "layer norm", "score function", "clipped"]
-DISCRETE += ["REDQ", "v1, REDQ", "delayed", "v1, delayed"]
+DISCRETE += ["REDQ", "v1, REDQ", "delayed", "v1, delayed", "own targets", "v1, own targets"]
 
 
 def make(engine: str, env: Target, policy: str = "MlpPolicy", **kwargs) -> SoftAC:
@@ -108,6 +120,7 @@ def test_fused_equals_eager_with_a_features_extractor(policy, space):
 
 
 REPLAYED = ["default", "v1", "layer norm", "score function", "clipped", "REDQ", "v1, REDQ", "AdamW"]
+REPLAYED += ["batch norm", "v1, batch norm"]
 
 
 @pytest.mark.parametrize("case", REPLAYED)
@@ -235,6 +248,7 @@ def test_bfloat16_without_the_instructions_works_and_warns():
         ({"engine": "auto", "precision": "float16"}, "`precision` must be one of"),
         ({"engine": "eager", "precision": "bfloat16"}, "needs the products of `engine='fused'`"),
         ({"engine": "fused", "policy_kwargs": {"activation_fn": nn.ELU}}, "cannot run this policy: ELU"),
+        ({"engine": "fused", "policy_kwargs": {"batch_norm": True}}, "cannot run this policy: BatchRenorm"),
     ],
 )
 def test_what_cannot_run_is_refused(kwargs, message):

@@ -1,0 +1,112 @@
+"""Batch renormalisation: batch normalisation that computes the same while training and while evaluating.
+
+Shapes: B rows, F features.
+"""
+
+from types import TracebackType
+
+import torch as th
+from torch import nn
+
+EPSILON = 1e-3
+# The limits of the correction, and the passes over which they are relaxed: arXiv:1702.03275, section 4. CrossQ's
+# published code has none for its first 100 000 passes, and then these limits at once.
+R_MAX, D_MAX = 3.0, 5.0
+WARM_UP = 5_000
+R_RELAXED, D_RELAXED = 40_000, 25_000
+
+
+class BatchRenorm(nn.Module):
+    """Batch renormalisation of each feature.   arXiv:1702.03275, algorithm 1
+
+    While training ``y = w (r (x - m) / s + d) + b`` with the batch's mean m and deviation s, and the correction
+    ``r = s / s'``, ``d = (m - m') / s'`` towards the running mean m' and deviation s', without gradient and within
+    limits: [1 / r_max, r_max] and [-d_max, d_max]. The limits are r_max = 1, d_max = 0, which is batch normalisation,
+    for the first ``WARM_UP`` passes, and grow linearly to ``R_MAX`` at ``R_RELAXED`` passes and to ``D_MAX`` at
+    ``D_RELAXED``. While evaluating ``y = w (x - m') / s' + b``.
+
+    The names of parameters and buffers are those of ``nn.BatchNorm1d``. Everything is updated in place, on the device.
+
+    :param n_features: F
+    :param momentum: in (0, 1]; how far the running statistics move towards those of a batch
+    """
+
+    running_mean: th.Tensor
+    running_var: th.Tensor
+    num_batches_tracked: th.Tensor
+
+    def __init__(self, n_features: int, momentum: float = 0.01) -> None:
+        super().__init__()
+        self.n_features = n_features
+        self.momentum = momentum
+        self.weight = nn.Parameter(th.ones(n_features))
+        self.bias = nn.Parameter(th.zeros(n_features))
+        self.register_buffer("running_mean", th.zeros(n_features))
+        self.register_buffer("running_var", th.ones(n_features))
+        self.register_buffer("num_batches_tracked", th.zeros((), dtype=th.long))
+
+    def forward(self, x: th.Tensor) -> th.Tensor:
+        """Normalised features (B, F) of features (B, F); while training, B of at least 2."""
+        if not self.training:
+            statistics = self.running_mean, self.running_var
+            return nn.functional.batch_norm(x, *statistics, self.weight, self.bias, training=False, eps=EPSILON)
+        r, d = self._correction(x.detach())
+        # The correction is one of the scale and the shift: the gradient is that of batch normalisation.
+        weight, bias = self.weight * r, self.bias + self.weight * d
+        return nn.functional.batch_norm(x, None, None, weight, bias, training=True, eps=EPSILON)
+
+    @th.no_grad()
+    def _correction(self, x: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """Scale r and shift d, both (F,), by the statistics so far; then learns those of this batch."""
+        variance, mean = th.var_mean(x, dim=0, correction=0)
+        r_max, d_max = self.limits()
+        running_std = (self.running_var + EPSILON).sqrt()
+        r = ((variance + EPSILON).sqrt() / running_std).clamp(1.0 / r_max, r_max)
+        d = ((mean - self.running_mean) / running_std).clamp(-d_max, d_max)
+        # Not the unbiased variance, which a batch is not normalised by: both modes are to compute the same.
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+        self.num_batches_tracked.add_(1)
+        return r, d
+
+    def limits(self) -> tuple[th.Tensor, th.Tensor]:
+        """r_max and d_max of the next pass, each () and on the device."""
+        passes = self.num_batches_tracked.to(self.running_mean.dtype) - WARM_UP
+        r_share = (passes / (R_RELAXED - WARM_UP)).clamp(0.0, 1.0)
+        d_share = (passes / (D_RELAXED - WARM_UP)).clamp(0.0, 1.0)
+        return 1.0 + (R_MAX - 1.0) * r_share, D_MAX * d_share
+
+    def extra_repr(self) -> str:
+        return f"{self.n_features}, momentum={self.momentum}"
+
+
+def layers_of(network: nn.Module) -> list[BatchRenorm]:
+    """The layers of batch renormalisation in a network.
+
+    :param network: with any number of them
+    """
+    return [module for module in network.modules() if isinstance(module, BatchRenorm)]
+
+
+class BatchStatistics:
+    """``with`` it, a network normalises by the statistics of its batch and learns from them; else by what it learnt.
+
+    Which passes these are is part of the algorithm, and not a mode of the whole training: the critics learn their
+    statistics from what they are trained on, but the actor's loss sees them as they are when they act.
+    arXiv:1902.05605v4
+
+    :param network: with or without layers of batch renormalisation
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.layers = layers_of(network)
+
+    def __enter__(self) -> None:
+        for layer in self.layers:
+            layer.training = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for layer in self.layers:
+            layer.training = False
