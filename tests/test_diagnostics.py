@@ -65,3 +65,10 @@ def test_what_it_cannot_do():
     cold = SoftAC("MlpPolicy", Target(), buffer_size=10, ent_coef=0.0)
     with pytest.raises(ValueError, match="`ent_coef` is 0"):
         policy_improvement(cold, np.zeros((1, 3), dtype=np.float32))
+
+
+def test_q_is_reduced_as_in_the_loss_of_the_actor():
+    model = SoftAC("MlpPolicy", DiscreteTarget(), buffer_size=10, ent_coef=1.0, actor_q_reduction="mean", seed=0)
+    obs = np.zeros((1, 3), dtype=np.float32)
+    q = model.critic.q_values(th.as_tensor(obs), None).mean(dim=0).detach()
+    np.testing.assert_allclose(policy_improvement(model, obs).log_target, q.log_softmax(dim=-1).numpy(), rtol=1e-5)

@@ -161,7 +161,9 @@ def train(model: SoftAC, n_steps: int) -> None:
 def test_each_network_learns_its_statistics_once_in_each_of_its_steps(variant, gradient, target_networks, env):
     kwargs = {"variant": variant, "actor_gradient": gradient, "target_networks": target_networks}
     model = make_model(env(), policy_delay=2, **kwargs)
+    places = [buffer.data_ptr() for buffer in model.policy.buffers()]
     train(model, 5)
+    assert [buffer.data_ptr() for buffer in model.policy.buffers()] == places  # which a CUDA graph holds
     assert counts(model.actor) == {2}
     assert counts(model.critic) == {5}
     if variant == "v1":

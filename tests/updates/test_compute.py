@@ -153,6 +153,12 @@ def test_a_graph_for_steps_with_the_actor_and_one_for_those_without(case, n_grap
     assert graph._engine._graphs.n_captures == n_graphs
 
 
+def test_a_graph_may_hold_networks_that_stay_plain():
+    with patch("sb3_softac.softac.choose_engine", lambda model: "cuda_graph"):
+        model = make("cuda_graph", Target(), policy_kwargs={"batch_norm": True})
+    assert not model.actor.latent_pi.is_fused
+
+
 def test_settings_of_a_graph_do_not_outlive_it(tmp_path):
     model = make("eager", Target(), batch_size=16)
     model._engine_name = "cuda_graph"
