@@ -9,8 +9,8 @@ import torch as th
 from torch import nn
 
 EPSILON = 1e-3
-# The limits of the correction, and the passes over which they are relaxed: arXiv:1702.03275, section 4. CrossQ's
-# published code has none for its first 100 000 passes, and then these limits at once.
+# The limits of the correction, and the passes over which they are relaxed: those of the experiments of
+# arXiv:1702.03275. sb3-contrib's CrossQ allows no correction for 100 000 passes, and then these limits at once.
 R_MAX, D_MAX = 3.0, 5.0
 WARM_UP = 5_000
 R_RELAXED, D_RELAXED = 40_000, 25_000
@@ -93,7 +93,7 @@ class BatchStatistics:
 
     Which passes these are is part of the algorithm, and not a mode of the whole training: the critics learn their
     statistics from what they are trained on, but the actor's loss sees them as they are when they act.
-    arXiv:1902.05605v4
+    arXiv:1902.05605
 
     :param network: with or without layers of batch renormalisation
     """

@@ -155,7 +155,7 @@ class Critic(FeaturesNetwork):
     ) -> tuple[th.Tensor, th.Tensor]:
         """:meth:`q_taken` and :meth:`q_values` of the next states in one pass, whose batch statistics are of both.
 
-        arXiv:1902.05605v4, section 3
+        arXiv:1902.05605
 
         :param obs: observations, first dimension B
         :param action: (B, D)
