@@ -34,6 +34,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "v2, mixture": (BOX, {"policy_kwargs": {"n_components": 2}}),
     "v2, score function": (BOX, SCORE),
     "its leave-one-out": (BOX, SCORE | {"baseline": "leave_one_out"}),
+    "v2, REDQ": (BOX, {"policy_kwargs": {"n_critics": 3}, "n_target_critics": 2}),
     "options of Discrete": (DISCRETE, {"q_reduction": "mean", "q_target_clip": 0.5}),
 }
 # What exists for one variant alone: a file, or classes and functions of a file.
