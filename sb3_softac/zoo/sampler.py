@@ -36,7 +36,9 @@ SEARCH_SPACE: dict[str, Callable[["Trial", int], Any]] = {
     "critic_lr_ratio": lambda trial, _: trial.suggest_float("critic_lr_ratio", 0.2, 5.0, log=True),
     # Gradient steps for each step of the (vectorized) environment.
     "update_ratio": lambda trial, _: trial.suggest_categorical("update_ratio", [0.25, 0.5, 1.0, 2.0, 4.0]),
+    "policy_delay": lambda trial, _: trial.suggest_int("policy_delay", 1, 3),
     "n_critics": lambda trial, _: trial.suggest_int("n_critics", 1, 4),
+    "layer_norm": lambda trial, _: trial.suggest_categorical("layer_norm", [False, True]),
     "max_grad_norm": lambda trial, _: trial.suggest_categorical("max_grad_norm", [None, 0.5, 1.0, 5.0, 20.0]),
 }
 
@@ -87,9 +89,10 @@ def convert_softac_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
         actor_learning_rate=drawn["learning_rate"] * ours["actor_lr_ratio"],
         critic_learning_rate=drawn["learning_rate"] * ours["critic_lr_ratio"],
         gradient_steps=max(1, round(drawn["train_freq"] * ours["update_ratio"])),
+        policy_delay=ours["policy_delay"],
         max_grad_norm=ours["max_grad_norm"],
     )
-    hyperparams["policy_kwargs"]["n_critics"] = ours["n_critics"]
+    hyperparams["policy_kwargs"].update(n_critics=ours["n_critics"], layer_norm=ours["layer_norm"])
     if her_kwargs:  # rl_zoo3's own converter leaves them at the top, where no constructor takes them
         hyperparams["replay_buffer_kwargs"] = her_kwargs
     return hyperparams

@@ -77,7 +77,9 @@ def test_what_is_drawn_becomes_the_argument():
         "actor_lr_ratio": 0.5,
         "critic_lr_ratio": 2.0,
         "update_ratio": 0.5,
+        "policy_delay": 2,
         "n_critics": 3,
+        "layer_norm": True,
         "max_grad_norm": None,
         "n_steps": 3,
     }
@@ -92,9 +94,10 @@ def test_what_is_drawn_becomes_the_argument():
         "actor_learning_rate": 5e-4,
         "critic_learning_rate": 2e-3,
         "gradient_steps": 2,
+        "policy_delay": 2,
         "max_grad_norm": None,
         "n_steps": 3,
-        "policy_kwargs": {"net_arch": [64, 64], "n_critics": 3},
+        "policy_kwargs": {"net_arch": [64, 64], "n_critics": 3, "layer_norm": True},
     }
 
 
