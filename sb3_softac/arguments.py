@@ -1,17 +1,16 @@
-"""What users may pass, checked and parsed: every refusal says what was given, what is allowed and what to do."""
+"""The arguments of SoftAC: what each may be, and with which others."""
 
 import math
-import operator
 import warnings
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
-from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+from stable_baselines3.common.utils import FloatSchedule
 
 from sb3_softac.networks.discrete import discrete_sizes
+from sb3_softac.parsing import auto_number, bounded_float, is_auto, number_or_schedule, one_of, positive_int
 
 if TYPE_CHECKING:
     from sb3_softac.softac import SoftAC
@@ -26,120 +25,6 @@ PRECISIONS = ("float32", "bfloat16")
 # Beyond this, a tanh policy rarely explores well: rescale in a wrapper.
 LARGE_ACTION_BOUND = 10.0
 DISCRETE_TARGET_ENTROPY_FACTOR = 0.98  # arXiv:1910.07207, section 4
-
-
-def positive_int(name: str, value: Any, minimum: int = 1) -> int:
-    """Whole number of at least ``minimum``; 1e6 counts as 1000000.
-
-    :param name: of the argument, for the message
-    :param value: what the user gave
-    :param minimum: smallest value allowed
-    :raises ValueError: anything else
-    """
-    try:
-        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool) or number < minimum:
-        raise ValueError(f"`{name}` must be a whole number of at least {minimum}, but {value!r} was given")
-    return number
-
-
-def bounded_float(name: str, value: Any, allowed: str, is_allowed: Callable[[float], bool]) -> float:
-    """A finite number in a range; numbers in a string (YAML reads ``1e-3`` as one) count.
-
-    :param name: of the argument, for the message
-    :param value: what the user gave
-    :param allowed: the range in words, for the message
-    :param is_allowed: the range
-    :raises ValueError: anything else
-    """
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and is_allowed(number)):
-        raise ValueError(f"`{name}` must be a number {allowed}, but {value!r} was given")
-    return number
-
-
-def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
-    """One of a few words.
-
-    :param name: of the argument, for the message
-    :param value: what the user gave
-    :param allowed: the words
-    :raises ValueError: anything else
-    """
-    if value not in tuple(allowed):
-        raise ValueError(f"`{name}` must be one of {sorted(allowed)}, but {value!r} was given")
-    return value
-
-
-def schedule(name: str, value: Any, allowed: str, is_allowed: Callable[[float], bool]) -> FloatSchedule:
-    """A number, a callable of the remaining progress (1 to 0), or the zoo's ``"lin_<start>"`` (linear down to 0).
-
-    :param name: of the argument, for the message
-    :param value: what the user gave
-    :param allowed: the range of the numbers in words, for the message
-    :param is_allowed: the range of the numbers
-    :return: a schedule that can be pickled if ``value`` can
-    :raises ValueError: anything else
-    """
-    if callable(value):
-        return FloatSchedule(value)
-    if isinstance(value, str) and value.startswith("lin_"):
-        start = bounded_float(name, value.removeprefix("lin_"), allowed, is_allowed)
-        return FloatSchedule(LinearSchedule(start, 0.0, 1.0))
-    try:
-        return FloatSchedule(bounded_float(name, value, allowed, is_allowed))
-    except ValueError as error:
-        raise ValueError(
-            f"{error}; a callable of the remaining progress (from 1 to 0) and 'lin_<start>' are allowed too"
-        ) from None
-
-
-def learning_rate(name: str, value: Any) -> FloatSchedule:
-    """A learning rate: :func:`schedule` of numbers of at least 0."""
-    return schedule(name, value, "of at least 0", lambda rate: rate >= 0.0)
-
-
-def number_or_schedule(
-    name: str, value: Any, allowed: str, is_allowed: Callable[[float], bool]
-) -> float | FloatSchedule:
-    """As :func:`schedule`, but a number stays a number, for the user to read and to change."""
-    parsed = schedule(name, value, allowed, is_allowed)
-    constant = parsed.value_schedule
-    return constant.val if isinstance(constant, ConstantSchedule) else parsed
-
-
-def value_at(value: Any, progress_remaining: float) -> float:
-    """The value of a number or a schedule.
-
-    :param value: from :func:`number_or_schedule`
-    :param progress_remaining: from 1 to 0
-    """
-    return value(progress_remaining) if callable(value) else value
-
-
-def auto_number(name: str, value: Any) -> float | None:
-    """The number in ``"auto_<number>"``, None for plain ``"auto"``.
-
-    :param name: of the argument, for the message
-    :param value: a string that starts with ``"auto"``
-    :raises ValueError: another string
-    """
-    if value == "auto":
-        return None
-    number = value.removeprefix("auto_")
-    if number == value:
-        raise ValueError(f"`{name}` must be 'auto', 'auto_<number>' or a number, but {value!r} was given")
-    return bounded_float(name, number, "above 0 after 'auto_'", lambda x: x > 0.0)
-
-
-def is_auto(value: Any) -> bool:
-    """Whether a value asks for ``"auto"`` or ``"auto_<number>"``."""
-    return isinstance(value, str) and value.startswith("auto")
 
 
 def learns_ent_coef(value: Any, variant: str) -> bool:

@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples, Repla
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_softac import arguments
+from sb3_softac import parsing
 from sb3_softac.replay_storage import ObservationStore, Rows, Slots, to_numpy
 
 STORAGES = ("host", "device")
@@ -68,14 +68,14 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
                 "`optimize_memory_usage=True` was given, but `SingleCopyReplayBuffer` always stores an observation "
                 "once, and handles time limits correctly; pass False"
             )
-        self.storage = arguments.one_of("storage", storage, STORAGES)
+        self.storage = parsing.one_of("storage", storage, STORAGES)
         self._stores: dict[str | None, ObservationStore] = {}
         # Past the constructors that allocate each observation twice.
         super(ReplayBuffer, self).__init__(buffer_size, observation_space, action_space, device, n_envs)
         self.buffer_size = max(buffer_size // n_envs, 1)
         self.optimize_memory_usage = False
         self.handle_timeout_termination = handle_timeout_termination
-        self.n_steps = arguments.positive_int("n_steps", n_steps)
+        self.n_steps = parsing.positive_int("n_steps", n_steps)
         self.gamma = gamma
         self._allocate()
         self._warn_if_too_large()

@@ -15,7 +15,7 @@ from stable_baselines3.sac import SAC
 from stable_baselines3.sac import policies as sac_policies
 from torch import nn
 
-from sb3_softac import arguments
+from sb3_softac import parsing
 from sb3_softac.buffers import SingleCopyReplayBuffer
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 
@@ -201,10 +201,10 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
         return model
 
     def _change_ent_coef(self, ent_coef: str | float) -> None:
-        stays_learned = arguments.is_auto(self.ent_coef) and arguments.is_auto(ent_coef)
+        stays_learned = parsing.is_auto(self.ent_coef) and parsing.is_auto(ent_coef)
         self.ent_coef = ent_coef
         if stays_learned:
-            arguments.auto_number("ent_coef", ent_coef)
+            parsing.auto_number("ent_coef", ent_coef)
         else:
             self._setup_temperature()
 

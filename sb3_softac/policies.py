@@ -15,7 +15,6 @@ from stable_baselines3.common.torch_layers import (
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
-from sb3_softac.arguments import bounded_float, positive_int
 from sb3_softac.networks.actors import SoftActor, SquashedGaussianActor
 from sb3_softac.networks.batch_renorm import BatchRenorm
 from sb3_softac.networks.categorical_actor import CategoricalActor
@@ -29,6 +28,7 @@ from sb3_softac.networks.critics import (
 )
 from sb3_softac.networks.discrete import is_enumerable
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
+from sb3_softac.parsing import bounded_float, positive_int
 
 TargetT = TypeVar("TargetT", bound=FeaturesNetwork)
 

@@ -10,7 +10,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
-from sb3_softac import arguments
+from sb3_softac import arguments, parsing
 from sb3_softac.checkpoint import check_policy_class
 from sb3_softac.collection import CollectingAlgorithm
 from sb3_softac.networks.actors import SoftActor
@@ -266,14 +266,14 @@ class SoftAC(CollectingAlgorithm):
         self._setup_temperature()
 
     def _setup_lr_schedule(self) -> None:
-        self.lr_schedule = arguments.learning_rate("learning_rate", self.learning_rate)
+        self.lr_schedule = parsing.learning_rate("learning_rate", self.learning_rate)
         own_rates = {
             "actor": self.actor_learning_rate,
             "critic": self.critic_learning_rate,
             "ent_coef": self.ent_coef_learning_rate,
         }
         self._own_lr_schedules = {
-            name: None if rate is None else arguments.learning_rate(f"{name}_learning_rate", rate)
+            name: None if rate is None else parsing.learning_rate(f"{name}_learning_rate", rate)
             for name, rate in own_rates.items()
         }
 
@@ -283,7 +283,7 @@ class SoftAC(CollectingAlgorithm):
         self._engine: Engine | None = None  # holds the temperature
         self._engine_settings: tuple[Any, ...] = ()
         if arguments.learns_ent_coef(self.ent_coef, self.variant):
-            initial = arguments.auto_number("ent_coef", self.ent_coef) or 1.0
+            initial = parsing.auto_number("ent_coef", self.ent_coef) or 1.0
             self.log_ent_coef = th.tensor([initial], device=self.device).log().requires_grad_(True)
             self.ent_coef_optimizer = th.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1.0))
             self.temperature: Temperature = LearnedTemperature(
@@ -323,7 +323,7 @@ class SoftAC(CollectingAlgorithm):
         :param progress_bar: show one, with tqdm and rich
         :return: self
         """
-        steps = arguments.positive_int("total_timesteps", total_timesteps, minimum=0)
+        steps = parsing.positive_int("total_timesteps", total_timesteps, minimum=0)
         if self.batch_size > self.buffer_size:
             warnings.warn(
                 f"`batch_size={self.batch_size}` is more than the replay buffer holds "
@@ -349,8 +349,8 @@ class SoftAC(CollectingAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rates()
         progress = self._current_progress_remaining
-        self.temperature.set_target_entropy(arguments.value_at(self.target_entropy, progress))
-        reward_scale = arguments.value_at(self.reward_scale, progress)
+        self.temperature.set_target_entropy(parsing.value_at(self.target_entropy, progress))
+        reward_scale = parsing.value_at(self.reward_scale, progress)
         engine = self._up_to_date_engine()
         for samples in self._batches(gradient_steps, batch_size):
             self._n_updates += 1

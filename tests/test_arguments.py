@@ -8,7 +8,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO, SAC, HerReplayBuffer
 from stable_baselines3.common.utils import LinearSchedule
 
-from sb3_softac import SoftAC, arguments
+from sb3_softac import SoftAC, arguments, parsing
 from tests.helpers import Target, dict_space, ready
 
 REFUSED = [
@@ -204,8 +204,8 @@ def test_schedules():
         for optimizer in (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer)
     ]
     assert rates == pytest.approx([0.75, 1.0, 5e-4])
-    assert arguments.value_at(model.target_entropy, 0.5) == pytest.approx(-2.0)
-    assert arguments.value_at(model.reward_scale, 0.5) == pytest.approx(5.0)
+    assert parsing.value_at(model.target_entropy, 0.5) == pytest.approx(-2.0)
+    assert parsing.value_at(model.reward_scale, 0.5) == pytest.approx(5.0)
     assert {name: model.logger.name_to_value[f"train/{name}"] for name in ("learning_rate", "actor_learning_rate")} == {
         "learning_rate": pytest.approx(5e-4),
         "actor_learning_rate": pytest.approx(0.75),
