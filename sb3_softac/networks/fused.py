@@ -34,6 +34,8 @@ class Layer(ABC):
     parameter_names: tuple[str, ...] = ()
     #: whether :meth:`backward` writes into the gradient it is given
     overwrites_grad = False
+    #: whether a layer of this kind takes along the ReLU that follows it
+    takes_relu = False
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -75,6 +77,7 @@ class LinearLayer(Layer):
     """
 
     parameter_names = ("weight", "bias")
+    takes_relu = True
 
     def __init__(self, module: nn.Module, products: Products, relu: bool = False) -> None:
         super().__init__(module)
@@ -98,7 +101,7 @@ class LinearLayer(Layer):
     def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         weight, x, *y = saved
         if self._relu:
-            grad = aten.threshold_backward.grad_input(grad, y[0], 0, grad_input=grad)
+            relu_backward_(grad, y[0])
         needs_x, needs_weight, needs_bias = needs
         return (
             self._products.grad_input(grad, weight) if needs_x else None,
@@ -124,27 +127,37 @@ class HeadsLayer(LinearLayer):
 
 
 class LayerNormLayer(Layer):
-    """Layer normalisation over the last dimension.   arXiv:1607.06450
+    """Layer normalisation over the last dimension, with the ReLU that follows, if one does.   arXiv:1607.06450
 
     :param module: the plain layer
+    :param relu: whether a ReLU follows
     """
 
     parameter_names = ("weight", "bias")
+    takes_relu = True
     module: nn.LayerNorm
+
+    def __init__(self, module: nn.Module, relu: bool = False) -> None:
+        super().__init__(module)
+        self._relu = relu
+        self.overwrites_grad = relu
 
     def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
         weight, bias = parameters
         assert weight is not None
         assert bias is not None
         y, mean, rstd = aten.native_layer_norm(x, self.module.normalized_shape, weight, bias, self.module.eps)
-        return y, (weight, bias, x, mean, rstd)
+        saved = (weight, bias, x, mean, rstd)
+        return (y.relu_(), (*saved, y)) if self._relu else (y, saved)
 
     def first_rows(self, saved: Saved, n_rows: int) -> Saved:
         weight, bias, *rows = saved
         return weight, bias, *super().first_rows(tuple(rows), n_rows)
 
     def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
-        weight, bias, x, mean, rstd = saved
+        weight, bias, x, mean, rstd, *y = saved
+        if self._relu:
+            relu_backward_(grad, y[0])
         return aten.native_layer_norm_backward(
             grad, x, self.module.normalized_shape, mean, rstd, weight, bias, list(needs)
         )
@@ -191,7 +204,16 @@ class ActivationLayer(Layer):
         return (self.GRADIENTS[type(self.module)](grad, *saved),)
 
 
-LAYERS: dict[type[nn.Module], Callable[[nn.Module], Layer]] = {
+def relu_backward_(grad: th.Tensor, y: th.Tensor) -> None:
+    """Turn the gradient of a ReLU's output into that of its input, in place.
+
+    :param grad: as ``y``
+    :param y: the output
+    """
+    aten.threshold_backward.grad_input(grad, y, 0, grad_input=grad)
+
+
+LAYERS: dict[type[nn.Module], type[Layer]] = {
     nn.LayerNorm: LayerNormLayer,
     nn.Dropout: DropoutLayer,
     **dict.fromkeys(ActivationLayer.GRADIENTS, ActivationLayer),
@@ -238,13 +260,15 @@ class Stack:
     def _add(self, module: nn.Module, following: nn.Module | None, device: th.device) -> None:
         if has_hooks(module):
             raise ValueError(f"{module} has hooks, which only `engine='eager'` calls")
+        relu = {"relu": type(following) is nn.ReLU}
         if type(module) is nn.Linear:
             products = choose_products(device, self.dtype, module.weight.numel())
-            self.layers.append(LinearLayer(module, products, relu=type(following) is nn.ReLU))
-        elif type(module) is nn.ReLU and self.layers and isinstance(self.layers[-1], LinearLayer):
-            return  # taken along by the linear layer
+            self.layers.append(LinearLayer(module, products, **relu))
+        elif type(module) is nn.ReLU and self.layers and self.layers[-1].takes_relu:
+            return
         elif type(module) in LAYERS:
-            self.layers.append(LAYERS[type(module)](module))
+            kind = LAYERS[type(module)]
+            self.layers.append(kind(module, **relu) if kind.takes_relu else kind(module))
         else:
             known = ", ".join(sorted(kind.__name__ for kind in {nn.Linear} | LAYERS.keys()))
             raise ValueError(f"{module} is not one of the layers with a written-out gradient: {known}")
