@@ -21,7 +21,7 @@ if __package__ in (None, ""):  # started as a file: its folder is on the path, t
 import torch as th
 
 from benchmarks import _machine
-from benchmarks._speed import markdown, store
+from benchmarks._speed import acting, markdown, store
 from benchmarks._speed.agent import Agent
 from benchmarks._speed.case import CASES, Case, named_case
 from benchmarks._speed.contenders import Contender, named
@@ -78,6 +78,7 @@ def steps(options: argparse.Namespace) -> Iterator[Step]:
 
     yield from (equality(first, engine) for engine in ENGINES)
     yield speed(first, CONTENDERS, "sac", ("updates", "learn"))
+    yield f"acting/{first}", lambda: acting.measure(cases[first])
     yield from (equality(name, engine) for name in others for engine in ENGINES if engine != "compile")
     yield from (speed(name, ("softac",), "softac-eager", ("updates",)) for name in others)
     yield from (equality(name, "compile") for name in others)
@@ -104,7 +105,13 @@ def run(wanted: list[Step], seconds: float, path: Path) -> dict[str, Any]:
     :param seconds: after which no step is begun
     :param path: of the JSON, written after each
     """
-    content: dict[str, Any] = {"equality": {}, "points": {}, "not_done": [], "machine": _machine.machine()}
+    content: dict[str, Any] = {
+        "equality": {},
+        "points": {},
+        "acting": {},
+        "not_done": [],
+        "machine": _machine.machine(),
+    }
     content["versions"] = _machine.versions() | {"cuda": str(th.version.cuda)}
     started = time.perf_counter()
     for name, step in wanted:
@@ -128,11 +135,14 @@ def run(wanted: list[Step], seconds: float, path: Path) -> dict[str, Any]:
 
 def report(kind: str, result: dict[str, Any]) -> None:
     """A line or more for a step that is done."""
-    print(f"  {_verdict(result)}", flush=True) if kind == "equality" else store.report(result)
+    if kind == "points":
+        store.report(result)
+    else:
+        print(f"  {_verdict(result) if kind == 'equality' else _acting(result)}", flush=True)
 
 
 def tables(content: dict[str, Any]) -> str:
-    """Both parts for reading."""
+    """All parts for reading."""
     lines = [
         "# Engines against the plain path",
         "",
@@ -144,6 +154,7 @@ def tables(content: dict[str, Any]) -> str:
         "| --- | --- |",
         *(f"| {name} | {_verdict(row)} |" for name, row in content["equality"].items()),
         "",
+        *(f"- Exploring, {name}: {_acting(row)}." for name, row in content["acting"].items()),
         *(f"- Not done: {reason}" for reason in content["not_done"]),
         "",
     ]
@@ -158,6 +169,13 @@ def _verdict(row: dict[str, Any]) -> str:
     said = f"; warned: {'; '.join(row['warnings'])}" if row["warnings"] else ""
     verdict = "equal" if row["equal"] else "DIFFERENT"
     return f"{verdict}: {max(row['distances'].values()):.1e} (at most {row['tolerance']:g}){repeated}{said}"
+
+
+def _acting(row: dict[str, float]) -> str:
+    return (
+        f"{row['device_ms']:.3f} ms an action on the device, {row['copy_ms']:.3f} by a copy on the CPU, "
+        f"{row['transfer_ms']:.3f} to bring the weights over"
+    )
 
 
 def parser() -> argparse.ArgumentParser:

@@ -141,9 +141,8 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", "critic_target", "value_net", "value_target"]
-        return (
-            super()._excluded_save_params() + networks + ["temperature", "_engine", "_engine_name", "_own_lr_schedules"]
-        )
+        made_anew = ["temperature", "_engine", "_engine_name", "_own_lr_schedules", "_actor_copy"]
+        return super()._excluded_save_params() + networks + made_anew
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts = ["policy", "actor.optimizer", "critic.optimizer"]

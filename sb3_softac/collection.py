@@ -13,13 +13,19 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_softac.acting import ActorCopy
 from sb3_softac.buffers import SingleCopyReplayBuffer
 from sb3_softac.checkpoint import CheckpointedAlgorithm
 from sb3_softac.wrappers import masks_in, sample_allowed
 
+CPU = th.device("cpu")
+
 
 class CollectingAlgorithm(CheckpointedAlgorithm):
     """The half of SoftAC that acts in the environment, and stores and samples what it sees."""
+
+    #: what explores in place of the policy; None: the policy itself
+    _actor_copy: ActorCopy | None = None
 
     def _setup_model(self) -> None:
         # Stable-Baselines3 would allocate the replay buffer here, also for an agent that is loaded only to act:
@@ -89,7 +95,10 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
             return self._random_action(learning_starts, action_noise, n_envs)
         assert self._last_obs is not None
         with th.no_grad():
-            action = self.policy(obs_as_tensor(self._last_obs, self.device))
+            if self._actor_copy is None:
+                action = self.policy(obs_as_tensor(self._last_obs, self.device))
+            else:
+                action = self._actor_copy.up_to_date(self._n_updates)(obs_as_tensor(self._last_obs, CPU))
         scaled = action.cpu().numpy().reshape(-1, *self.action_space.shape)  # type: ignore[misc]
         if not isinstance(self.action_space, spaces.Box):
             return scaled, scaled

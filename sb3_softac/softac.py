@@ -11,6 +11,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
 from sb3_softac import arguments, parsing
+from sb3_softac.acting import ActorCopy, pays_to_copy
 from sb3_softac.checkpoint import check_policy_class
 from sb3_softac.collection import CollectingAlgorithm
 from sb3_softac.networks.actors import SoftActor
@@ -263,6 +264,7 @@ class SoftAC(CollectingAlgorithm):
             if hasattr(self.policy, name):
                 setattr(self, name, getattr(self.policy, name))
         set_up_networks(self, self._engine_name)
+        self._actor_copy = ActorCopy(self.actor) if pays_to_copy(self) else None
         self._setup_temperature()
 
     def _setup_lr_schedule(self) -> None:

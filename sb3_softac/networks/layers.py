@@ -137,6 +137,14 @@ class FastFeatures(BaseModel):
             return obs  # type: ignore[return-value]
         return super().extract_features(obs, features_extractor)
 
+    def takes_vectors(self, features_extractor: BaseFeaturesExtractor) -> bool:
+        """Whether there is nothing to extract: observations are vectors of features.
+
+        :param features_extractor: maps preprocessed observations to (B, features_dim)
+        """
+        self._get_to_know(features_extractor)
+        return self._features_are_observations
+
     def _get_to_know(self, features_extractor: BaseFeaturesExtractor) -> None:
         # Not by `setattr`, which would make the extractor a submodule of this name.
         self.__dict__["_known_extractor"] = features_extractor

@@ -157,6 +157,8 @@ def test_the_gpu_script_runs_where_only_the_bare_requirements_are(tmp_path: Path
     found = content["points"]["v2"]["measures"]["updates"]["contenders"]
     assert {"softac", "softac-eager", "cleanrl"} <= set(found)
     assert "case v2" in (out / "gpu.md").read_text()
+    assert set(content["acting"]["v2"]) == {"device_ms", "copy_ms", "transfer_ms"}
+    assert "to bring the weights over" in (out / "gpu.md").read_text()
 
 
 def test_what_fails_on_the_gpu_does_not_end_the_run_and_time_does(tmp_path: Path) -> None:
