@@ -74,7 +74,7 @@ class Installation:
             raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout[-4000:]}")
         return done.stdout
 
-    def train(self, *options: str | Path, algo: str = "softac", steps: int = 150) -> str:
+    def train(self, *options: str | Path, algo: str = "softac", steps: int = 600) -> str:
         """Run the literal command for a moment; what it writes goes to `logs`."""
         options = ("--env", "Pendulum-v1", "-n", str(steps), "-f", "logs", "--device", "cpu", *options)
         return self.run("-m", "rl_zoo3.train", "--algo", algo, *options)

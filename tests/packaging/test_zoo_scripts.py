@@ -34,7 +34,7 @@ def test_opt_out(wheel):
 
 def test_launcher_without_the_hook(wheel):
     output = wheel.run(
-        "-m", "sb3_softac.zoo", "train", "--algo", "softac", "--env", "Pendulum-v1", "-n", "150",
+        "-m", "sb3_softac.zoo", "train", "--algo", "softac", "--env", "Pendulum-v1", "-n", "600",
         "-f", "logs", "--vec-env", "subproc", "-params", "n_envs:2",
         SB3_SOFTAC_ZOO_HOOK="0",
     )  # fmt: skip
@@ -86,10 +86,10 @@ def test_progress_evaluations_checkpoints_and_tensorboard(wheel):
         "100",
         "-tb",
         "tb",
-        steps=250,
+        steps=600,
     )
     run = latest_run(wheel)
-    assert {"evaluations.npz", "best_model.zip", "rl_model_200_steps.zip"} <= {path.name for path in run.iterdir()}
+    assert {"evaluations.npz", "best_model.zip", "rl_model_500_steps.zip"} <= {path.name for path in run.iterdir()}
     assert list((wheel.work / "tb").rglob("events.out.tfevents.*"))
     enjoy = [
         "-m",
