@@ -19,7 +19,7 @@ VARIANTS = ("v1", "v2")
 ACTOR_GRADIENTS = ("reparameterized", "score_function")
 BASELINES = ("state_value", "leave_one_out", "none")
 Q_REDUCTIONS = ("min", "mean")
-ENGINES = ("auto", "eager", "fused", "cuda_graph", "compile")
+ENGINES = ("auto", "eager", "fused", "traced", "cuda_graph", "compile")
 PRECISIONS = ("float32", "bfloat16")
 
 # Beyond this, a tanh policy rarely explores well: rescale in a wrapper.

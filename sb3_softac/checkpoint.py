@@ -139,6 +139,9 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
     def _setup_temperature(self) -> None:
         """Create the temperature from ``ent_coef``."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engine": None}  # a captured update holds the tensors of this model, not of its copy
+
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", "critic_target", "value_net", "value_target"]
         made_anew = ["temperature", "_engine", "_engine_name", "_own_lr_schedules", "_actor_copy"]

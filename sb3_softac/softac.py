@@ -18,7 +18,7 @@ from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.updates.batch import Batch
-from sb3_softac.updates.compute import choose_engine, make_engine, set_up_networks
+from sb3_softac.updates.compute import choose_engine, make_engine, refine_engine, set_up_networks
 from sb3_softac.updates.engine import Engine
 from sb3_softac.updates.factory import make_update
 from sb3_softac.updates.gradient import set_learning_rate
@@ -263,6 +263,7 @@ class SoftAC(CollectingAlgorithm):
         for name in ("critic_target", "value_net", "value_target"):
             if hasattr(self.policy, name):
                 setattr(self, name, getattr(self.policy, name))
+        self._engine_name = refine_engine(self, self._engine_name)
         set_up_networks(self, self._engine_name)
         self._actor_copy = ActorCopy(self.actor) if pays_to_copy(self) else None
         self._setup_temperature()

@@ -246,7 +246,8 @@ class OneHotCritic(ContinuousCritic):
 
     def _rows(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
         factors = zip(actions.long().unbind(dim=-1), discrete_sizes(self.action_space), strict=True)
-        one_hot = th.cat([nn.functional.one_hot(ids, size) for ids, size in factors], dim=-1)
+        # Not by `one_hot()`, which looks at the ids to check them: no capture of an update could hold it.
+        one_hot = th.cat([ids.unsqueeze(-1) == th.arange(size, device=ids.device) for ids, size in factors], dim=-1)
         return super()._rows(features, one_hot.to(next(self.parameters()).dtype))
 
 

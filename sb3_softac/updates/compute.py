@@ -1,41 +1,49 @@
 """How the networks and the optimizers of a model are computed: chosen once, when it is set up."""
 
 import warnings
+from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch as th
 
 from sb3_softac.networks.layers import MLP
-from sb3_softac.updates.engine import CudaGraphs, EagerEngine, Engine, GraphEngine, Update
+from sb3_softac.updates.engine import CudaGraphs, EagerEngine, Engine, GraphEngine, Graphs, Update
 from sb3_softac.updates.gradient import FUSABLE_OPTIMIZERS, fuse_optimizer
+from sb3_softac.updates.tracing import HeldByTrace, TracedGraphs
 
 if TYPE_CHECKING:
     from sb3_softac.softac import SoftAC
 
 # None: what the parameters are, which tests set to double precision.
 DTYPES = {"float32": None, "bfloat16": th.bfloat16}
+# Whose modules call the same operations every time.
+TRACEABLE_MODULES = ("torch.nn.", "stable_baselines3.", "sb3_softac.")
+# Engines that replay an update, and what they capture it by.
+GRAPHS: dict[str, Callable[[], Graphs]] = {"cuda_graph": lambda: CudaGraphs(), "traced": lambda: TracedGraphs()}
 
 
 def choose_engine(model: "SoftAC") -> str:
     """The engine that a model runs by.
 
     :param model: with a device, and checked arguments
-    :return: ``"eager"``, ``"fused"``, ``"cuda_graph"`` or ``"compile"``
+    :return: ``"eager"``, ``"fused"``, ``"traced"``, ``"cuda_graph"`` or ``"compile"``
     :raises ValueError: what the user asked for cannot run there
     """
     engine, precision, device = model.engine, model.precision, model.device
     if engine == "cuda_graph" and device.type != "cuda":
         raise ValueError(f"`engine='cuda_graph'` needs a CUDA device, but the model is on {device}; pass 'auto'")
-    if engine == "cuda_graph" and model.use_sde:
+    if engine == "traced" and device.type != "cpu":
+        raise ValueError(f"`engine='traced'` is for a CPU, but the model is on {device}; pass 'auto' or 'cuda_graph'")
+    if engine in GRAPHS and model.use_sde:
         raise ValueError(
-            "`engine='cuda_graph'` cannot run gSDE, which draws its noise anew between updates; pass `engine='fused'`, "
+            f"`engine={engine!r}` cannot run gSDE, which draws its noise anew between updates; pass `engine='fused'`, "
             "or `use_sde=False`"
         )
     if precision != "float32" and engine in ("eager", "compile"):
         raise ValueError(
-            f"`precision={precision!r}` needs the products of `engine='fused'` or 'cuda_graph', but {engine!r} was "
-            "given; pass 'auto'"
+            f"`precision={precision!r}` needs the products of `engine='fused'`, 'traced' or 'cuda_graph', but "
+            f"{engine!r} was given; pass 'auto'"
         )
     if precision == "bfloat16" and device.type == "cpu" and not has_bfloat16_products():
         warnings.warn(
@@ -46,8 +54,27 @@ def choose_engine(model: "SoftAC") -> str:
     if engine != "auto":
         return engine
     optimizer_class = model.policy_kwargs.get("optimizer_class", th.optim.Adam)
-    can_be_captured = device.type == "cuda" and not model.use_sde and optimizer_class in FUSABLE_OPTIMIZERS
-    return "cuda_graph" if can_be_captured else "fused"
+    can_be_captured = not model.use_sde and optimizer_class in FUSABLE_OPTIMIZERS
+    return {"cuda": "cuda_graph", "cpu": "traced"}.get(device.type, "fused") if can_be_captured else "fused"
+
+
+def refine_engine(model: "SoftAC", engine: str) -> str:
+    """The engine, now that the networks are there: what a user's module does may depend on the data, which a trace,
+    unlike a CUDA graph, would not notice.
+
+    :param model: with a policy
+    :param engine: of :func:`choose_engine`
+    :raises ValueError: what the user asked for cannot run there
+    """
+    own = [module for module in model.policy.modules() if not type(module).__module__.startswith(TRACEABLE_MODULES)]
+    if engine != "traced" or not own:
+        return engine
+    if model.engine == "traced":
+        raise ValueError(
+            f"`engine='traced'` cannot hold the module {type(own[0]).__name__}, which may act on what it sees; pass "
+            "'auto' or 'fused'"
+        )
+    return "fused"
 
 
 def has_bfloat16_products() -> bool:
@@ -89,12 +116,15 @@ def make_engine(model: "SoftAC", engine: str, update: Update) -> Engine:
     :param update: one gradient step
     :raises ValueError: an optimizer that cannot be captured in a CUDA graph
     """
-    captured = engine == "cuda_graph"
-    for optimizer in chain(*model.optimizers().values()):
+    captured = engine in GRAPHS
+    optimizers = list(chain(*model.optimizers().values()))
+    for optimizer in optimizers:
         if captured and type(optimizer) not in FUSABLE_OPTIMIZERS:
             raise ValueError(
-                f"`engine='cuda_graph'` cannot hold the optimizer {type(optimizer).__name__}; use Adam or AdamW, or "
+                f"`engine={engine!r}` cannot hold the optimizer {type(optimizer).__name__}; use Adam or AdamW, or "
                 "`engine='fused'`"
             )
         fuse_optimizer(optimizer, fused=engine != "eager", capturable=captured)
-    return GraphEngine(update, CudaGraphs()) if captured else EagerEngine(update)
+    if not captured:
+        return EagerEngine(update)
+    return GraphEngine(update, GRAPHS[engine](), HeldByTrace(model.policy, optimizers))

@@ -59,13 +59,18 @@ class EagerEngine:
 
 
 class Graphs(Protocol):
-    """Where a function can be captured: a GPU, or a test's stand-in."""
+    """Where a function can be captured: a GPU, a CPU, or a test's stand-in."""
+
+    #: updates of one kind before it is captured
+    warm_ups: int
+    #: whether capturing a function calls it
+    runs_while_capturing: bool
 
     def warm_up(self, function: Callable[[], None]) -> None:
         """Call the function as it has to be called before it is captured."""
 
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
-        """Record what the function does, without doing it; the result does it again and again.
+        """Record what the function does; the result does it again and again.
 
         :raises RuntimeError: something in it cannot be recorded
         """
@@ -73,6 +78,9 @@ class Graphs(Protocol):
 
 class CudaGraphs:
     """CUDA graphs that share their memory, as no two of them run at once."""
+
+    warm_ups = 3
+    runs_while_capturing = False
 
     def __init__(self) -> None:
         self._pool = th.cuda.graph_pool_handle()
@@ -97,32 +105,35 @@ class GraphEngine:
     """Captures the whole update once and replays it: one launch in place of some hundred.
 
     A graph reads its batch from tensors that stay where they are. There is one for each shape of the batch and each
-    phase of the update, captured after ``WARM_UPS`` updates of that kind, which are real ones. What the graph holds
+    phase of the update, captured after some updates of that kind, which are real ones. What the graph holds
     must stay in place: the learning rate is a tensor, the target entropy too. Where capturing fails, the update goes
     on operation by operation, with a warning.
 
     :param update: one gradient step of a variant
     :param graphs: what captures
+    :param held: what else a graph holds that may change at any moment; None while nothing can be captured
     """
 
-    WARM_UPS = 3
-
-    def __init__(self, update: Update, graphs: Graphs) -> None:
+    def __init__(
+        self, update: Update, graphs: Graphs, held: Callable[[], Hashable | None] = lambda: "nothing more"
+    ) -> None:
         self._update = update
         self._graphs = graphs
+        self._held = held
         self._steps: dict[Hashable, _GraphStep] = {}
         self._can_capture = True
 
     def update(self, batch: Batch, n_updates: int) -> None:
         """One gradient step; see :class:`Engine`."""
-        kind = (_layout(batch), self._update.phase(n_updates))
+        held = self._held()
+        kind = (_layout(batch), self._update.phase(n_updates), held)
         step = self._steps.get(kind)
         if step is None:
             step = self._steps[kind] = _GraphStep(batch, lambda own: self._update(own, n_updates))
         step.load(batch)
         if step.replay is not None:
             step.replay()
-        elif step.n_runs < self.WARM_UPS or not self._can_capture:
+        elif step.n_runs < self._graphs.warm_ups or held is None or not self._can_capture:
             step.n_runs += 1
             self._graphs.warm_up(step.run)
         else:
@@ -134,13 +145,14 @@ class GraphEngine:
         except RuntimeError as error:
             self._can_capture = False
             warnings.warn(
-                f"The update cannot be captured in a CUDA graph and goes on without ({error}); with `engine='fused'` "
-                "no graph is tried",
+                f"The update cannot be captured and goes on operation by operation ({error}); with `engine='fused'` "
+                "it is not tried",
                 stacklevel=5,
             )
             self._graphs.warm_up(step.run)
         else:
-            step.replay()
+            if not self._graphs.runs_while_capturing:
+                step.replay()
 
     def read_metrics(self) -> dict[str, float]:
         """Means; see :class:`Engine`."""

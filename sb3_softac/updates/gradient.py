@@ -161,9 +161,14 @@ def fuse_optimizer(optimizer: th.optim.Optimizer, fused: bool, capturable: bool 
     for group in optimizer.param_groups:
         group.update(fused=fused, foreach=False if fused else None, capturable=capturable)
         rate = float(group["lr"])
-        group["lr"] = th.tensor(rate, device=group["params"][0].device) if capturable else rate
+        group["lr"] = _rate_tensor(rate, group["params"][0].device) if capturable else rate
         for parameter in group["params"]:
             state = optimizer.state.get(parameter)
             if state:
                 on_device = parameter.is_cuda and (fused or capturable)
                 state["step"] = state["step"].to(parameter.device if on_device else "cpu")
+
+
+def _rate_tensor(rate: float, device: th.device) -> th.Tensor:
+    # Kernels of CUDA read a single, those of the CPU what a number would be.
+    return th.tensor(rate, device=device, dtype=th.float64 if device.type == "cpu" else th.float32)

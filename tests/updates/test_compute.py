@@ -12,6 +12,7 @@ from torch import nn
 from sb3_softac import SoftAC
 from sb3_softac.updates import compute
 from sb3_softac.updates.engine import GraphEngine
+from sb3_softac.updates.tracing import TracedGraphs
 from tests.helpers import Target, dict_space, fixed_samples, image_space, random_samples, ready
 from tests.updates.test_engine import FakeGraphs
 
@@ -123,34 +124,54 @@ REPLAYED = ["default", "v1", "layer norm", "score function", "clipped", "REDQ", 
 REPLAYED += ["batch norm", "v1, batch norm"]
 
 
-@pytest.mark.parametrize("case", REPLAYED)
-def test_a_replayed_update_equals_the_plain_one(case):
-    """What a CUDA graph needs, without a GPU: batches in place, and learning rates as tensors, in single precision."""
-    plain, graph = (make("eager", Target(), tau=0.5, target_update_interval=2, **CASES[case]) for _ in range(2))
+def replayed(engine: str, **kwargs) -> SoftAC:
+    """A model whose updates are replayed after the third of each kind."""
+    model = make("eager", Target(), **kwargs)
+    model._engine_name = engine
+    return model
+
+
+@pytest.fixture
+def early_graphs():
+    """Graphs that need no GPU and no patience."""
     with (
-        patch.object(compute, "choose_engine", lambda model: "cuda_graph"),
         patch.object(compute, "CudaGraphs", FakeGraphs),
+        patch.object(TracedGraphs, "warm_ups", FakeGraphs.warm_ups),
     ):
-        graph._engine_name = "cuda_graph"
-        assert_same_training(plain, graph, random_samples(12, batch_size=40, dtype=th.float64), tolerance=1e-8)
-        assert isinstance(graph._engine, GraphEngine)
-        assert graph._engine._graphs.n_captures == 2
-        for model in (plain, graph):
-            model.learning_rate = 1e-2
-            model._setup_lr_schedule()
-        assert_same_training(plain, graph, random_samples(12, batch_size=40, dtype=th.float64), tolerance=1e-8)
-    assert graph._engine._graphs.n_captures == 2  # the new learning rate is in the old graph
+        yield
+
+
+def n_graphs(model: SoftAC) -> int:
+    assert isinstance(model._engine, GraphEngine)
+    return sum(step.replay is not None for step in model._engine._steps.values())
+
+
+@pytest.mark.usefixtures("early_graphs")
+@pytest.mark.parametrize("engine", ["cuda_graph", "traced"])
+@pytest.mark.parametrize("case", REPLAYED)
+def test_a_replayed_update_equals_the_plain_one(case, engine):
+    """What a CUDA graph needs, without a GPU: batches in place, and learning rates as tensors, in single precision."""
+    settings = {"tau": 0.5, "target_update_interval": 2, **CASES[case]}
+    plain, graph = make("eager", Target(), **settings), replayed(engine, **settings)
+    assert_same_training(plain, graph, random_samples(12, batch_size=40, dtype=th.float64), tolerance=1e-8)
+    assert n_graphs(graph) == 2
+    for model in (plain, graph):
+        model.learning_rate = 1e-2
+        model._setup_lr_schedule()
+    assert_same_training(plain, graph, random_samples(12, batch_size=40, dtype=th.float64), tolerance=1e-8)
+    assert n_graphs(graph) == 2  # the new learning rate is in the old graph
     assert graph.actor.optimizer.param_groups[0]["lr"].item() == pytest.approx(1e-2)
 
 
-@pytest.mark.parametrize(("case", "n_graphs"), [("delayed", 2), ("v1, delayed", 2), ("delayed, score function", 4)])
-def test_a_graph_for_steps_with_the_actor_and_one_for_those_without(case, n_graphs):
+@pytest.mark.usefixtures("early_graphs")
+@pytest.mark.parametrize("engine", ["cuda_graph", "traced"])
+@pytest.mark.parametrize(("case", "n_kinds"), [("delayed", 2), ("v1, delayed", 2), ("delayed, score function", 4)])
+def test_a_graph_for_steps_with_the_actor_and_one_for_those_without(case, n_kinds, engine):
     """Targets move every second step, the actor every second or every third."""
-    plain, graph = (make("eager", Target(), tau=0.5, target_update_interval=2, **CASES[case]) for _ in range(2))
-    with patch.object(compute, "CudaGraphs", FakeGraphs):
-        graph._engine_name = "cuda_graph"
-        assert_same_training(plain, graph, random_samples(30, batch_size=40, dtype=th.float64), tolerance=1e-8)
-    assert graph._engine._graphs.n_captures == n_graphs
+    settings = {"tau": 0.5, "target_update_interval": 2, **CASES[case]}
+    plain, graph = make("eager", Target(), **settings), replayed(engine, **settings)
+    assert_same_training(plain, graph, random_samples(30, batch_size=40, dtype=th.float64), tolerance=1e-8)
+    assert n_graphs(graph) == n_kinds
 
 
 def test_a_graph_may_hold_networks_that_stay_plain():

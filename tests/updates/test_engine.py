@@ -51,6 +51,9 @@ class FakeGraphs:
     :param fails: refuse to capture
     """
 
+    warm_ups = 3
+    runs_while_capturing = False
+
     def __init__(self, fails: bool = False) -> None:
         self.fails = fails
         self.n_warm_ups = self.n_captures = 0
@@ -106,7 +109,7 @@ def test_a_graph_reads_every_batch_from_the_same_place():
         engine.update(batch, n_updates)
     assert update.seen == pytest.approx([batch.reward.sum().item() for batch in given])
     assert len(update.batches) == 1
-    assert (graphs.n_warm_ups, graphs.n_captures) == (GraphEngine.WARM_UPS, 1)
+    assert (graphs.n_warm_ups, graphs.n_captures) == (FakeGraphs.warm_ups, 1)
     expected = sum(batch.reward.mean().item() for batch in given) / 8
     assert engine.read_metrics() == pytest.approx({"reward": expected, "phase": 1.0}, abs=1e-6)
     assert engine.read_metrics() == {}
