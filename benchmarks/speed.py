@@ -116,7 +116,7 @@ def default_contenders(options: argparse.Namespace) -> list[str]:
     if options.cases is not None:
         return ["softac"]
     if options.profile:
-        return ["softac-eager", "softac"]  # beside the reference
+        return ["softac-eager", "softac-fused"]  # beside the reference; what is traced has no methods to time
     names = contenders.default_names(options.device)
     if options.sweep is None:
         return names

@@ -1,6 +1,7 @@
 """Updates on a CPU as a flat list of operations: what a CUDA graph is for a GPU."""
 
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -48,6 +49,7 @@ class TracedGraphs:
         module = make_fx(traced)()
         _drop_identities(module.graph)
         tensors = _take_constants_as_inputs(module)
+        _call_directly(module.graph)
         module.recompile()
         forward = module.forward
 
@@ -114,6 +116,25 @@ def _attribute(module: Any, path: Any) -> Any:
     for name in path.split("."):
         module = getattr(module, name)
     return module
+
+
+class _Direct(partial):
+    """An operation without the Python around it; what generates code asks for a name and a module."""
+
+    def __new__(cls, operation: Any) -> "_Direct":
+        return super().__new__(cls, operation._op)
+
+    def __init__(self, operation: Any) -> None:
+        self.__name__ = str(operation).replace(".", "_")
+        self.__module__ = __name__
+
+
+def _call_directly(graph: fx.Graph) -> None:
+    """Some hundred operations, each through a function of ``torch.ops`` that only hands its arguments on, add up."""
+    operations = {node.target for node in graph.nodes if isinstance(node.target, th._ops.OpOverload)}
+    direct = {operation: _Direct(operation) for operation in operations}
+    for node in graph.nodes:
+        node.target = direct.get(node.target, node.target)
 
 
 class HeldByTrace:
