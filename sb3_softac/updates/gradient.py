@@ -43,6 +43,9 @@ class GradientStep:
         :param gradients: one for each parameter that is trained
         """
         parameters = self._parameters()
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None  # else what was frozen since the last step would go on along its last gradient
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = in_layout_of(parameter, gradient)
         if self._max_grad_norm is not None:
