@@ -116,7 +116,8 @@ class SoftAC(CollectingAlgorithm):
     :param precision: of the matrix products while learning: ``"float32"`` or ``"bfloat16"``; losses, optimizers and
         checkpoints stay float32
     :param engine: how a gradient step runs: ``"eager"``: module by module, the reference; ``"fused"``: each network one
-        node of the autograd graph; ``"cuda_graph"``: the whole step captured once; ``"compile"``: by torch.compile;
+        node of the autograd graph; ``"traced"``: on a CPU, its operations recorded once and called again;
+        ``"cuda_graph"``: the same on a GPU, captured; ``"compile"``: networks by torch.compile;
         ``"auto"``: what is fastest for the device
     :raises ValueError: for any argument that is out of its range
     """
