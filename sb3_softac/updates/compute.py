@@ -59,8 +59,7 @@ def choose_engine(model: "SoftAC") -> str:
 
 
 def refine_engine(model: "SoftAC", engine: str) -> str:
-    """The engine, now that the networks are there: what a user's module does may depend on the data, which a trace,
-    unlike a CUDA graph, would not notice.
+    """The engine, now that the networks are there: a user's module may do in Python what no trace records.
 
     :param model: with a policy
     :param engine: of :func:`choose_engine`
@@ -71,8 +70,8 @@ def refine_engine(model: "SoftAC", engine: str) -> str:
         return engine
     if model.engine == "traced":
         raise ValueError(
-            f"`engine='traced'` cannot hold the module {type(own[0]).__name__}, which may act on what it sees; pass "
-            "'auto' or 'fused'"
+            f"`engine='traced'` cannot hold the module {type(own[0]).__name__}, which may do in Python what no trace "
+            "records; pass 'auto' or 'fused'"
         )
     return "fused"
 
@@ -114,7 +113,7 @@ def make_engine(model: "SoftAC", engine: str, update: Update) -> Engine:
     :param model: set up
     :param engine: of :func:`choose_engine`
     :param update: one gradient step
-    :raises ValueError: an optimizer that cannot be captured in a CUDA graph
+    :raises ValueError: an optimizer that cannot be captured
     """
     captured = engine in GRAPHS
     optimizers = list(chain(*model.optimizers().values()))

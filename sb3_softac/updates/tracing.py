@@ -154,21 +154,21 @@ class HeldByTrace:
         self._n_loaded = 0
 
     def __call__(self) -> Hashable | None:
-        """Equal for two updates if one capture is right for both; None where there are hooks, which none would call."""
+        """Equal for two updates if one capture is right for both; None where none would be.
+
+        That is: where there are hooks, or a number in the place of the tensor from which a capture reads its rate.
+        """
         if any(map(has_hooks, self._optimizers)) or any(map(fused.has_hooks, self._modules)):
+            return None
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        if not all(isinstance(group["lr"], th.Tensor) for group in groups):
             return None
         if any(state is not optimizer.state for state, optimizer in zip_longest(self._states, self._optimizers)):
             self._states = [optimizer.state for optimizer in self._optimizers]
             self._n_loaded += 1
-        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
         return (
             self._n_loaded,
             *[(parameter.requires_grad, parameter.data_ptr()) for parameter in self._parameters],
-            *[_place(group["lr"]) for group in groups],
+            *[group["lr"].data_ptr() for group in groups],
             *[group[name] for group in groups for name in self.OPTIONS],
         )
-
-
-def _place(rate: float | th.Tensor) -> float:
-    """Where a learning rate is read, or the rate itself where a user has put a number in its place."""
-    return rate.data_ptr() if isinstance(rate, th.Tensor) else rate
