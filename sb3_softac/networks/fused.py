@@ -220,15 +220,24 @@ LAYERS: dict[type[nn.Module], type[Layer]] = {
 }
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Whether something is to be called around a module, which one node for many modules would not call.
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def hooks_of(module: nn.Module) -> list[dict[int, Any]]:
+    """Where a module keeps what is to be called around it, which one node for many modules would not call.
 
     :param module: of any kind
     """
     own = module.__dict__  # without the search of `nn.Module.__getattr__`
-    return bool(
-        own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
-    )
+    return [own[name] for name in HOOKS]
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something is to be called around a module.
+
+    :param module: of any kind
+    """
+    return any(hooks_of(module))
 
 
 class Stack:

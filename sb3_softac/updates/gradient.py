@@ -99,11 +99,12 @@ def fused_adam_step(optimizer: th.optim.Optimizer) -> None:
     ]
     if not all(optimizer.state.get(parameter) for parameters in trained for parameter in parameters):
         optimizer.step()  # creates the state
+        lay_counts_side_by_side(optimizer)
         return
     for group, parameters in zip(optimizer.param_groups, trained, strict=True):
         states = [optimizer.state[parameter] for parameter in parameters]
         counts = [state["step"] for state in states]
-        th._foreach_add_(counts, 1)
+        _count_a_step(counts)
         th._fused_adam_(
             parameters,
             [parameter.grad for parameter in parameters],
@@ -119,6 +120,26 @@ def fused_adam_step(optimizer: th.optim.Optimizer) -> None:
             amsgrad=False,
             maximize=group["maximize"],
         )
+
+
+def lay_counts_side_by_side(optimizer: th.optim.Optimizer) -> None:
+    """Let the counts of steps, one tensor for each parameter, be elements of one, to which a step adds at once.
+
+    :param optimizer: an Adam
+    """
+    for group in optimizer.param_groups:
+        states = [optimizer.state[parameter] for parameter in group["params"] if optimizer.state.get(parameter)]
+        if states:
+            for state, count in zip(states, th.stack([state["step"] for state in states]).unbind(), strict=True):
+                state["step"] = count
+
+
+def _count_a_step(counts: list[th.Tensor]) -> None:
+    all_counts = counts[0]._base if counts else None
+    if all_counts is not None and len(all_counts) == len(counts) and all(count._base is all_counts for count in counts):
+        all_counts.add_(1)
+    else:  # a parameter that is frozen now, or the counts of a copied optimizer
+        th._foreach_add_(counts, 1)
 
 
 @contextmanager
@@ -170,6 +191,7 @@ def fuse_optimizer(optimizer: th.optim.Optimizer, fused: bool, capturable: bool 
             if state:
                 on_device = parameter.is_cuda and (fused or capturable)
                 state["step"] = state["step"].to(parameter.device if on_device else "cpu")
+    lay_counts_side_by_side(optimizer)
 
 
 def _rate_tensor(rate: float, device: th.device) -> th.Tensor:

@@ -1,5 +1,7 @@
 """A gradient step moves its own network and leaves every other one as it is."""
 
+import copy
+
 import pytest
 import torch as th
 from torch import nn
@@ -65,3 +67,27 @@ def test_plain_linear_layers_train_equally_with_a_fused_adam():
             step(network(th.randn(16, 5)).square().sum())
         trained.append(network.state_dict())
     th.testing.assert_close(trained[1], trained[0], rtol=1e-4, atol=1e-5)
+
+
+def test_counts_of_steps_are_one_tensor_until_a_layer_is_frozen():
+    network = th.nn.Sequential(th.nn.Linear(2, 2), th.nn.Linear(2, 1))
+    optimizer = th.optim.Adam(network.parameters(), lr=0.1, fused=True)
+    step = GradientStep(optimizer)
+
+    def counts() -> list[float]:
+        return [state["step"].item() for state in optimizer.state.values()]
+
+    for _ in range(3):
+        step(network(th.ones(1, 2)).sum())
+    assert counts() == [3.0] * 4
+    assert len({state["step"].untyped_storage().data_ptr() for state in optimizer.state.values()}) == 1
+    network[1].weight.requires_grad_(False)
+    step(network(th.ones(1, 2)).sum())
+    assert counts() == [4.0, 4.0, 3.0, 4.0]
+    network[1].weight.requires_grad_(True)
+    copied = copy.deepcopy(optimizer)  # where they are no longer one
+    GradientStep(copied)(sum(parameter.sum() for group in copied.param_groups for parameter in group["params"]))
+    assert [state["step"].item() for state in copied.state.values()] == [5.0, 5.0, 4.0, 5.0]
+    assert counts() == [4.0, 4.0, 3.0, 4.0]
+    optimizer.step()  # PyTorch's own, along the last gradients
+    assert counts() == [5.0, 5.0, 3.0, 5.0]
