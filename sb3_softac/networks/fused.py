@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch as th
 from torch import nn
 
-from sb3_softac.networks.products import Products, choose_products
+from sb3_softac.networks.products import Products, as_dtype, choose_products
 
 aten = th.ops.aten
 #: What a layer keeps for its backward pass
@@ -87,10 +87,8 @@ class LinearLayer(Layer):
 
     def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
         weight, bias = parameters
-        assert weight is not None
         dtype = self._products.dtype
-        if dtype is not None:
-            weight, bias = weight.to(dtype), as_dtype(bias, dtype)
+        x, weight = as_dtype(x, dtype), as_dtype(weight, dtype)
         y = self._products.linear(x, weight, bias, self._relu)
         return y, ((weight, x, y) if self._relu else (weight, x))
 
@@ -100,6 +98,7 @@ class LinearLayer(Layer):
 
     def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         weight, x, *y = saved
+        grad = as_dtype(grad, weight.dtype)
         if self._relu:
             relu_backward_(grad, y[0])
         needs_x, needs_weight, needs_bias = needs
@@ -156,6 +155,7 @@ class LayerNormLayer(Layer):
 
     def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         weight, bias, x, mean, rstd, *y = saved
+        grad = as_dtype(grad, x.dtype)
         if self._relu:
             relu_backward_(grad, y[0])
         return aten.native_layer_norm_backward(
@@ -201,7 +201,8 @@ class ActivationLayer(Layer):
         return y, (y, x)
 
     def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
-        return (self.GRADIENTS[type(self.module)](grad, *saved),)
+        y, x = saved
+        return (self.GRADIENTS[type(self.module)](as_dtype(grad, y.dtype), y, x),)
 
 
 def relu_backward_(grad: th.Tensor, y: th.Tensor) -> None:
@@ -385,8 +386,7 @@ class _Network(th.autograd.Function):
         n_layers, n_parameters = len(saved) // len(ctx.stacks), len(needs) // len(ctx.stacks)
         grad_x: th.Tensor | None = None
         gradients: list[th.Tensor | None] = []
-        grads = as_dtype(grad_outputs, ctx.stacks[0].dtype).unbind()
-        for i, (stack, grad) in enumerate(zip(ctx.stacks, grads, strict=True)):
+        for i, (stack, grad) in enumerate(zip(ctx.stacks, grad_outputs.unbind(), strict=True)):
             own_needs = (needs_x, *needs[i * n_parameters : (i + 1) * n_parameters])
             grad_input, *own = stack.backward(grad, saved[i * n_layers : (i + 1) * n_layers], own_needs)
             gradients += own
@@ -394,10 +394,6 @@ class _Network(th.autograd.Function):
                 grad_x = grad_input if grad_x is None else grad_x + grad_input
         return None, None, *[as_dtype(gradient, ctx.dtype) for gradient in (grad_x, *gradients)]
 
-
-def as_dtype(tensor: th.Tensor | None, dtype: th.dtype | None) -> Any:
-    """The tensor in another dtype; without a call where nothing is to do."""
-    return tensor if tensor is None or dtype is None or tensor.dtype is dtype else tensor.to(dtype)
 
 
 def _regroup(tensors: Sequence[th.Tensor], sizes: Sequence[int]) -> list[Saved]:

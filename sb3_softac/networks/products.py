@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import torch as th
 
-# Inputs times outputs from which oneDNN's longer call pays.
-ONEDNN_MIN_WEIGHTS = 1024
+# Inputs times outputs from which oneDNN's longer call pays, and a lower precision pays for its conversions on a CPU.
+MIN_WEIGHTS = 1024
 # What PyTorch's own compiler emits for a linear layer on a CPU; None in a PyTorch without oneDNN.
 _onednn_linear: Any = None
 if th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise"):
@@ -18,7 +18,7 @@ if th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwi
 class Products(Protocol):
     """How a linear layer ``y = x W^T + b`` and its gradients are computed."""
 
-    #: of the products' operands, and of the activations between the layers; None: the parameters' own
+    #: of the products' operands, but for the bias; None: the parameters' own
     dtype: th.dtype | None
 
     def linear(self, x: th.Tensor, weight: th.Tensor, bias: th.Tensor | None, relu: bool) -> th.Tensor:
@@ -48,7 +48,7 @@ class TorchProducts:
         self.dtype = dtype
 
     def linear(self, x: th.Tensor, weight: th.Tensor, bias: th.Tensor | None, relu: bool) -> th.Tensor:
-        y = th.nn.functional.linear(x, weight, bias)
+        y = th.nn.functional.linear(x, weight, as_dtype(bias, x.dtype))
         return y.relu_() if relu else y
 
     def grad_input(self, grad: th.Tensor, weight: th.Tensor) -> th.Tensor:
@@ -62,7 +62,7 @@ class OneDnnProducts(TorchProducts):
     """oneDNN's matrix products, for the CPU.
 
     PyTorch sends single precision to MKL, which leaves the 512-bit units of processors that are not Intel's idle:
-    oneDNN was measured twice as fast there, and takes ReLU along.
+    oneDNN was measured twice as fast there, and takes ReLU along, and a bias in single precision.
     """
 
     def linear(self, x: th.Tensor, weight: th.Tensor, bias: th.Tensor | None, relu: bool) -> th.Tensor:
@@ -99,5 +99,15 @@ def choose_products(device: th.device, dtype: th.dtype | None, n_weights: int) -
     :param dtype: of the operands; None: the parameters' own
     :param n_weights: inputs times outputs of the layer
     """
-    suits_onednn = device.type == "cpu" and n_weights >= ONEDNN_MIN_WEIGHTS and onednn_is_faster()
-    return (OneDnnProducts if suits_onednn else TorchProducts)(dtype)
+    if device.type == "cpu" and n_weights < MIN_WEIGHTS:
+        return TorchProducts(dtype and th.float32)
+    return (OneDnnProducts if device.type == "cpu" and onednn_is_faster() else TorchProducts)(dtype)
+
+
+def as_dtype(tensor: th.Tensor | None, dtype: th.dtype | None) -> Any:
+    """The tensor in another dtype; without a call where nothing is to do.
+
+    :param tensor: of any shape; None for none
+    :param dtype: None for its own
+    """
+    return tensor if tensor is None or dtype is None or tensor.dtype is dtype else tensor.to(dtype)
