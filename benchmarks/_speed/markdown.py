@@ -15,6 +15,7 @@ STARTUP = {
     "build_ms": "building, ms",
     "first_update_ms": "first update, ms",
     "later_update_ms": "a later update, ms",
+    "slowest_later_ms": "the slowest of them, ms",
 }
 RATIO_COLUMNS = (
     *("", "threads", "", "contender", "per second", "ms each", "reference", "per second"),

@@ -395,7 +395,6 @@ class _Network(th.autograd.Function):
         return None, None, *[as_dtype(gradient, ctx.dtype) for gradient in (grad_x, *gradients)]
 
 
-
 def _regroup(tensors: Sequence[th.Tensor], sizes: Sequence[int]) -> list[Saved]:
     """Consecutive groups of the given sizes."""
     groups, start = [], 0

@@ -87,6 +87,7 @@ def test_memory_and_first_update_of_one_agent() -> None:
     measured = Agent(named("sac"), SMALL, 10).startup()
     assert measured["peak_mib"] >= measured["peak_after_imports_mib"] > 50
     assert measured["first_update_ms"] > 0
+    assert measured["slowest_later_ms"] >= measured["later_update_ms"] > 0
     assert peak_memory_mib() >= measured["peak_mib"] - 1.0  # the kernel counts in batches
 
 
