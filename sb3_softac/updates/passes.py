@@ -106,18 +106,22 @@ def _fold(graph: fx.Graph, inputs: _Inputs) -> None:
                 constants.add(inputs.replace(node, node, value))
         else:
             factor = _only_factor(node, inputs, constants)
-            if factor is not None and factor not in written:
+            # Of what comes from outside, a view may be all that is seen of a tensor that is written into.
+            if factor is not None and factor not in written and factor not in inputs.values:
                 node.replace_all_uses_with(factor)
                 graph.erase_node(node)
 
 
 def _written(graph: fx.Graph) -> set[fx.Node]:
-    """The nodes into whose memory an operation writes, be it through a view."""
+    """The nodes into whose memory an operation writes, be it through a view of theirs or through what they view."""
     written: set[fx.Node] = set()
     for node in reversed(graph.nodes):
         for is_write, nodes in _aliased(node):
             if is_write or node in written:
                 written.update(nodes)
+    for node in graph.nodes:
+        if any(not written.isdisjoint(nodes) for _, nodes in _aliased(node)):
+            written.add(node)
     return written
 
 
@@ -139,8 +143,9 @@ def _aliased(node: fx.Node) -> Iterator[tuple[bool, list[fx.Node]]]:
 def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
     if node.target in FILLS:
         return True
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and bool(node.all_input_nodes) and constants.issuperset(node.all_input_nodes)
+    if not isinstance(node.target, th._ops.OpOverload) or th.Tag.nondeterministic_seeded in node.target.tags:
+        return False
+    return bool(node.all_input_nodes) and constants.issuperset(node.all_input_nodes)
 
 
 def _value(inputs: _Inputs, node: fx.Node) -> th.Tensor:

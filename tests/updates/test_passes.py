@@ -67,7 +67,29 @@ def one_times_what_is_then_written() -> th.Tensor:
     return product
 
 
-@pytest.mark.parametrize("function", [fill_and_add, ones_of_another_shape, one_times_what_is_then_written])
+def one_times_a_view_of_what_is_then_written() -> th.Tensor:
+    x = X.exp()
+    product = x.t() * th.ones_like(x)
+    x.zero_()
+    return product
+
+
+def one_times_what_is_written_outside() -> th.Tensor:
+    product = X.t() * th.ones_like(X)
+    X.add_(1.0).sub_(1.0)
+    return product + X.t()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        fill_and_add,
+        ones_of_another_shape,
+        one_times_what_is_then_written,
+        one_times_a_view_of_what_is_then_written,
+        one_times_what_is_written_outside,
+    ],
+)
 def test_what_is_written_into_or_spread_out_stays(function):
     expected = function().clone()
     _, call = lightened(function)
@@ -75,3 +97,12 @@ def test_what_is_written_into_or_spread_out_stays(function):
         OUT.zero_()
         call()
         th.testing.assert_close(OUT, expected)
+
+
+def test_what_is_drawn_is_drawn_anew():
+    names, call = lightened(lambda: th.bernoulli(th.full_like(X, 0.5)) + th.rand_like(th.ones_like(X)))
+    assert names == ["aten_bernoulli_default", "aten_rand_like_default", "aten_add_Tensor", "aten_copy__default"]
+    call()
+    first = OUT.clone()
+    call()
+    assert not th.equal(OUT, first)
