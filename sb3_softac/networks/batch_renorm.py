@@ -58,7 +58,9 @@ class BatchRenorm(nn.Module):
     @th.no_grad()
     def _correction(self, x: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """Scale r and shift d, both (F,), by the statistics so far; then learns those of this batch."""
-        variance, mean = th.var_mean(x, dim=0, correction=0)
+        # Not by `var_mean()`, which takes ten times as long over the first dimension.
+        mean = x.mean(dim=0)
+        variance = (x - mean).square_().mean(dim=0)
         r_max, d_max = self.limits()
         running_std = (self.running_var + EPSILON).sqrt()
         r = ((variance + EPSILON).sqrt() / running_std).clamp(1.0 / r_max, r_max)
