@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch as th
 from torch import nn
 
+from sb3_softac.networks.hooks import has_hooks
 from sb3_softac.networks.products import Products, as_dtype, choose_products
 
 aten = th.ops.aten
@@ -219,26 +220,6 @@ LAYERS: dict[type[nn.Module], type[Layer]] = {
     nn.Dropout: DropoutLayer,
     **dict.fromkeys(ActivationLayer.GRADIENTS, ActivationLayer),
 }
-
-
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-def hooks_of(module: nn.Module) -> list[dict[int, Any]]:
-    """Where a module keeps what is to be called around it, which one node for many modules would not call.
-
-    :param module: of any kind
-    """
-    own = module.__dict__  # without the search of `nn.Module.__getattr__`
-    return [own[name] for name in HOOKS]
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether something is to be called around a module.
-
-    :param module: of any kind
-    """
-    return any(hooks_of(module))
 
 
 class Stack:

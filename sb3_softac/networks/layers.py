@@ -12,6 +12,7 @@ from torch import nn
 
 from sb3_softac.networks import fused
 from sb3_softac.networks.batch_renorm import BatchRenorm
+from sb3_softac.networks.hooks import has_hooks
 
 # Fewer rows are computed module by module, where no gradient is asked for.
 MIN_ROWS = 32
@@ -112,9 +113,7 @@ def plain_linears(modules: Iterable[nn.Module]) -> list[nn.Linear]:
     :param modules: asked anew at each pass: hooks come and go
     """
     return [
-        module
-        for module in modules
-        if type(module) is nn.Linear and module.bias is not None and not fused.has_hooks(module)
+        module for module in modules if type(module) is nn.Linear and module.bias is not None and not has_hooks(module)
     ]
 
 

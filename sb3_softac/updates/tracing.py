@@ -7,7 +7,7 @@ from typing import Any
 import torch as th
 from torch import nn
 
-from sb3_softac.networks import fused
+from sb3_softac.networks.hooks import hooks_of
 from sb3_softac.updates import passes
 from sb3_softac.updates.gradient import has_hooks
 
@@ -60,7 +60,7 @@ class HeldByTrace:
     OPTIONS = ("betas", "eps", "weight_decay", "maximize")
 
     def __init__(self, policy: nn.Module, optimizers: Iterable[th.optim.Optimizer]) -> None:
-        self._hooks = [hooks for module in policy.modules() for hooks in fused.hooks_of(module)]
+        self._hooks = [hooks for module in policy.modules() for hooks in hooks_of(module)]
         self._parameters = list(policy.parameters())
         self._optimizers = list(optimizers)
         self._states: list[Any] = []
