@@ -101,7 +101,8 @@ def _fold(graph: fx.Graph, inputs: _Inputs) -> None:
         if node.op != "call_function" or node in written:
             continue
         if _is_constant(node, constants):
-            value = node.target(*fx.map_arg(node.args, partial(_value, inputs)), **node.kwargs)
+            args, kwargs = fx.map_arg((node.args, node.kwargs), partial(_value, inputs))
+            value = node.target(*args, **kwargs)
             if isinstance(value, th.Tensor):
                 constants.add(inputs.replace(node, node, value))
         else:
@@ -158,15 +159,13 @@ def _value(inputs: _Inputs, node: fx.Node) -> th.Tensor:
 
 def _only_factor(node: fx.Node, inputs: _Inputs, constants: set[fx.Node]) -> fx.Node | None:
     """What a product or a power is equal to, if that is one of its arguments."""
+    factors: list[fx.Node] = []
     if node.target is aten.pow.Tensor_Scalar and node.args[1] == 1:
-        return node.all_input_nodes[0]
-    if node.target is not aten.mul.Tensor:
-        return None
-    for factor, other in permutations(node.all_input_nodes, 2):
-        is_one = other in constants and bool((inputs.values[other] == 1).all())
-        if is_one and _alike(_value(inputs, factor), _value(inputs, node)):
-            return factor
-    return None
+        factors = node.all_input_nodes
+    elif node.target is aten.mul.Tensor:
+        pairs = permutations(node.all_input_nodes, 2)
+        factors = [one for one, other in pairs if other in constants and bool((inputs.values[other] == 1).all())]
+    return next((factor for factor in factors if _alike(_value(inputs, factor), _value(inputs, node))), None)
 
 
 def _alike(one: th.Tensor, other: th.Tensor) -> bool:
