@@ -50,17 +50,19 @@ class BatchRenorm(nn.Module):
         if not self.training:
             statistics = self.running_mean, self.running_var
             return nn.functional.batch_norm(x, *statistics, self.weight, self.bias, training=False, eps=EPSILON)
-        r, d = self._correction(x.detach())
+        mean, variance = moments(x.detach())
+        r, d = self.correction(mean, variance)
         # The correction is one of the scale and the shift: the gradient is that of batch normalisation.
         weight, bias = self.weight * r, self.bias + self.weight * d
         return nn.functional.batch_norm(x, None, None, weight, bias, training=True, eps=EPSILON)
 
     @th.no_grad()
-    def _correction(self, x: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-        """Scale r and shift d, both (F,), by the statistics so far; then learns those of this batch."""
-        # Not by `var_mean()`, which takes ten times as long over the first dimension.
-        mean = x.mean(dim=0)
-        variance = (x - mean).square_().mean(dim=0)
+    def correction(self, mean: th.Tensor, variance: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """Scale r and shift d, both (F,), by the statistics so far; then learns those of this batch.
+
+        :param mean: m, (F,)
+        :param variance: s^2, (F,)
+        """
         r_max, d_max = self.limits()
         running_std = (self.running_var + EPSILON).sqrt()
         r = ((variance + EPSILON).sqrt() / running_std).clamp(1.0 / r_max, r_max)
@@ -80,6 +82,16 @@ class BatchRenorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.n_features}, momentum={self.momentum}"
+
+
+def moments(x: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+    """Mean and variance of each feature, both (F,).
+
+    :param x: (B, F)
+    """
+    # Not by `var_mean()`, which takes ten times as long over the first dimension.
+    mean = x.mean(dim=0)
+    return mean, (x - mean).square_().mean(dim=0)
 
 
 def layers_of(network: nn.Module) -> list[BatchRenorm]:

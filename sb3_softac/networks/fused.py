@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch as th
 from torch import nn
 
+from sb3_softac.networks.batch_renorm import EPSILON, BatchRenorm, moments
 from sb3_softac.networks.hooks import has_hooks
 from sb3_softac.networks.products import Products, as_dtype, choose_products
 
@@ -164,6 +165,48 @@ class LayerNormLayer(Layer):
         )
 
 
+class BatchRenormLayer(Layer):
+    """Batch renormalisation, by the statistics of the plain layer, which learns from those of the batch.
+
+    arXiv:1702.03275
+
+    :param module: the plain layer
+    """
+
+    parameter_names = ("weight", "bias")
+    module: BatchRenorm
+
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
+        weight, bias = parameters
+        assert weight is not None
+        assert bias is not None
+        x = as_dtype(x, weight.dtype)  # as statistics of a lower precision would not move
+        if not self.module.training:
+            statistics = self.module.running_mean, self.module.running_var
+            y, *_ = aten.native_batch_norm(x, weight, bias, *statistics, False, 0.0, EPSILON)
+            return y, (x, weight, *statistics)
+        mean, variance = moments(x)
+        rstd = (variance + EPSILON).rsqrt()
+        r, d = self.module.correction(mean, variance)
+        scale = weight * r
+        y = th.addcmul(bias + weight * d, x - mean, scale * rstd)
+        return y, (x, scale, mean, rstd, r, d)
+
+    def first_rows(self, saved: Saved, n_rows: int) -> Saved:
+        raise ValueError("the rows of a batch that is normalised together are trained together")
+
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+        x, scale, *statistics = saved
+        grad = as_dtype(grad, x.dtype)
+        if len(statistics) == 2:
+            return aten.native_batch_norm_backward(grad, x, scale, *statistics, None, None, False, EPSILON, list(needs))
+        mean, rstd, r, d = statistics
+        grad_x, grad_scale, grad_shift = aten.native_batch_norm_backward(
+            grad, x, scale, None, None, mean, rstd, True, EPSILON, [needs[0], True, True]
+        )
+        return grad_x, grad_scale * r + grad_shift * d, grad_shift
+
+
 class DropoutLayer(Layer):
     """Dropout, as the plain layer draws it; nothing while evaluating.
 
@@ -217,6 +260,7 @@ def relu_backward_(grad: th.Tensor, y: th.Tensor) -> None:
 
 LAYERS: dict[type[nn.Module], type[Layer]] = {
     nn.LayerNorm: LayerNormLayer,
+    BatchRenorm: BatchRenormLayer,
     nn.Dropout: DropoutLayer,
     **dict.fromkeys(ActivationLayer.GRADIENTS, ActivationLayer),
 }

@@ -49,7 +49,7 @@ CASES = {
     "batch norm": {"policy_kwargs": {"batch_norm": True}},
     "v1, batch norm": {"policy_kwargs": {"batch_norm": True}, "variant": "v1"},
     "v1, CrossQ": {"policy_kwargs": {"batch_norm": True}, "variant": "v1", "target_networks": False},
-    "CrossQ, which stays plain": {"policy_kwargs": {"batch_norm": True}, "target_networks": False, "policy_delay": 2},
+    "CrossQ": {"policy_kwargs": {"batch_norm": True}, "target_networks": False, "policy_delay": 2},
     "AdamW": {"policy_kwargs": {"optimizer_class": th.optim.AdamW}},
     "RMSprop": {"policy_kwargs": {"optimizer_class": th.optim.RMSprop}},
 }
@@ -83,7 +83,7 @@ def test_fused_equals_eager_for_box_actions(case):
     assert_same_training(*models, random_samples(5, batch_size=40, dtype=th.float64), tolerance=1e-9)
 
 
-@pytest.mark.parametrize("case", ["default", "v1", "five critics", "layer norm", "mixture", "score function"])
+@pytest.mark.parametrize("case", ["default", "v1", "five critics", "layer norm", "CrossQ", "mixture", "score function"])
 def test_fused_equals_eager_in_single_precision_and_full_size(case):
     """As users run it: the products and layouts of wide layers, which small networks do not reach."""
     kwargs = copy.deepcopy(CASES[case])
@@ -97,7 +97,7 @@ def test_fused_equals_eager_in_single_precision_and_full_size(case):
     plain = models[0].policy.state_dict()
     for name, value in models[1].policy.state_dict().items():
         # Adam steps as far where a gradient is only rounding: few entries may differ by a step.
-        assert (value - plain[name]).abs().mean() < 1e-5, name
+        assert (value - plain[name]).float().abs().mean() < 1e-5, name
 
 
 @pytest.mark.parametrize("case", DISCRETE)
@@ -176,7 +176,7 @@ def test_a_graph_for_steps_with_the_actor_and_one_for_those_without(case, n_kind
 
 def test_a_graph_may_hold_networks_that_stay_plain():
     with patch("sb3_softac.softac.choose_engine", lambda model: "cuda_graph"):
-        model = make("cuda_graph", Target(), policy_kwargs={"batch_norm": True})
+        model = make("cuda_graph", Target(), policy_kwargs={"activation_fn": nn.ELU})
     assert not model.actor.latent_pi.is_fused
 
 
@@ -275,7 +275,6 @@ def test_bfloat16_without_the_instructions_works_and_warns():
         ({"engine": "auto", "precision": "float16"}, "`precision` must be one of"),
         ({"engine": "eager", "precision": "bfloat16"}, "needs the products of `engine='fused'`"),
         ({"engine": "fused", "policy_kwargs": {"activation_fn": nn.ELU}}, "cannot run this policy: ELU"),
-        ({"engine": "fused", "policy_kwargs": {"batch_norm": True}}, "cannot run this policy: BatchRenorm"),
     ],
 )
 def test_what_cannot_run_is_refused(kwargs, message):
