@@ -83,6 +83,7 @@ CASES: dict[str, dict[str, Any]] = {
     "discrete": {"env": "synthetic-discrete"},
     "five-critics": {"critics": 5},
     "layer-norm": {"arguments": {"policy_kwargs": {"layer_norm": True}}},
+    "crossq": {"arguments": {"target_networks": False, "policy_delay": 3, "policy_kwargs": {"batch_norm": True}}},
     "score-function": {"arguments": {"actor_gradient": "score_function"}},
     "cnn": {"env": "synthetic-image", "batch_size": 32, "arguments": {"buffer_size": 2000}},
     "multi-input": {"env": "synthetic-dict"},
