@@ -52,7 +52,7 @@ class GradientStep:
             th.nn.utils.clip_grad_norm_(parameters, self._max_grad_norm)
         if self._steps_by_one_call is None:  # at the first step: engines set optimizers up after they are made
             self._steps_by_one_call = steps_by_one_call(self._optimizer)
-        if self._steps_by_one_call and not has_hooks(self._optimizer):
+        if self._steps_by_one_call and not step_is_hooked(self._optimizer):
             fused_adam_step(self._optimizer)
         else:
             self._optimizer.step()
@@ -82,7 +82,7 @@ def steps_by_one_call(optimizer: th.optim.Optimizer) -> bool:
     return all(group["fused"] and not any(group[name] for name in options) for group in optimizer.param_groups)
 
 
-def has_hooks(optimizer: th.optim.Optimizer) -> bool:
+def step_is_hooked(optimizer: th.optim.Optimizer) -> bool:
     """Whether something is to be called around a step: a hook, or a scheduler of PyTorch, which wraps ``step()``."""
     own = optimizer.__dict__
     return bool(own["_optimizer_step_pre_hooks"] or own["_optimizer_step_post_hooks"] or "step" in own)

@@ -9,7 +9,7 @@ from torch import nn
 
 from sb3_softac.networks.hooks import hooks_of
 from sb3_softac.updates import passes
-from sb3_softac.updates.gradient import has_hooks
+from sb3_softac.updates.gradient import step_is_hooked
 
 
 class TracedGraphs:
@@ -71,7 +71,7 @@ class HeldByTrace:
 
         That is: where there are hooks, or a number in the place of the tensor from which a capture reads its rate.
         """
-        if any(self._hooks) or any(map(has_hooks, self._optimizers)):
+        if any(self._hooks) or any(map(step_is_hooked, self._optimizers)):
             return None
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
         if not all(isinstance(group["lr"], th.Tensor) for group in groups):
