@@ -50,7 +50,7 @@ class BatchRenorm(nn.Module):
         if not self.training:
             statistics = self.running_mean, self.running_var
             return nn.functional.batch_norm(x, *statistics, self.weight, self.bias, training=False, eps=EPSILON)
-        mean, variance = moments(x.detach())
+        mean, variance, _ = moments(x.detach())
         r, d = self.correction(mean, variance)
         # The correction is one of the scale and the shift: the gradient is that of batch normalisation.
         weight, bias = self.weight * r, self.bias + self.weight * d
@@ -65,7 +65,7 @@ class BatchRenorm(nn.Module):
         """
         r_max, d_max = self.limits()
         running_std = (self.running_var + EPSILON).sqrt()
-        r = ((variance + EPSILON).sqrt() / running_std).clamp(1.0 / r_max, r_max)
+        r = ((variance + EPSILON).sqrt() / running_std).clamp(r_max.reciprocal(), r_max)
         d = ((mean - self.running_mean) / running_std).clamp(-d_max, d_max)
         # Not the unbiased variance, which a batch is not normalised by: both modes are to compute the same.
         self.running_mean.lerp_(mean, self.momentum)
@@ -76,22 +76,23 @@ class BatchRenorm(nn.Module):
     def limits(self) -> tuple[th.Tensor, th.Tensor]:
         """r_max and d_max of the next pass, each () and on the device."""
         passes = self.num_batches_tracked.to(self.running_mean.dtype) - WARM_UP
-        r_share = (passes / (R_RELAXED - WARM_UP)).clamp(0.0, 1.0)
-        d_share = (passes / (D_RELAXED - WARM_UP)).clamp(0.0, 1.0)
-        return 1.0 + (R_MAX - 1.0) * r_share, D_MAX * d_share
+        r_max = passes * ((R_MAX - 1.0) / (R_RELAXED - WARM_UP)) + 1.0
+        d_max = passes * (D_MAX / (D_RELAXED - WARM_UP))
+        return r_max.clamp(1.0, R_MAX), d_max.clamp(0.0, D_MAX)
 
     def extra_repr(self) -> str:
         return f"{self.n_features}, momentum={self.momentum}"
 
 
-def moments(x: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-    """Mean and variance of each feature, both (F,).
+def moments(x: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+    """Mean and variance of each feature, both (F,), and the features around their mean (B, F).
 
     :param x: (B, F)
     """
     # Not by `var_mean()`, which takes ten times as long over the first dimension.
     mean = x.mean(dim=0)
-    return mean, (x - mean).square_().mean(dim=0)
+    centred = x - mean
+    return mean, centred.square().mean(dim=0), centred
 
 
 def layers_of(network: nn.Module) -> list[BatchRenorm]:

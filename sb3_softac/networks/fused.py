@@ -185,11 +185,11 @@ class BatchRenormLayer(Layer):
             statistics = self.module.running_mean, self.module.running_var
             y, *_ = aten.native_batch_norm(x, weight, bias, *statistics, False, 0.0, EPSILON)
             return y, (x, weight, *statistics)
-        mean, variance = moments(x)
+        mean, variance, centred = moments(x)
         rstd = (variance + EPSILON).rsqrt()
         r, d = self.module.correction(mean, variance)
         scale = weight * r
-        y = th.addcmul(bias + weight * d, x - mean, scale * rstd)
+        y = th.addcmul(bias + weight * d, centred, scale * rstd)
         return y, (x, scale, mean, rstd, r, d)
 
     def first_rows(self, saved: Saved, n_rows: int) -> Saved:
