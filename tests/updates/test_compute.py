@@ -55,6 +55,7 @@ CASES = {
 }
 DISCRETE = ["default", "v1", "five critics", "layer norm", "score function", "clipped"]
 DISCRETE += ["REDQ", "v1, REDQ", "delayed", "v1, delayed", "own targets", "v1, own targets"]
+DISCRETE += ["batch norm", "CrossQ", "v1, CrossQ"]
 
 
 def make(engine: str, env: Target, policy: str = "MlpPolicy", **kwargs) -> SoftAC:
@@ -125,7 +126,9 @@ REPLAYED += ["batch norm", "v1, batch norm"]
 
 
 def replayed(engine: str, **kwargs) -> SoftAC:
-    """A model whose updates are replayed after the third of each kind."""
+    """A model whose updates are replayed after the third of each kind; with traces, of fused networks."""
+    if engine == "traced":
+        return make(engine, Target(), **kwargs)
     model = make("eager", Target(), **kwargs)
     model._engine_name = engine
     return model
@@ -165,7 +168,9 @@ def test_a_replayed_update_equals_the_plain_one(case, engine):
 
 @pytest.mark.usefixtures("early_graphs")
 @pytest.mark.parametrize("engine", ["cuda_graph", "traced"])
-@pytest.mark.parametrize(("case", "n_kinds"), [("delayed", 2), ("v1, delayed", 2), ("delayed, score function", 4)])
+@pytest.mark.parametrize(
+    ("case", "n_kinds"), [("delayed", 2), ("v1, delayed", 2), ("delayed, score function", 4), ("CrossQ", 2)]
+)
 def test_a_graph_for_steps_with_the_actor_and_one_for_those_without(case, n_kinds, engine):
     """Targets move every second step, the actor every second or every third."""
     settings = {"tau": 0.5, "target_update_interval": 2, **CASES[case]}
