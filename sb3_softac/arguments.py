@@ -10,7 +10,7 @@ from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import FloatSchedule
 
 from sb3_softac.networks.discrete import discrete_sizes
-from sb3_softac.parsing import auto_number, bounded_float, is_auto, number_or_schedule, one_of, positive_int
+from sb3_softac.parsing import auto_number, bounded_float, flag, is_auto, number_or_schedule, one_of, positive_int
 
 if TYPE_CHECKING:
     from sb3_softac.softac import SoftAC
@@ -200,8 +200,7 @@ def ent_coef_bounds(value: Any) -> tuple[float, float] | None:
 
 def _check_combinations(model: "SoftAC") -> None:
     _check_gradient(model)
-    if not isinstance(model.target_networks, bool):
-        raise ValueError(f"`target_networks` must be True or False, but {model.target_networks!r} was given")
+    flag("target_networks", model.target_networks)
     if not model.target_networks and model.q_target_clip is not None:
         raise ValueError(
             "`q_target_clip` bounds how far a critic leaves its target network, but `target_networks=False` was given; "

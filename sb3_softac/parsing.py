@@ -43,6 +43,18 @@ def bounded_float(name: str, value: Any, allowed: str, is_allowed: Callable[[flo
     return number
 
 
+def flag(name: str, value: Any) -> bool:
+    """A switch.
+
+    :param name: of the argument
+    :param value: as the user gave it
+    :raises ValueError: anything but a bool, of which every other would count as one or the other
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be True or False, but {value!r} was given")
+    return value
+
+
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
     """One of a few words.
 

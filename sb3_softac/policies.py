@@ -28,7 +28,7 @@ from sb3_softac.networks.critics import (
 )
 from sb3_softac.networks.discrete import is_enumerable
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
-from sb3_softac.parsing import bounded_float, positive_int
+from sb3_softac.parsing import bounded_float, flag, positive_int
 
 TargetT = TypeVar("TargetT", bound=FeaturesNetwork)
 
@@ -62,7 +62,7 @@ class SoftACPolicy(BasePolicy):
     :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value and its target
     :param target_networks: set by the algorithm: False for neither target
     :raises ValueError: ``n_critics`` or ``n_components`` below 1, ``dropout`` outside [0, 1), ``batch_norm_momentum``
-        outside (0, 1], or a mixture that cannot be
+        outside (0, 1], a switch that is no bool, or a mixture that cannot be
     """
 
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
@@ -110,7 +110,7 @@ class SoftACPolicy(BasePolicy):
             normalize_images=normalize_images,
         )
         self.net_arch = [256, 256] if net_arch is None else net_arch
-        self.share_features_extractor = share_features_extractor
+        self.share_features_extractor = flag("share_features_extractor", share_features_extractor)
         actor_arch, critic_arch = get_actor_critic_arch(self.net_arch)
         momentum = bounded_float("batch_norm_momentum", batch_norm_momentum, "in (0, 1]", lambda m: 0.0 < m <= 1.0)
         self.batch_norm_momentum = momentum
@@ -119,7 +119,7 @@ class SoftACPolicy(BasePolicy):
             "action_space": action_space,
             "activation_fn": activation_fn,
             "normalize_images": normalize_images,
-            "batch_norm": momentum if batch_norm else None,
+            "batch_norm": momentum if flag("batch_norm", batch_norm) else None,
         }
         sde_kwargs = {
             "use_sde": use_sde,
@@ -136,7 +136,7 @@ class SoftACPolicy(BasePolicy):
         self.value_kwargs = shared_kwargs | {
             "net_arch": critic_arch,
             "share_features_extractor": share_features_extractor,
-            "layer_norm": layer_norm,
+            "layer_norm": flag("layer_norm", layer_norm),
             "dropout": bounded_float("dropout", dropout, "from 0 to below 1", lambda p: 0.0 <= p < 1.0),
         }
         self.critic_kwargs = self.value_kwargs | {"n_critics": self.n_critics}

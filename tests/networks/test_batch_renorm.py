@@ -264,6 +264,9 @@ def test_what_makes_no_sense_is_refused():
     for momentum in (0.0, 1.5, "slow"):
         with pytest.raises(ValueError, match="`batch_norm_momentum` must be"):
             make_model(policy_kwargs={"batch_norm_momentum": momentum})
+    for switch in ("batch_norm", "layer_norm", "share_features_extractor"):
+        with pytest.raises(ValueError, match=f"`{switch}` must be True or False, but 'yes' was given"):
+            make_model(policy_kwargs={switch: "yes"})
     model, own_targets = make_model(), make_model(target_networks=False)
     with pytest.raises(ValueError, match="only one of the two"):
         own_targets.set_parameters(model.get_parameters())
