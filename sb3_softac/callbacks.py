@@ -1,0 +1,36 @@
+"""Callbacks that Stable-Baselines3 does not have."""
+
+import math
+import time
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_softac.parsing import bounded_float
+
+
+class StopTrainingOnMaxTime(BaseCallback):
+    """End ``learn()`` after a time, whatever was learned until then.
+
+    In a search over hyperparameters it bounds what a trial may cost, so that a setting is judged by what it reaches
+    within that time; the zoo takes it as ``callback`` in a hyperparameter file or after ``-params``.
+
+    :param max_seconds: wall-clock time of one call of ``learn()``, in seconds. It is looked at after each step of the
+        environment, so a rollout or a block of updates that has begun is finished
+    :param verbose: 1 prints where training stopped
+    :raises ValueError: ``max_seconds`` is no finite number above 0
+    """
+
+    def __init__(self, max_seconds: float, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        self.max_seconds = bounded_float("max_seconds", max_seconds, "above 0", lambda seconds: seconds > 0)
+        self._deadline = math.inf
+
+    def _on_training_start(self) -> None:
+        self._deadline = time.monotonic() + self.max_seconds
+
+    def _on_step(self) -> bool:
+        if time.monotonic() < self._deadline:
+            return True
+        if self.verbose >= 1:
+            print(f"Stopping training after {self.max_seconds:g} seconds, at {self.num_timesteps} steps")
+        return False
