@@ -19,7 +19,8 @@ algorithm and seed. `mean`, `IQM` and `std of seeds` treat the mean of a seed's 
 intervals are stratified bootstrap over seeds (rliable). To a threshold: the first evaluation on the way
 whose mean is at least it, median over seeds, `-` where half of the seeds never get there. `mean over
 training`: the area under the learning curve divided by the budget. Seconds: {clock}, from before the
-agent is built, without evaluation and imports; a ratio below 1 means that the reference is faster.
+agent is built, without evaluation and imports; a ratio below 1 means that the reference is faster. `<=`: half of
+the other's seeds never get there, and count as if they did right after their last step.
 Returns at a step, where there is a table of them, are those of the curve's deterministic evaluations.
 Variances and times of gradients, where there are any, are measured by `benchmarks/gradients.py`, on frozen agents
 and by turns in one process; unlike the seconds of the runs, they are not touched by what else the machine did.
@@ -55,7 +56,7 @@ COMPARISON: Columns = (
     ),
     ("difference of means", lambda row: number(row.difference_of_means)),
     ("seconds, ratio", lambda row: number(row.ratio_of_seconds, 2)),
-    ("seconds to threshold, ratio", lambda row: number(row.ratio_of_seconds_to_threshold, 2)),
+    ("seconds to threshold, ratio", lambda row: bound(row.ratio_of_seconds_to_threshold, row.ratio_is_bound)),
 )
 
 MILESTONES: Columns = (
@@ -140,6 +141,11 @@ def _provenance(runs: Runs, env: str, reference: str) -> list[str]:
 def number(value: float, digits: int = 1) -> str:
     """A number as it reads in a table; ``-`` where there is none."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+
+
+def bound(value: float, is_bound: bool) -> str:
+    """A ratio, with a sign if it is this or less."""
+    return f"<= {number(value, 2)}" if is_bound else number(value, 2)
 
 
 def interval(value: float, low: float, high: float, digits: int = 1) -> str:

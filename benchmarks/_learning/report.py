@@ -17,6 +17,7 @@ from benchmarks._learning.estimators import gradient_table
 from benchmarks._learning.markdown import Tables, markdown
 from benchmarks._learning.milestones import milestone_table, summary
 from benchmarks._learning.settings import write_atomically
+from benchmarks._learning.times import ratio, times
 
 Draw = Callable[[Runs, str, "ReportOptions", Path], None]
 
@@ -110,10 +111,8 @@ def _final_row(runs: Runs, env: str, series: str, level: float, repetitions: int
     scores = runs.scores(env, series)
     episodes = runs.finals.query("env == @env and series == @series and mode == 'deterministic'")["return"]
     curves = runs.curves.query("env == @env and series == @series")
-    by_seed = [curve.sort_values("step") for _, curve in curves.groupby("seed")]
-    steps = [stats.first_crossing(c["step"], c["eval_mean"], level) for c in by_seed]
-    seconds = [stats.first_crossing(c["seconds"], c["eval_mean"], level) for c in by_seed]
-    totals = [c["seconds"].iloc[-1] for c in by_seed]
+    heights = [stats.mean_height(c["step"], c["eval_mean"]) for _, c in curves.sort_values("step").groupby("seed")]
+    taken = times(runs, env, series, level)
     budget = int(curves["step"].max())
     return {
         "env": env,
@@ -122,13 +121,13 @@ def _final_row(runs: Runs, env: str, series: str, level: float, repetitions: int
         **summary(scores, repetitions),
         "std_of_episodes": episodes.std(ddof=0),
         "stochastic_mean": runs.scores(env, series, "stochastic").mean(),
-        "mean_over_training": float(np.mean([stats.mean_height(c["step"], c["eval_mean"]) for c in by_seed])),
+        "mean_over_training": float(np.mean(heights)),
         "threshold": level,
-        "seeds_that_reached": int(np.isfinite(steps).sum()),
-        "steps_to_threshold": float(np.median(steps)),
-        "seconds_to_threshold": float(np.median(seconds)),
-        "seconds": float(np.median(totals)),
-        "steps_per_second": budget / float(np.median(totals)),
+        "seeds_that_reached": taken.reached,
+        "steps_to_threshold": taken.steps,
+        "seconds_to_threshold": taken.seconds,
+        "seconds": taken.whole_run,
+        "steps_per_second": budget / taken.whole_run,
     }
 
 
@@ -144,6 +143,7 @@ def improvement_table(runs: Runs, final: pd.DataFrame, reference: str, repetitio
             chance = stats.probability_of_improvement(
                 runs.scores(env, reference).to_numpy(), runs.scores(env, series).to_numpy(), repetitions
             )
+            to_threshold = ratio(*(times(runs, env, name, ours["threshold"]) for name in (reference, series)))
             rows.append(
                 {
                     "env": env,
@@ -153,15 +153,9 @@ def improvement_table(runs: Runs, final: pd.DataFrame, reference: str, repetitio
                     "low": float(chance.low),
                     "high": float(chance.high),
                     "difference_of_means": ours["mean"] - other["mean"],
-                    "ratio_of_seconds": _ratio(ours["seconds"], other["seconds"]),
-                    "ratio_of_seconds_to_threshold": _ratio(
-                        ours["seconds_to_threshold"], other["seconds_to_threshold"]
-                    ),
+                    "ratio_of_seconds": ours["seconds"] / other["seconds"],
+                    "ratio_of_seconds_to_threshold": to_threshold.value,
+                    "ratio_is_bound": to_threshold.is_bound,
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _ratio(ours: float, other: float) -> float:
-    """Not a number where either never got there: infinity over infinity says nothing."""
-    return ours / other if math.isfinite(ours) and math.isfinite(other) and other else math.nan

@@ -43,6 +43,20 @@ class Target:
 
 
 @dataclass(frozen=True)
+class TimeTarget:
+    """What part of another series' time to the threshold the reference may take.
+
+    :param against: the other series
+    :param at_most: the ratio asked for
+    :param aim: the ratio hoped for
+    """
+
+    against: str
+    at_most: float
+    aim: float
+
+
+@dataclass(frozen=True)
 class Task:
     """An environment of the suite.
 
@@ -51,6 +65,7 @@ class Task:
     :param random: mean return of random actions, 0 when normalised
     :param threshold: the return that counts as learned, 1 when normalised
     :param targets: what the reference should reach
+    :param time: how soon it should reach the threshold, if that is asked
     """
 
     group: str
@@ -58,6 +73,7 @@ class Task:
     random: float
     threshold: float
     targets: tuple[Target, ...]
+    time: TimeTarget | None = None
 
     @property
     def env(self) -> str:
@@ -132,7 +148,7 @@ def _narrowed(task: Task, algos: list[str], seeds: tuple[int, ...] | None) -> Ta
 
 def _task(group: str, series: list[Series], env: str, entry: dict[str, Any]) -> Task:
     needed = ("steps", "eval_every", "seeds", "random", "threshold", *DEFAULTS)
-    entry = mapping(entry, env, needed, ("targets", "set"))
+    entry = mapping(entry, env, needed, ("targets", "time", "set"))
     own = mapping(entry.get("set", {}), f"{env}: set", optional=[one.algo for one in series])
     check_numbers(entry, env, ("steps", "eval_every", *DEFAULTS), ("random", "threshold"))
     if not entry["random"] < entry["threshold"]:
@@ -146,7 +162,18 @@ def _task(group: str, series: list[Series], env: str, entry: dict[str, Any]) -> 
         **{key: entry[key] for key in DEFAULTS},
     )
     targets = tuple(_target(target, experiment) for target in entry.get("targets", ()))
-    return Task(group, experiment, entry["random"], entry["threshold"], targets)
+    time = _time(entry["time"], experiment) if "time" in entry else None
+    return Task(group, experiment, entry["random"], entry["threshold"], targets, time)
+
+
+def _time(entry: dict[str, Any], experiment: Experiment) -> TimeTarget:
+    where = f"{experiment.env}: time {entry}"
+    entry = mapping(entry, where, ("against", "at_most", "aim"))
+    check_numbers(entry, where, (), ("at_most", "aim"))
+    names = [series.name for series in experiment.series]
+    if entry["against"] not in names:
+        raise ValueError(f"{where}: nothing named {entry['against']} runs there, only {', '.join(names)}.")
+    return TimeTarget(**entry)
 
 
 def _target(entry: dict[str, Any], experiment: Experiment) -> Target:

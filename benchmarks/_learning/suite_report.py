@@ -12,7 +12,7 @@ from benchmarks._learning.data import Runs
 from benchmarks._learning.markdown import table
 from benchmarks._learning.report import ReportOptions, write_report, write_table
 from benchmarks._learning.suite import Task, thresholds
-from benchmarks._learning.targets import TARGETS, target_table
+from benchmarks._learning.targets import TARGETS, TIME_TARGETS, target_table, time_table
 
 TARGETS_TEXT = """\
 ## Targets
@@ -20,6 +20,13 @@ TARGETS_TEXT = """\
 What {reference} should reach (`at least`) and aims at (`aim`), declared in `benchmarks/suite.yml`: the mean over the
 seeds or the worst of them, at one evaluation, or at the worst of several. At the end of a run its final evaluation
 counts, on the way the curve's, which has fewer episodes. `targets.csv` has the other series' rows.
+"""
+TIMES_TEXT = """\
+## Time to the threshold
+
+Median over the seeds of the seconds ({clock}) until an evaluation of {reference} first reaches the threshold, all but
+evaluations included, over those of the series that `benchmarks/suite.yml` names. `>`, `<=`: half of that series' seeds
+never get there, and count as if they did right after their last step.
 """
 AGGREGATES_TEXT = """\
 ## Across environments: {groups}
@@ -71,13 +78,19 @@ def write_suite_report(tasks: list[Task], runs: Runs, options: ReportOptions) ->
 
 
 def _targets(tasks: list[Task], runs: Runs, options: ReportOptions) -> tuple[str, list[Path]]:
-    """The part about the targets, and its file; nothing if there are none."""
+    """The parts about the targets, and their files; nothing if there are none."""
+    text, written = "", []
     found = target_table(runs, tasks, options.reference, options.repetitions)
-    if found.empty:
-        return "", []
-    ours = found[found["series"] == options.reference]
-    text = TARGETS_TEXT.format(reference=options.reference) + "\n" + table(TARGETS, ours.itertuples()) + "\n"
-    return text, [write_table(found, options.out / "targets.csv")]
+    if len(found):
+        ours = found[found["series"] == options.reference]
+        text += TARGETS_TEXT.format(reference=options.reference) + "\n" + table(TARGETS, ours.itertuples()) + "\n"
+        written.append(write_table(found, options.out / "targets.csv"))
+    found = time_table(runs, tasks, options.reference)
+    if len(found):
+        text += TIMES_TEXT.format(reference=options.reference, clock=runs.clock)
+        text += "\n" + table(TIME_TARGETS, found.itertuples()) + "\n"
+        written.append(write_table(found, options.out / "times.csv"))
+    return text, written
 
 
 def _aggregates_text(found: aggregates.Scores, reference: str) -> str:

@@ -10,7 +10,7 @@ import yaml
 
 from benchmarks import learning
 from benchmarks._learning.plans import check_numbers, mapping, plan, seeds_of_file
-from benchmarks._learning.suite import Target, read_suite, select
+from benchmarks._learning.suite import Target, TimeTarget, read_suite, select
 
 pytest.importorskip("rl_zoo3")
 CONTINUOUS = ["softac", "sac", "td3", "ddpg", "ppo", "tqc", "crossq"]
@@ -20,6 +20,7 @@ CONTINUOUS = ["softac", "sac", "td3", "ddpg", "ppo", "tqc", "crossq"]
 def content() -> dict[str, Any]:
     """A small suite, as YAML reads it."""
     pendulum = {"steps": 150, "eval_every": 100, "seeds": "0-1", "random": -1200, "threshold": -200}
+    pendulum["time"] = {"against": "sac", "at_most": 0.5, "aim": 0.25}
     pendulum["targets"] = [{"at": 100, "until": 150, "at_least": -150, "every_seed": True}, {"at": 150, "aim": -140}]
     cart = {"steps": 100, "eval_every": 50, "seeds": 0, "random": 20, "threshold": 475, "final_episodes": 3}
     return {
@@ -44,6 +45,7 @@ def test_a_file_becomes_tasks_and_runs(content: dict, tmp_path: Path) -> None:
         ("discrete", "CartPole-v1", ("softac", "dqn")),
     ]
     assert tasks[0].targets == (Target("at least", -150, 100, 150, True), Target("aim", -140, 150, 150, False))
+    assert [task.time for task in tasks] == [TimeTarget("sac", 0.5, 0.25), None]
     runs = plan((task.experiment for task in tasks), threads=3)
     assert [f"{run.seed} {run.env} {run.algo}" for run in runs] == [
         *("0 Pendulum-v1 softac", "0 Pendulum-v1 sac", "0 CartPole-v1 softac", "0 CartPole-v1 dqn"),
@@ -110,6 +112,9 @@ PENDULUM = ("groups", "classic", "environments", "Pendulum-v1")
         (PENDULUM, {"targets": [{"at": 150, "until": 100, "aim": 1}]}, "no evaluation at step 100"),
         (PENDULUM, {"targets": [{"at": 100, "aim": 1, "at_least": 0}]}, "exactly one of at_least, aim"),
         (PENDULUM, {"targets": [{"at": 100}]}, "exactly one"),
+        (PENDULUM, {"time": {"against": "td3", "at_most": 1, "aim": 1}}, "nothing named td3 runs there, only softac"),
+        (PENDULUM, {"time": {"against": "sac", "at_most": "half", "aim": 1}}, "at_most must be a number"),
+        (PENDULUM, {"time": {"against": "sac"}}, "lacks at_most, aim"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(content: dict, tmp_path: Path, path: tuple, values: dict, said: str) -> None:

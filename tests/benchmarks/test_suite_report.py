@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from benchmarks import learning
 from benchmarks._learning.plans import Experiment, Series, plan
-from benchmarks._learning.suite import Target, Task
+from benchmarks._learning.suite import Target, Task, TimeTarget
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("seaborn")
@@ -149,6 +150,37 @@ def test_targets(store_settings, tmp_path: Path) -> None:
     text = (tmp_path / "out" / "report.md").read_text()
     assert "| Pendulum-v1 | at least 10 | 50 | mean over seeds | 3 | 10.5 | +0.5 | met |" in text
     assert "| Pendulum-v1 | aim 10 | 50 to 100 | mean over seeds | 3 | 8.0 | -2.0 | missed |" in text
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ratio", "is_bound", "said"),
+    [
+        # Ten steps a second: ours get there after 5, 5 and 10 seconds; a run takes 10.
+        ((0, 50, 50), 1.0, False, "| 5.0 | 3 of 3 | sac | 5.0 | 2 of 3 | 1.00 | 0.8, missed | 0.5, missed |"),
+        ((0, 0, 50), 0.5, True, "| 5.0 | 3 of 3 | sac | > 10.0 | 1 of 3 | <= 0.50 | 0.8, met | 0.5, met |"),
+    ],
+)
+def test_time_to_the_threshold(store_settings, tmp_path: Path, theirs, ratio, is_bound, said) -> None:
+    asked = [replace(task("Pendulum-v1", 0, 10, 3), time=TimeTarget("sac", 0.8, 0.5))]
+    for run in plan(one.experiment for one in asked):
+        reached = ((50, 50, 100) if run.algo == "softac" else theirs)[run.seed]
+        store_settings(run, {step: 10 if reached and step >= reached else 0 for step in (0, 50, 100)}, 0)
+    stored = data.load_planned(plan(one.experiment for one in asked), tmp_path)
+    (row,) = targets.time_table(stored, asked, "softac").to_dict("records")
+    assert (row["ratio"], row["is_bound"]) == (ratio, is_bound)
+    suite_report.write_suite_report(asked, stored, report.ReportOptions(tmp_path / "out", repetitions=20))
+    assert said in (tmp_path / "out" / "report.md").read_text()
+    assert pd.read_csv(tmp_path / "out" / "improvement.csv")["ratio_is_bound"].tolist() == [is_bound]
+
+
+def test_no_ratio_where_the_reference_never_arrives(store_settings, tmp_path: Path) -> None:
+    asked = [replace(task("Pendulum-v1", 0, 10), time=TimeTarget("sac", 0.8, 0.5))]
+    for run in plan(one.experiment for one in asked):
+        store_settings(run, dict.fromkeys((0, 50, 100), 10 if run.algo == "sac" else 0), 0)
+    stored = data.load_planned(plan(one.experiment for one in asked), tmp_path)
+    suite_report.write_suite_report(asked, stored, report.ReportOptions(tmp_path / "out", repetitions=20))
+    assert "| - | 0 of 2 | sac |" in (text := (tmp_path / "out" / "report.md").read_text())
+    assert "| - | 0.8, missed | 0.5, missed |" in text
 
 
 def test_the_report_counts_only_runs_that_are_asked_for(runs, tmp_path: Path) -> None:
