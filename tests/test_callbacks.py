@@ -42,3 +42,11 @@ def test_training_that_is_quick_enough_is_left_alone():
 def test_what_is_no_time_is_refused(given):
     with pytest.raises(ValueError, match="`max_seconds` must be a number above 0"):
         StopTrainingOnMaxTime(given)
+
+
+def test_the_zoo_builds_it_from_a_hyperparameter_file():
+    utils = pytest.importorskip("rl_zoo3.utils")
+    entry = {"callback": [{"sb3_softac.callbacks.StopTrainingOnMaxTime": {"max_seconds": 60}}]}
+    (callback,) = utils.get_callback_list(entry)
+    assert isinstance(callback, StopTrainingOnMaxTime)
+    assert callback.max_seconds == 60

@@ -114,6 +114,7 @@ def test_optimize_and_train_with_a_stored_trial(wheel):
     output = wheel.train(
         "-optimize", "--n-trials", "2", "--n-startup-trials", "1", "--n-evaluations", "1",
         "--eval-episodes", "1", "--no-optim-plots", *study,
+        "-params", "callback:[{'sb3_softac.callbacks.StopTrainingOnMaxTime': {'max_seconds': 60}}]",
     )  # fmt: skip
     assert "Number of finished trials:  2" in output
     assert "actor_lr_ratio" in output
