@@ -35,7 +35,8 @@ def bounded_float(name: str, value: Any, allowed: str, is_allowed: Callable[[flo
     :raises ValueError: anything else
     """
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        # Python reads 1_000 as 1000, which in "lin_1_000" would be two numbers.
+        number = math.nan if isinstance(value, bool) or "_" in str(value) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not (math.isfinite(number) and is_allowed(number)):
@@ -69,7 +70,9 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
 
 
 def schedule(name: str, value: Any, allowed: str, is_allowed: Callable[[float], bool]) -> FloatSchedule:
-    """A number, a callable of the remaining progress (1 to 0), or the zoo's ``"lin_<start>"`` (linear down to 0).
+    """A number, a callable of the remaining progress (1 to 0), or linear.
+
+    Linear is the zoo's ``"lin_<start>"``, down to 0, or ``"lin_<start>_<end>"``.
 
     :param name: of the argument, for the message
     :param value: what the user gave
@@ -81,13 +84,16 @@ def schedule(name: str, value: Any, allowed: str, is_allowed: Callable[[float], 
     if callable(value):
         return FloatSchedule(value)
     if isinstance(value, str) and value.startswith("lin_"):
-        start = bounded_float(name, value.removeprefix("lin_"), allowed, is_allowed)
-        return FloatSchedule(LinearSchedule(start, 0.0, 1.0))
+        numbers = [bounded_float(name, part, allowed, is_allowed) for part in value.removeprefix("lin_").split("_", 1)]
+        # The zoo's spelling names no end: it is 0, which need not be allowed itself.
+        start, end = numbers if len(numbers) == 2 else (*numbers, 0.0)
+        return FloatSchedule(LinearSchedule(start, end, 1.0))
     try:
         return FloatSchedule(bounded_float(name, value, allowed, is_allowed))
     except ValueError as error:
         raise ValueError(
-            f"{error}; a callable of the remaining progress (from 1 to 0) and 'lin_<start>' are allowed too"
+            f"{error}; a callable of the remaining progress (from 1 to 0), 'lin_<start>' and 'lin_<start>_<end>' are "
+            "allowed too"
         ) from None
 
 

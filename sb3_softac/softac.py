@@ -55,7 +55,7 @@ class SoftAC(CollectingAlgorithm):
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"``, or a subclass of ``SoftACPolicy``
     :param env: the environment to learn from, or its registered id
     :param learning_rate: of every optimizer that has none of its own: a number, a callable of the remaining progress
-        (from 1 to 0), or ``"lin_<start>"``, linear down to 0
+        (from 1 to 0), or linear: ``"lin_<start>"`` down to 0, ``"lin_<start>_<end>"``
     :param buffer_size: transitions that the replay buffer holds
     :param learning_starts: environment steps with random actions before learning
     :param batch_size: transitions in one gradient step

@@ -62,6 +62,10 @@ REFUSED = [
     ("reward_scale", 0.0),
     ("reward_scale", -1.0),
     ("reward_scale", "lin_0"),
+    ("reward_scale", "lin_5_0"),
+    ("critic_learning_rate", "lin_1_-1"),
+    ("target_entropy", "lin_1_"),
+    ("target_entropy", "lin_1_2_3"),
     ("max_grad_norm", 0.0),
     ("max_grad_norm", "big"),
     ("variant", "v3"),
@@ -76,6 +80,7 @@ def test_refusals_name_the_argument_and_the_value(name, value):
     message = str(refusal.value)
     assert f"`{name}` must be" in message
     wrong_part = {(1, "minutes"): "minutes", (0, "episode"): 0, "lin_fast": "fast", "lin_-1": "-1", "lin_0": "0"}
+    wrong_part |= {"lin_5_0": "0", "lin_1_-1": "-1", "lin_1_": "", "lin_1_2_3": "2_3"}
     wrong_part |= {"auto_": "", "auto_0": "0", "auto_-1": "-1", "auto_x": "x"}
     shown = value if isinstance(value, (dict, list)) else wrong_part.get(value, value)
     assert f"{shown!r} was given" in message
@@ -194,7 +199,7 @@ def test_schedules():
             actor_learning_rate=LinearSchedule(1.0, 0.5, 1.0),
             critic_learning_rate=lambda progress: 2 * progress,
             target_entropy="lin_-4",
-            reward_scale="lin_10",
+            reward_scale="lin_10_20",
         )
     )
     model._current_progress_remaining = 0.5
@@ -205,7 +210,7 @@ def test_schedules():
     ]
     assert rates == pytest.approx([0.75, 1.0, 5e-4])
     assert parsing.value_at(model.target_entropy, 0.5) == pytest.approx(-2.0)
-    assert parsing.value_at(model.reward_scale, 0.5) == pytest.approx(5.0)
+    assert parsing.value_at(model.reward_scale, 0.75) == pytest.approx(12.5)
     assert {name: model.logger.name_to_value[f"train/{name}"] for name in ("learning_rate", "actor_learning_rate")} == {
         "learning_rate": pytest.approx(5e-4),
         "actor_learning_rate": pytest.approx(0.75),
