@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,12 +45,12 @@ AGGREGATES: Columns = (
 
 @dataclass(frozen=True)
 class Scores:
-    """Normalised scores of some series on the same environments, from the same seeds.
+    """Normalised scores of the reference and of the series that share the same environments and seeds with it.
 
-    :param groups: of the suite, that run the same algorithms
-    :param series: with any run there, the reference first
-    :param envs: where every series has runs
-    :param left_out: environments with runs where a series has none
+    :param groups: of the suite, with these environments
+    :param series: the reference first
+    :param envs: where all of the series have runs
+    :param left_out: environments with runs, where only some of the series have any
     :param seeds: which every series has on every one of ``envs``
     :param finals: of the finished agents, by series, shape (seeds, envs); empty if there is too little to aggregate
     :param curves: the same over ``BUDGET``, shape (seeds, envs, parts)
@@ -66,15 +66,26 @@ class Scores:
 
     @property
     def stem(self) -> str:
-        """Of the figure's file."""
-        return "aggregate_" + "_".join(self.groups)
+        """Of the figure's file; a series is compared once in a group."""
+        return "_".join(("aggregate", *self.groups, *self.series[1:2]))
+
+
+class _Overlap(NamedTuple):
+    """Environments on which two series have runs, and seeds that both have on each of them."""
+
+    envs: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+_Tables = dict[tuple[str, str], pd.DataFrame]  # by environment and series; seeds by steps
 
 
 def scores(runs: Runs, tasks: list[Task], reference: str) -> list[Scores]:
-    """Scores to aggregate, one for each list of algorithms: no series runs in both of two lists' environments.
+    """Scores to aggregate, for each list of algorithms: no series runs in both of two lists' environments.
 
-    An aggregate takes at least two environments that all series with any run share, and two seeds that all share, for
-    one has no spread; else its ``finals`` are empty.
+    Each series is compared with the reference on all environments and seeds that the two share, together with the
+    series that share the same: one that was run on little does not narrow the others' comparison. An aggregate takes
+    at least two environments, and two seeds, for one has no spread; else its ``finals`` are empty.
 
     :param runs: the stored runs
     :param tasks: of the suite
@@ -83,7 +94,7 @@ def scores(runs: Runs, tasks: list[Task], reference: str) -> list[Scores]:
     alike: dict[tuple[str, ...], list[Task]] = defaultdict(list)
     for task in tasks:
         alike[task.algorithms].append(task)
-    return [_scores(runs, group, reference) for group in alike.values() if len(group) > 1]
+    return [found for group in alike.values() if len(group) > 1 for found in _by_overlap(runs, group, reference)]
 
 
 def aggregate_table(found: Scores, reference: str, repetitions: int) -> pd.DataFrame:
@@ -143,24 +154,39 @@ def _intervals(axes: Axes, table: pd.DataFrame, column: str, title: str, palette
     axes.set_yticks(range(len(table)), table["series"][::-1])
 
 
-def _scores(runs: Runs, tasks: list[Task], reference: str) -> Scores:
-    """What can be aggregated of tasks with the same algorithms."""
-    present = {task.env: set(runs.series_of(task.env, reference)) for task in tasks}
-    names = sorted(set().union(*present.values()), key=lambda name: (name != reference, name))
-    shared = [task for task in tasks if present[task.env] == set(names)]
-    tables = {(task.env, name): scores_by_step(runs, task.env, name) for task in shared for name in names}
-    seeds = sorted(set.intersection(*(set(table.index) for table in tables.values()))) if tables else []
+def _by_overlap(runs: Runs, tasks: list[Task], reference: str) -> list[Scores]:
+    """What can be aggregated of tasks with the same algorithms, the most environments first."""
+    tables = {
+        (task.env, name): scores_by_step(runs, task.env, name)
+        for task in tasks
+        for name in runs.series_of(task.env, reference)
+    }
+    alike: dict[_Overlap, list[str]] = defaultdict(list)
+    for name in sorted({name for _, name in tables} - {reference}):
+        alike[_overlap(tables, [task.env for task in tasks], reference, name)].append(name)
+    overlaps = sorted(alike.items(), key=lambda item: (-len(item[0].envs), -len(item[0].seeds), item[1]))
+    return [_scores(tables, tasks, (reference, *names), shared) for shared, names in overlaps]
+
+
+def _overlap(tables: _Tables, envs: list[str], reference: str, name: str) -> _Overlap:
+    shared = [env for env in envs if (env, reference) in tables and (env, name) in tables]
+    seeds = [set(tables[env, one].index) for env in shared for one in (reference, name)]
+    return _Overlap(tuple(shared), tuple(sorted(set.intersection(*seeds))) if seeds else ())
+
+
+def _scores(tables: _Tables, tasks: list[Task], names: tuple[str, ...], shared: _Overlap) -> Scores:
+    inside = [task for task in tasks if task.env in shared.envs]
     curves = {}
-    if len(shared) > 1 and len(seeds) > 1:
+    if len(shared.envs) > 1 and len(shared.seeds) > 1:
         for name in names:
-            by_env = [_normalised(tables[task.env, name].loc[seeds], task) for task in shared]
+            by_env = [_normalised(tables[task.env, name].loc[list(shared.seeds)], task) for task in inside]
             curves[name] = np.stack(by_env, axis=1)
     return Scores(
-        tuple(dict.fromkeys(task.group for task in shared or tasks)),
-        tuple(names),
-        tuple(task.env for task in shared),
-        tuple(task.env for task in tasks if task not in shared),
-        tuple(seeds),
+        tuple(dict.fromkeys(task.group for task in inside or tasks)),
+        names,
+        shared.envs,
+        tuple(task.env for task in tasks if task not in inside),
+        shared.seeds,
         {name: curve[..., -1] for name, curve in curves.items()},
         curves,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +20,14 @@ class Runs(NamedTuple):
 
     ``curves`` has a row per evaluation, ``finals`` a row per episode of the final evaluation; both carry
     ``env``, ``series`` and ``seed``. ``metas`` holds what was stored beside them, by (env, series). ``clock`` says
-    what ``seconds`` are.
+    what ``seconds`` are; they are not a number but for the runs of one machine, ``machines[env]``, which has the most.
     """
 
     curves: pd.DataFrame
     finals: pd.DataFrame
     metas: dict[tuple[str, str], list[dict[str, Any]]]
     clock: str
+    machines: dict[str, str]
 
     def series_of(self, env: str, reference: str) -> list[str]:
         """The series of an environment, the reference first."""
@@ -77,8 +78,39 @@ def load_planned(runs: list[RunSettings], results: Path, clock: str = "wall-cloc
     _check_alike(metas)
     # Runs stored before a column existed have it empty.
     table = pd.concat(curves, ignore_index=True).reindex(columns=["env", "series", "seed", *CURVE_COLUMNS])
-    table["seconds"] = table[CLOCKS[clock]]
-    return Runs(table, pd.concat(finals, ignore_index=True), dict(metas), clock)
+    machines = _machines(metas)
+    table["seconds"] = table[CLOCKS[clock]].where(_timed(table, metas, machines))
+    return Runs(table, pd.concat(finals, ignore_index=True), dict(metas), clock, machines)
+
+
+def machine_name(meta: dict[str, Any]) -> str:
+    """The machine that made a run, as far as its speed hangs on it.
+
+    :param meta: what was stored beside the run
+    """
+    machine = meta["machine"]
+    gpu = f", {machine['gpu']}" if "gpu" in machine else ""
+    return f"{machine['cpu']}, {machine['cores']} core(s){gpu}"
+
+
+def _machines(metas: dict[tuple[str, str], list[dict[str, Any]]]) -> dict[str, str]:
+    """The machine with the most runs of each environment."""
+    runs: dict[str, Counter[str]] = defaultdict(Counter)
+    for (env, _), group in metas.items():
+        runs[env].update(map(machine_name, group))
+    return {env: found.most_common(1)[0][0] for env, found in runs.items()}
+
+
+def _timed(
+    table: pd.DataFrame, metas: dict[tuple[str, str], list[dict[str, Any]]], machines: dict[str, str]
+) -> list[bool]:
+    """Whether the seconds of each row count: those of two machines do not compare."""
+    found = {
+        (env, series, meta["settings"]["seed"]): machine_name(meta) == machines[env]
+        for (env, series), group in metas.items()
+        for meta in group
+    }
+    return [found[key] for key in zip(table["env"], table["series"], table["seed"], strict=True)]
 
 
 def _check_alike(metas: dict[tuple[str, str], list[dict[str, Any]]]) -> None:

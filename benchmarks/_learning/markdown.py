@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from benchmarks._learning.data import Runs
+from benchmarks._learning.data import Runs, machine_name
 from benchmarks._learning.settings import LOGGED
 
 Columns = tuple[tuple[str, Callable[[Any], object]], ...]
@@ -19,8 +20,8 @@ algorithm and seed. `mean`, `IQM` and `std of seeds` treat the mean of a seed's 
 intervals are stratified bootstrap over seeds (rliable). To a threshold: the first evaluation on the way
 whose mean is at least it, median over seeds, `-` where half of the seeds never get there. `mean over
 training`: the area under the learning curve divided by the budget. Seconds: {clock}, from before the
-agent is built, without evaluation and imports; a ratio below 1 means that the reference is faster. `<=`: half of
-the other's seeds never get there, and count as if they did right after their last step.
+agent is built, without evaluation and imports, of the runs of one machine; a ratio below 1 means that the reference
+is faster. `<=`: half of the other's seeds never get there, and count as if they did right after their last step.
 Returns at a step, where there is a table of them, are those of the curve's deterministic evaluations.
 Variances and times of gradients, where there are any, are measured by `benchmarks/gradients.py`, on frozen agents
 and by turns in one process; unlike the seconds of the runs, they are not touched by what else the machine did.
@@ -116,7 +117,7 @@ def markdown(runs: Runs, tables: Tables, reference: str, title: str, opening: st
 def _provenance(runs: Runs, env: str, reference: str) -> list[str]:
     """Which settings, seeds, machines and versions are behind the numbers."""
     lines: list[str] = []
-    machines: dict[str, None] = {}
+    machines: Counter[str] = Counter()
     versions: dict[str, dict[str, None]] = {}
     for series in runs.series_of(env, reference):
         metas = runs.metas[env, series]
@@ -129,13 +130,15 @@ def _provenance(runs: Runs, env: str, reference: str) -> list[str]:
             f"{metas[0]['torch_threads']} torch thread(s) on {metas[0]['device']}."
         )
         for meta in metas:
-            machine = meta["machine"]
-            gpu = f", {machine['gpu']}" if "gpu" in machine else ""
-            machines[f"Machine: {machine['cpu']}, {machine['cores']} core(s){gpu}."] = None
+            machines[machine_name(meta)] += 1
             for package, version in meta["versions"].items():
                 versions.setdefault(package, {})[version] = None
     packages = ", ".join(f"{package} {' and '.join(found)}" for package, found in versions.items())
-    return [*lines, *machines, f"Versions: {packages}."]
+    return [*lines, *(_machine(name, n, runs.machines[env]) for name, n in machines.items()), f"Versions: {packages}."]
+
+
+def _machine(name: str, n_runs: int, timed: str) -> str:
+    return f"Machine: {name}; {n_runs} run(s){'' if name == timed else ', whose seconds are left out'}."
 
 
 def number(value: float, digits: int = 1) -> str:

@@ -29,9 +29,9 @@ evaluations included, over those of the series that `benchmarks/suite.yml` names
 never get there, and count as if they did right after their last step.
 """
 AGGREGATES_TEXT = """\
-## Across environments: {groups}
+## Across environments: {series}
 
-{envs}; seeds {seeds}, which all series have on all of them.{left_out}
+{envs}; seeds {seeds}, which all of these series have on all of them.{left_out}
 
 Returns of finished agents, 0 for random actions and 1 at the environment's threshold, not clipped. Optimality gap: how
 far below 1, on average. Intervals: bootstrap stratified by environment (rliable). Probability: that {reference} is
@@ -42,10 +42,9 @@ better, mean over environments. The curves lie over the part of each environment
 
 
 TOO_LITTLE_TEXT = """\
-## Across environments: {groups}
+## Across environments: {series}
 
-Nothing yet: an aggregate takes two environments where each of {series} has runs, and two seeds that all have.
-`--algos` compares fewer.
+Nothing yet: an aggregate takes two environments where each of them has runs, and two seeds that all have.
 """
 
 
@@ -63,7 +62,7 @@ def write_suite_report(tasks: list[Task], runs: Runs, options: ReportOptions) ->
     tables = []
     for found in aggregates.scores(runs, tasks, options.reference):
         if not found.finals:
-            opening += TOO_LITTLE_TEXT.format(groups=", ".join(found.groups), series=", ".join(found.series)) + "\n"
+            opening += TOO_LITTLE_TEXT.format(series=", ".join(found.series)) + "\n"
             continue
         tables.append(aggregates.aggregate_table(found, options.reference, options.repetitions))
         path = options.out / f"{found.stem}.png"
@@ -94,9 +93,9 @@ def _targets(tasks: list[Task], runs: Runs, options: ReportOptions) -> tuple[str
 
 
 def _aggregates_text(found: aggregates.Scores, reference: str) -> str:
-    missing = f" Left out, because a series has no runs there: {', '.join(found.left_out)}." if found.left_out else ""
+    missing = f" Left out, for want of runs: {', '.join(found.left_out)}." if found.left_out else ""
     return AGGREGATES_TEXT.format(
-        groups=", ".join(found.groups),
+        series=", ".join(found.series),
         envs=", ".join(found.envs),
         seeds=", ".join(map(str, found.seeds)),
         reference=reference,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,10 @@ from benchmarks._learning.data import Runs
 
 
 class Times(NamedTuple):
-    """Medians over the seeds of a series; infinite where half of the seeds never get there."""
+    """Medians over the seeds of a series; infinite where half of the seeds never get there.
+
+    Seconds are those of the seeds that were made on the environment's machine, and not a number if there are none.
+    """
 
     seeds: int
     reached: int  #: seeds that get there
@@ -40,16 +44,21 @@ def times(runs: Runs, env: str, series: str, level: float) -> Times:
     curves = runs.curves.query("env == @env and series == @series")
     by_seed = [curve.sort_values("step") for _, curve in curves.groupby("seed")]
     steps = [stats.first_crossing(curve["step"], curve["eval_mean"], level) for curve in by_seed]
-    seconds = [stats.first_crossing(curve["seconds"], curve["eval_mean"], level) for curve in by_seed]
-    whole = [curve["seconds"].iloc[-1] for curve in by_seed]
+    timed = [curve for curve in by_seed if curve["seconds"].notna().all()]
+    seconds = [stats.first_crossing(curve["seconds"], curve["eval_mean"], level) for curve in timed]
+    whole = [curve["seconds"].iloc[-1] for curve in timed]
     return Times(
         seeds=len(by_seed),
         reached=int(np.isfinite(steps).sum()),
         steps=float(np.median(steps)),
-        seconds=float(np.median(seconds)),
-        seconds_at_least=float(np.median(np.minimum(seconds, whole))),
-        whole_run=float(np.median(whole)),
+        seconds=_median(seconds),
+        seconds_at_least=_median(np.minimum(seconds, whole)),
+        whole_run=_median(whole),
     )
+
+
+def _median(values: Sequence[float] | np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else math.nan
 
 
 def ratio(ours: Times, other: Times) -> Ratio:
@@ -60,4 +69,4 @@ def ratio(ours: Times, other: Times) -> Ratio:
     """
     if not math.isfinite(ours.seconds) or not other.seconds_at_least:
         return Ratio(math.nan, False)
-    return Ratio(ours.seconds / other.seconds_at_least, not math.isfinite(other.seconds))
+    return Ratio(ours.seconds / other.seconds_at_least, math.isinf(other.seconds))

@@ -12,7 +12,12 @@ StoreRun = Callable[..., RunFiles]
 
 
 def store_made_up(
-    run: RunSettings, results: Path, curve: dict[int, float], final: float, ent_coef: float | None = None
+    run: RunSettings,
+    results: Path,
+    curve: dict[int, float],
+    final: float,
+    ent_coef: float | None = None,
+    cpu: str = "a cpu",
 ) -> RunFiles:
     """Store a made-up run: its curve by step, ten steps a second, final episodes around a mean."""
     rows = [
@@ -38,7 +43,7 @@ def store_made_up(
     ]
     meta = {
         "versions": {"torch": "0"},
-        "machine": {"cpu": "a cpu", "cores": 2},
+        "machine": {"cpu": cpu, "cores": 2},
         "device": "cpu",
         "torch_threads": 1,
     }
@@ -61,4 +66,4 @@ def store_run(tmp_path: Path) -> StoreRun:
 @pytest.fixture
 def store_settings(tmp_path: Path) -> StoreRun:
     """Stores a made-up run with the settings given."""
-    return lambda run, curve, final: store_made_up(run, tmp_path, curve, final)
+    return lambda run, curve, final, **others: store_made_up(run, tmp_path, curve, final, **others)

@@ -21,6 +21,7 @@ report = pytest.importorskip("benchmarks._learning.report")
 stats = pytest.importorskip("benchmarks._learning.stats")
 suite_report = pytest.importorskip("benchmarks._learning.suite_report")
 targets = pytest.importorskip("benchmarks._learning.targets")
+times = pytest.importorskip("benchmarks._learning.times")
 
 
 def task(env: str, random: float, threshold: float, seeds: int = 2, *asked: Target, algos=("softac", "sac")) -> Task:
@@ -96,15 +97,33 @@ def test_environments_of_other_algorithms_are_aggregated_apart(store_settings, t
     assert [(set(one.finals), len(one.envs)) for one in found] == [({"softac", "sac"}, 2), ({"softac", "dqn"}, 2)]
 
 
+def test_a_series_with_little_does_not_narrow_the_others(store_settings, tmp_path: Path) -> None:
+    asked = [
+        task(env, 0, 1, 3, algos=("softac", "sac", "td3", "ppo")) for env in ("Pendulum-v1", "Hopper-v5", "Ant-v5")
+    ]
+    envs = {"softac": 3, "sac": 3, "td3": 2, "ppo": 1}
+    for run in plan(one.experiment for one in asked):
+        if [one.env for one in asked].index(run.env) < envs[run.algo] and (run.algo, run.seed) != ("sac", 2):
+            store_settings(run, {0: 0, 50: 0, 100: 0}, 0)
+    stored = data.load_planned(plan(one.experiment for one in asked), tmp_path)
+    found = aggregates.scores(stored, asked, "softac")
+    assert [(one.series[1], len(one.envs), one.seeds, bool(one.finals)) for one in found] == [
+        ("sac", 3, (0, 1), True),
+        ("td3", 2, (0, 1, 2), True),
+        ("ppo", 1, (0, 1, 2), False),
+    ]
+    assert len({one.stem for one in found}) == 3
+
+
 def test_the_report_of_a_suite(runs, tmp_path: Path) -> None:
     options = report.ReportOptions(tmp_path / "out", repetitions=20)
     written = suite_report.write_suite_report(TASKS, runs, options)
     assert all(path.is_file() for path in written)
     text = (tmp_path / "out" / "report.md").read_text()
-    assert "## Across environments: classic, box2d" in text
+    assert "## Across environments: softac, sac\n" in text
     assert "| sac | 0.25 [" in text
     assert "## Targets" not in text  # none are declared
-    assert (tmp_path / "out" / "aggregate_classic_box2d.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out" / "aggregate_classic_box2d_sac.png").read_bytes().startswith(b"\x89PNG")
     assert pd.read_csv(tmp_path / "out" / "final.csv")["threshold"].tolist() == [0, 0, 10, 10]
 
 
@@ -171,6 +190,28 @@ def test_time_to_the_threshold(store_settings, tmp_path: Path, theirs, ratio, is
     suite_report.write_suite_report(asked, stored, report.ReportOptions(tmp_path / "out", repetitions=20))
     assert said in (tmp_path / "out" / "report.md").read_text()
     assert pd.read_csv(tmp_path / "out" / "improvement.csv")["ratio_is_bound"].tolist() == [is_bound]
+
+
+def test_seconds_of_another_machine_do_not_count(store_settings, tmp_path: Path) -> None:
+    algos = ("softac", "sac", "td3")
+    asked = [replace(task("Pendulum-v1", 0, 10, 3, algos=algos), time=TimeTarget("sac", 0.8, 0.5))]
+    for run in plan(one.experiment for one in asked):
+        other = run.algo == "td3" or (run.algo, run.seed) == ("sac", 2)
+        reached = 100 if other else 50
+        cpu = "another cpu" if other else "a cpu"
+        store_settings(run, {step: 10 if step >= reached else 0 for step in (0, 50, 100)}, 0, cpu=cpu)
+    stored = data.load_planned(plan(one.experiment for one in asked), tmp_path)
+    assert stored.machines == {"Pendulum-v1": "a cpu, 2 core(s)"}
+    sac, td3 = (times.times(stored, "Pendulum-v1", series, 10) for series in ("sac", "td3"))
+    assert (sac.reached, sac.steps, sac.seconds, sac.whole_run) == (3, 50, 5, 10)
+    assert (td3.reached, td3.steps) == (3, 100)
+    assert np.isnan([td3.seconds, td3.seconds_at_least, td3.whole_run]).all()
+    assert times.ratio(sac, td3).is_bound is False
+    suite_report.write_suite_report(asked, stored, report.ReportOptions(tmp_path / "out", repetitions=20))
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| Pendulum-v1 | 10 | 5.0 | 3 of 3 | sac | 5.0 | 3 of 3 | 1.00 |" in text
+    assert "- Machine: a cpu, 2 core(s); 5 run(s).\n" in text
+    assert "- Machine: another cpu, 2 core(s); 4 run(s), whose seconds are left out.\n" in text
 
 
 def test_no_ratio_where_the_reference_never_arrives(store_settings, tmp_path: Path) -> None:
