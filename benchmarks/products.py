@@ -19,7 +19,7 @@ from typing import Any
 import torch as th
 
 from benchmarks import _machine
-from sb3_softac.networks.products import OneDnnProducts, Products, TorchProducts, onednn_is_faster
+from sb3_softac.networks.products import OneDnnProducts, Products, TorchProducts, onednn_is_available
 
 RESULTS = Path(__file__).resolve().parent / "results"
 #: inputs and outputs of a layer
@@ -29,7 +29,7 @@ LAYERS = [(17, 256), (23, 256), (256, 256), (256, 12), (256, 1), (64, 64)]
 def contestants() -> dict[str, Products]:
     """What can be measured on this machine."""
     made: dict[str, Products] = {"PyTorch's choice": TorchProducts()}
-    if onednn_is_faster():
+    if onednn_is_available():
         made |= {"oneDNN": OneDnnProducts(), "oneDNN, bfloat16": OneDnnProducts(th.bfloat16)}
     return made
 

@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
@@ -26,7 +25,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 
 from benchmarks import _machine
-from benchmarks._speed.pairs import Plan, alternate
+from benchmarks._speed.pairs import Calls, Plan, alternate
 from sb3_softac.buffers import SingleCopyReplayBuffer
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -161,29 +160,6 @@ def measure(timing: Timing, plan: Plan) -> dict[str, Any]:
         {"ours": Calls(calling(timing.what, ours, made))}, Calls(calling(timing.what, theirs, made)), "", plan
     )
     return result["contenders"]["ours"]
-
-
-class Calls:
-    """A function that is called again and again, in blocks: a worker of the benchmark of speed.
-
-    :param function: makes a number of calls
-    """
-
-    def __init__(self, function: Callable[[int], None]) -> None:
-        self._function = function
-
-    def call(self, method: str, count: int) -> dict[str, float]:
-        """Time a block.
-
-        :param method: of no meaning here
-        :param count: calls in it
-        """
-        wall, cpu = time.perf_counter(), time.process_time()
-        self._function(count)
-        return {"count": count, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def calling(what: str, replay: ReplayBuffer, made: list[tuple[Any, ...]]) -> Callable[[int], None]:

@@ -19,6 +19,7 @@ from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.compute import choose_engine, make_engine, refine_engine, set_up_networks
+from sb3_softac.updates.denormals import denormals_as_zero
 from sb3_softac.updates.engine import Engine
 from sb3_softac.updates.factory import make_update
 from sb3_softac.updates.gradient import set_learning_rate
@@ -356,9 +357,10 @@ class SoftAC(CollectingAlgorithm):
         self.temperature.set_target_entropy(parsing.value_at(self.target_entropy, progress))
         reward_scale = parsing.value_at(self.reward_scale, progress)
         engine = self._up_to_date_engine()
-        for samples in self._batches(gradient_steps, batch_size):
-            self._n_updates += 1
-            engine.update(Batch.from_samples(samples, self.gamma, reward_scale), self._n_updates)
+        with denormals_as_zero():
+            for samples in self._batches(gradient_steps, batch_size):
+                self._n_updates += 1
+                engine.update(Batch.from_samples(samples, self.gamma, reward_scale), self._n_updates)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         metrics = engine.read_metrics()
         for name, value in metrics.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from benchmarks._speed.stats import summary
@@ -17,6 +18,29 @@ class Worker(Protocol):
 
     def close(self) -> None:
         """Give back what it holds."""
+
+
+class Calls:
+    """A function that is called again and again, in blocks: a worker of the benchmark of speed.
+
+    :param function: makes a number of calls
+    """
+
+    def __init__(self, function: Callable[[int], None]) -> None:
+        self._function = function
+
+    def call(self, method: str, count: int) -> dict[str, float]:
+        """Time a block.
+
+        :param method: of no meaning here
+        :param count: calls in it
+        """
+        wall, cpu = time.perf_counter(), time.process_time()
+        self._function(count)
+        return {"count": count, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class Plan(NamedTuple):

@@ -6,9 +6,10 @@ import pytest
 import torch as th
 from torch import nn
 
+from sb3_softac.networks import products as products_module
 from sb3_softac.networks.batch_renorm import layers_of
 from sb3_softac.networks.layers import MLP, make_mlp
-from sb3_softac.networks.products import OneDnnProducts, TorchProducts, onednn_is_faster
+from sb3_softac.networks.products import OneDnnProducts, TorchProducts, choose_products, onednn_is_available
 
 ARCHITECTURES = {
     "relu": {"activation_fn": nn.ReLU},
@@ -158,7 +159,33 @@ def test_bfloat16_products_are_close_and_parameters_stay_float32(name):
         assert (exact - rounded).float().norm() <= 0.1 * exact.float().norm()
 
 
-@pytest.mark.skipif(not onednn_is_faster(), reason="oneDNN is not used on this CPU")
+@pytest.mark.parametrize(
+    ("capability", "told", "single", "low"),
+    [
+        ("AVX512", "vendor_id\t: AuthenticAMD\n", OneDnnProducts, OneDnnProducts),
+        ("AVX512", "vendor_id\t: GenuineIntel\n", TorchProducts, OneDnnProducts),
+        ("AVX2", "vendor_id\t: AuthenticAMD\n", TorchProducts, TorchProducts),
+        ("AVX512", None, TorchProducts, OneDnnProducts),
+    ],
+)
+@pytest.mark.skipif(not onednn_is_available(), reason="this PyTorch has no oneDNN")
+def test_which_products_are_chosen(capability, told, single, low, tmp_path, monkeypatch):
+    path = tmp_path / "cpuinfo"
+    if told is None:  # a system without that file
+        monkeypatch.setattr(products_module.platform, "processor", lambda: "Intel64 Family 6 Model 85, GenuineIntel")
+    else:
+        path.write_text(told)
+    monkeypatch.setattr(products_module, "CPU_INFO", path)
+    monkeypatch.setattr(products_module, "cpu_is_intels", products_module.cpu_is_intels.__wrapped__)
+    monkeypatch.setattr(th.backends.cpu, "get_cpu_capability", lambda: capability)
+    cpu = th.device("cpu")
+    assert type(choose_products(cpu, None, 256 * 256)) is single
+    assert type(choose_products(cpu, th.bfloat16, 256 * 256)) is low
+    assert type(choose_products(cpu, th.bfloat16, 256)) is TorchProducts
+    assert type(choose_products(th.device("cuda"), None, 256 * 256)) is TorchProducts
+
+
+@pytest.mark.skipif(not onednn_is_available(), reason="this PyTorch has no oneDNN")
 @pytest.mark.parametrize(("n_inputs", "width"), [(17, 256), (64, 64), (256, 17)])
 def test_onednn_products(n_inputs, width):
     generator = th.Generator().manual_seed(0)
