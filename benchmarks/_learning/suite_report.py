@@ -25,8 +25,9 @@ TIMES_TEXT = """\
 ## Time to the threshold
 
 Median over the seeds of the seconds ({clock}) until an evaluation of {reference} first reaches the threshold, all but
-evaluations included, over those of the series that `benchmarks/suite.yml` names. `>`, `<=`: half of that series' seeds
-never get there, and count as if they did right after their last step.
+evaluations included, over those of the series that `benchmarks/suite.yml` names; of the runs of one machine, which the
+environment's part names. `>`, `<=`: half of that series' seeds never get there, and count as if they did right after
+their last step.
 """
 AGGREGATES_TEXT = """\
 ## Across environments: {series}
