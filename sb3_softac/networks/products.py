@@ -94,7 +94,7 @@ def onednn_is_available() -> bool:
 
 
 def onednn_is_faster(dtype: th.dtype | None = None) -> bool:
-    """Whether oneDNN beats PyTorch's choice on this machine's CPU: on Intel's, MKL is up to twice as fast.
+    """Whether oneDNN beats PyTorch's choice on this machine's CPU: not on Intel's, which MKL is made for.
 
     A rule and not a measurement, so that one machine always computes the same numbers.
 

@@ -1,4 +1,4 @@
-"""Numbers too small for a normal floating-point number, with which some CPUs compute a hundred times slower."""
+"""Numbers too small for a normal floating-point number, with which some CPUs compute much slower."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

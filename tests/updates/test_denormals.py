@@ -1,9 +1,11 @@
 """Denormal numbers count as zero while a model learns, and not a moment longer."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch as th
 
-from sb3_softac import SoftAC
+from sb3_softac import SoftAC, softac
 from sb3_softac.updates.denormals import denormals_as_zero
 
 SUPPORTED = th.set_flush_denormal(True)
@@ -56,3 +58,20 @@ def test_moments_do_not_stay_denormal_and_weights_do_not_care(engine):
         weights.append(layer.weight.detach().clone())
     assert th.equal(*weights)
     assert denormal_survives()
+
+
+@needs_support
+@pytest.mark.parametrize("engine", ["eager", "traced"])
+def test_learning_is_the_same_as_with_denormal_numbers(engine, monkeypatch):
+    """To the last bit, as no weight moves by that much; while in Adam's state there were some."""
+    states, n_denormal = [], []
+    for context in (denormals_as_zero, nullcontext):
+        monkeypatch.setattr(softac, "denormals_as_zero", context)
+        model = SoftAC("MlpPolicy", "Pendulum-v1", learning_rate=1e-2, batch_size=16, engine=engine, seed=0)
+        model.learn(1400)
+        moments = th.cat([state["exp_avg"].flatten() for state in model.critic.optimizer.state.values()])
+        n_denormal.append(int(((moments != 0) & (moments.abs() < th.finfo(th.float32).tiny)).sum()))
+        states.append(model.policy.state_dict())
+    assert n_denormal[0] == 0
+    assert n_denormal[1] > 0
+    assert all(th.equal(states[0][name], states[1][name]) for name in states[0])
