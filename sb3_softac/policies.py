@@ -1,5 +1,6 @@
 """Policies of SoftAC: an actor, an ensemble of critics and its target, with their optimizers."""
 
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -16,7 +17,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_softac.networks.actors import SoftActor, SquashedGaussianActor
-from sb3_softac.networks.batch_renorm import BatchRenorm
+from sb3_softac.networks.batch_renorm import WARMUP_STEPS, BatchRenorm
 from sb3_softac.networks.categorical_actor import CategoricalActor
 from sb3_softac.networks.critics import (
     ContinuousCritic,
@@ -55,14 +56,16 @@ class SoftACPolicy(BasePolicy):
     :param layer_norm: normalise each hidden layer of the critics before its activation
     :param dropout: probability that a hidden unit of the critics is left out while learning (arXiv:2110.02034)
     :param batch_norm: batch renormalisation (arXiv:1702.03275) of the inputs and of each hidden layer of actor and
-        critics, as CrossQ has it (arXiv:1902.05605); its limits are relaxed from 5000 passes on. A network's own
-        loss sees the batch's statistics; acting, targets, and the critics in the actor's loss see the running ones
+        critics, as CrossQ has it (arXiv:1902.05605). A network's own loss sees the batch's statistics; acting,
+        targets, and the critics in the actor's loss see the running ones
     :param batch_norm_momentum: in (0, 1]; how far the running statistics move towards those of a batch
+    :param renorm_warmup_steps: passes of a layer that are plain batch normalisation; the limits of its correction
+        are relaxed over the next 35,000
     :param n_components: Gaussians in the policy's distribution, for Box actions; above 1: a mixture
     :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value and its target
     :param target_networks: set by the algorithm: False for neither target
     :raises ValueError: ``n_critics`` or ``n_components`` below 1, ``dropout`` outside [0, 1), ``batch_norm_momentum``
-        outside (0, 1], a switch that is no bool, or a mixture that cannot be
+        outside (0, 1], ``renorm_warmup_steps`` below 0, a switch that is no bool, or a mixture that cannot be
     """
 
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
@@ -95,6 +98,7 @@ class SoftACPolicy(BasePolicy):
         dropout: float = 0.0,
         batch_norm: bool = False,
         batch_norm_momentum: float = 0.01,
+        renorm_warmup_steps: int = WARMUP_STEPS,
         n_components: int = 1,
         variant: str = "v2",
         target_networks: bool = True,
@@ -114,12 +118,14 @@ class SoftACPolicy(BasePolicy):
         actor_arch, critic_arch = get_actor_critic_arch(self.net_arch)
         momentum = bounded_float("batch_norm_momentum", batch_norm_momentum, "in (0, 1]", lambda m: 0.0 < m <= 1.0)
         self.batch_norm_momentum = momentum
+        self.renorm_warmup_steps = positive_int("renorm_warmup_steps", renorm_warmup_steps, minimum=0)
+        make_norm = partial(BatchRenorm, momentum=momentum, warmup_steps=self.renorm_warmup_steps)
         shared_kwargs = {
             "observation_space": observation_space,
             "action_space": action_space,
             "activation_fn": activation_fn,
             "normalize_images": normalize_images,
-            "batch_norm": momentum if flag("batch_norm", batch_norm) else None,
+            "batch_norm": make_norm if flag("batch_norm", batch_norm) else None,
         }
         sde_kwargs = {
             "use_sde": use_sde,
@@ -278,6 +284,7 @@ class SoftACPolicy(BasePolicy):
             dropout=self.value_kwargs["dropout"],
             batch_norm=self.value_kwargs["batch_norm"] is not None,
             batch_norm_momentum=self.batch_norm_momentum,
+            renorm_warmup_steps=self.renorm_warmup_steps,
             n_components=self.n_components,
             variant=self.variant,
             target_networks=self.target_networks,

@@ -15,6 +15,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
+from sb3_softac.networks.batch_renorm import MakeNorm
 from sb3_softac.networks.distributions import (
     PolicySupport,
     SquashedGaussianSample,
@@ -40,7 +41,7 @@ class SoftActor(FastFeatures, BasePolicy):
     :param features_dim: number of features
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
-    :param batch_norm: momentum of batch renormalisation; None for none
+    :param batch_norm: makes a layer of batch renormalisation for a number of features; None for none
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -54,7 +55,7 @@ class SoftActor(FastFeatures, BasePolicy):
         features_dim: int,
         activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
-        batch_norm: float | None = None,
+        batch_norm: MakeNorm | None = None,
     ) -> None:
         super().__init__(
             observation_space,

@@ -3,17 +3,20 @@
 Shapes: B rows, F features.
 """
 
+from collections.abc import Callable
 from types import TracebackType
 
 import torch as th
 from torch import nn
 
 EPSILON = 1e-3
-# The limits of the correction, and the passes over which they are relaxed: those of the experiments of
-# arXiv:1702.03275. sb3-contrib's CrossQ allows no correction for 100 000 passes, and then these limits at once.
+# The limits of the correction, and the passes over which they are relaxed, after those without one: those of the
+# experiments of arXiv:1702.03275. sb3-contrib's CrossQ takes 100 000 passes without one, and then these limits at once.
 R_MAX, D_MAX = 3.0, 5.0
-WARM_UP = 5_000
-R_RELAXED, D_RELAXED = 40_000, 25_000
+R_PASSES, D_PASSES = 35_000, 20_000
+WARMUP_STEPS = 5_000
+#: Makes a layer for a number of features
+MakeNorm = Callable[[int], nn.Module]
 
 
 class BatchRenorm(nn.Module):
@@ -22,23 +25,25 @@ class BatchRenorm(nn.Module):
     While training ``y = w (r (x - m) / s + d) + b`` with the batch's mean m and deviation s, and the correction
     ``r = s / s'``, ``d = (m - m') / s'`` towards the running mean m' and deviation s', without gradient and within
     limits: [1 / r_max, r_max] and [-d_max, d_max]. The limits are r_max = 1, d_max = 0, which is batch normalisation,
-    for the first ``WARM_UP`` passes, and grow linearly to ``R_MAX`` at ``R_RELAXED`` passes and to ``D_MAX`` at
-    ``D_RELAXED``. While evaluating ``y = w (x - m') / s' + b``.
+    for the first ``warmup_steps`` passes, and grow linearly to ``R_MAX`` over the next ``R_PASSES`` and to ``D_MAX``
+    over the next ``D_PASSES``. While evaluating ``y = w (x - m') / s' + b``.
 
     The names of parameters and buffers are those of ``nn.BatchNorm1d``. Everything is updated in place, on the device.
 
     :param n_features: F
     :param momentum: in (0, 1]; how far the running statistics move towards those of a batch
+    :param warmup_steps: passes without a correction
     """
 
     running_mean: th.Tensor
     running_var: th.Tensor
     num_batches_tracked: th.Tensor
 
-    def __init__(self, n_features: int, momentum: float = 0.01) -> None:
+    def __init__(self, n_features: int, momentum: float = 0.01, warmup_steps: int = WARMUP_STEPS) -> None:
         super().__init__()
         self.n_features = n_features
         self.momentum = momentum
+        self.warmup_steps = warmup_steps
         self.weight = nn.Parameter(th.ones(n_features))
         self.bias = nn.Parameter(th.zeros(n_features))
         self.register_buffer("running_mean", th.zeros(n_features))
@@ -75,13 +80,13 @@ class BatchRenorm(nn.Module):
 
     def limits(self) -> tuple[th.Tensor, th.Tensor]:
         """r_max and d_max of the next pass, each () and on the device."""
-        passes = self.num_batches_tracked.to(self.running_mean.dtype) - WARM_UP
-        r_max = passes * ((R_MAX - 1.0) / (R_RELAXED - WARM_UP)) + 1.0
-        d_max = passes * (D_MAX / (D_RELAXED - WARM_UP))
+        passes = self.num_batches_tracked.to(self.running_mean.dtype) - self.warmup_steps
+        r_max = passes * ((R_MAX - 1.0) / R_PASSES) + 1.0
+        d_max = passes * (D_MAX / D_PASSES)
         return r_max.clamp(1.0, R_MAX), d_max.clamp(0.0, D_MAX)
 
     def extra_repr(self) -> str:
-        return f"{self.n_features}, momentum={self.momentum}"
+        return f"{self.n_features}, momentum={self.momentum}, warmup_steps={self.warmup_steps}"
 
 
 def moments(x: th.Tensor) -> tuple[th.Tensor, th.Tensor, th.Tensor]:

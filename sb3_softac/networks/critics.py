@@ -14,6 +14,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
+from sb3_softac.networks.batch_renorm import MakeNorm
 from sb3_softac.networks.discrete import discrete_sizes, joint_strides
 from sb3_softac.networks.layers import MLP, FastFeatures, make_mlp
 
@@ -31,7 +32,7 @@ class FeaturesNetwork(FastFeatures):
     :param share_features_extractor: the features extractor is the actor's, and is trained by the actor's loss alone
     :param layer_norm: normalise each hidden layer before its activation
     :param dropout: probability that a hidden unit is left out while training
-    :param batch_norm: momentum of batch renormalisation; None for none
+    :param batch_norm: makes a layer of batch renormalisation for a number of features; None for none
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -48,7 +49,7 @@ class FeaturesNetwork(FastFeatures):
         share_features_extractor: bool = False,
         layer_norm: bool = False,
         dropout: float = 0.0,
-        batch_norm: float | None = None,
+        batch_norm: MakeNorm | None = None,
     ) -> None:
         super().__init__(
             observation_space,

@@ -1,7 +1,6 @@
 """Fully connected networks: what they are made of, and how they are computed."""
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 import torch as th
 from gymnasium import spaces
@@ -11,7 +10,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_softac.networks import fused
-from sb3_softac.networks.batch_renorm import BatchRenorm
+from sb3_softac.networks.batch_renorm import MakeNorm
 from sb3_softac.networks.hooks import has_hooks
 
 # Fewer rows are computed module by module, where no gradient is asked for.
@@ -158,7 +157,7 @@ def make_mlp(
     activation_fn: type[nn.Module],
     layer_norm: bool = False,
     dropout: float = 0.0,
-    batch_norm: float | None = None,
+    batch_norm: MakeNorm | None = None,
 ) -> MLP:
     """A fully connected network.
 
@@ -171,11 +170,11 @@ def make_mlp(
     :param activation_fn: activation of the hidden layers
     :param layer_norm: normalise each hidden layer before its activation
     :param dropout: probability that a hidden unit is left out while training
-    :param batch_norm: momentum of batch renormalisation; None for none
+    :param batch_norm: makes a layer of batch renormalisation for a number of features; None for none
     """
     after_linear: list = [lambda _: nn.Dropout(dropout)] if dropout > 0.0 else []
     after_linear += [nn.LayerNorm] if layer_norm else []
-    before_linear: list = [] if batch_norm is None else [partial(BatchRenorm, momentum=batch_norm)]
+    before_linear: list = [] if batch_norm is None else [batch_norm]
     modules = create_mlp(
         input_dim,
         output_dim,

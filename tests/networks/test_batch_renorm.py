@@ -10,11 +10,11 @@ from torch import nn
 from sb3_softac import SoftAC
 from sb3_softac.networks.batch_renorm import (
     D_MAX,
-    D_RELAXED,
+    D_PASSES,
     EPSILON,
     R_MAX,
-    R_RELAXED,
-    WARM_UP,
+    R_PASSES,
+    WARMUP_STEPS,
     BatchRenorm,
     BatchStatistics,
     layers_of,
@@ -24,6 +24,8 @@ from sb3_softac.networks.layers import make_mlp
 from sb3_softac.updates.batch import Batch
 from tests.contract.test_matrix import DiscreteTarget
 from tests.helpers import Target, random_samples, ready
+
+RELAXED = WARMUP_STEPS + R_PASSES  # passes after which the limits are what they stay
 
 
 def layer(n_features: int = 1, passes: int = 0, momentum: float = 0.1) -> BatchRenorm:
@@ -36,9 +38,9 @@ def layer(n_features: int = 1, passes: int = 0, momentum: float = 0.1) -> BatchR
     ("passes", "r_max", "d_max"),
     [
         (0, 1.0, 0.0),
-        (WARM_UP, 1.0, 0.0),
-        ((WARM_UP + D_RELAXED) // 2, 1.0 + (R_MAX - 1.0) * 10_000 / 35_000, D_MAX / 2),
-        (R_RELAXED, R_MAX, D_MAX),
+        (WARMUP_STEPS, 1.0, 0.0),
+        (WARMUP_STEPS + D_PASSES // 2, 1.0 + (R_MAX - 1.0) * 10_000 / 35_000, D_MAX / 2),
+        (RELAXED, R_MAX, D_MAX),
         (10**6, R_MAX, D_MAX),
     ],
 )
@@ -46,21 +48,30 @@ def test_limits_are_relaxed_linearly(passes, r_max, d_max):
     assert [limit.item() for limit in layer(passes=passes).limits()] == pytest.approx([r_max, d_max])
 
 
+def test_the_warm_up_is_the_users_and_is_kept_by_a_policy_that_is_saved(tmp_path):
+    policy = make_model(policy_kwargs={"renorm_warmup_steps": 100}).policy
+    policy.save(tmp_path / "policy.pt")
+    for network in (policy.actor, policy.critic, type(policy).load(tmp_path / "policy.pt").critic_target):
+        for renorm in layers_of(network):
+            renorm.num_batches_tracked.fill_(100 + D_PASSES)
+            assert [limit.item() for limit in renorm.limits()] == pytest.approx([1.0 + 2.0 * 20 / 35, D_MAX])
+
+
 def test_an_unlimited_correction_by_hand():
     """The running statistics, 1 and 4 - eps: whatever the batch, y = (x - 1) / 2."""
-    renorm = layer(passes=R_RELAXED)
+    renorm = layer(passes=RELAXED)
     renorm.running_mean.fill_(1.0)
     renorm.running_var.fill_(4.0 - EPSILON)
     x = th.tensor([[2.0], [6.0]], dtype=th.float64)  # mean 4, variance 4
     assert renorm(x).flatten().tolist() == pytest.approx([0.5, 2.5], abs=1e-9)
     assert renorm.running_mean.item() == pytest.approx(1.3)  # 1 + 0.1 (4 - 1)
     assert renorm.running_var.item() == pytest.approx(0.9 * (4.0 - EPSILON) + 0.1 * 4.0)
-    assert renorm.num_batches_tracked.item() == R_RELAXED + 1
+    assert renorm.num_batches_tracked.item() == RELAXED + 1
 
 
 def test_a_limited_correction_by_hand():
     """r of 5 becomes 3, d of 15 becomes 5; then the scale 2 and the shift -1."""
-    renorm = layer(passes=R_RELAXED)
+    renorm = layer(passes=RELAXED)
     renorm.running_mean.fill_(-10.0)
     renorm.running_var.fill_(4.0 - EPSILON)
     renorm.weight.data.fill_(2.0)
@@ -111,7 +122,7 @@ def test_evaluation_takes_the_running_statistics_and_leaves_them():
 
 
 def test_running_statistics_converge_to_those_of_the_data_and_both_modes_agree():
-    renorm, x = layer(2, passes=R_RELAXED), th.randn(64, 2, dtype=th.float64) * 3 + 2
+    renorm, x = layer(2, passes=RELAXED), th.randn(64, 2, dtype=th.float64) * 3 + 2
     for _ in range(300):
         trained = renorm(x)
     th.testing.assert_close(renorm.running_mean, x.mean(0))
@@ -120,18 +131,18 @@ def test_running_statistics_converge_to_those_of_the_data_and_both_modes_agree()
 
 
 def test_it_is_before_each_linear_layer():
-    assert [type(module) for module in make_mlp(3, 1, [8, 8], nn.ReLU, batch_norm=0.01)] == [
+    assert [type(module) for module in make_mlp(3, 1, [8, 8], nn.ReLU, batch_norm=BatchRenorm)] == [
         *[BatchRenorm, nn.Linear, nn.ReLU] * 2,
         BatchRenorm,
         nn.Linear,
     ]
-    assert [type(module) for module in make_mlp(3, -1, [8], nn.ReLU, batch_norm=0.01)] == [
+    assert [type(module) for module in make_mlp(3, -1, [8], nn.ReLU, batch_norm=BatchRenorm)] == [
         BatchRenorm,
         nn.Linear,
         nn.ReLU,
         BatchRenorm,
     ]
-    assert [module.n_features for module in make_mlp(3, -1, [], nn.ReLU, batch_norm=0.01)] == [3]
+    assert [module.n_features for module in make_mlp(3, -1, [], nn.ReLU, batch_norm=BatchRenorm)] == [3]
 
 
 def make_model(env=None, **kwargs) -> SoftAC:
@@ -264,6 +275,9 @@ def test_what_makes_no_sense_is_refused():
     for momentum in (0.0, 1.5, "slow"):
         with pytest.raises(ValueError, match="`batch_norm_momentum` must be"):
             make_model(policy_kwargs={"batch_norm_momentum": momentum})
+    for steps in (-1, 0.5, "long"):
+        with pytest.raises(ValueError, match="`renorm_warmup_steps` must be a whole number of at least 0"):
+            make_model(policy_kwargs={"renorm_warmup_steps": steps})
     for switch in ("batch_norm", "layer_norm", "share_features_extractor"):
         with pytest.raises(ValueError, match=f"`{switch}` must be True or False, but 'yes' was given"):
             make_model(policy_kwargs={switch: "yes"})

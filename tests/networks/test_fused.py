@@ -1,24 +1,26 @@
 """A network as one node computes what its modules compute, and the same gradients."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch as th
 from torch import nn
 
 from sb3_softac.networks import products as products_module
-from sb3_softac.networks.batch_renorm import layers_of
+from sb3_softac.networks.batch_renorm import BatchRenorm, layers_of
 from sb3_softac.networks.layers import MLP, make_mlp
 from sb3_softac.networks.products import OneDnnProducts, TorchProducts, choose_products, onednn_is_available
 
+make_norm = partial(BatchRenorm, momentum=0.1)
 ARCHITECTURES = {
     "relu": {"activation_fn": nn.ReLU},
     "tanh": {"activation_fn": nn.Tanh},
     "sigmoid": {"activation_fn": nn.Sigmoid},
     "silu": {"activation_fn": nn.SiLU},
     "layer norm": {"activation_fn": nn.ReLU, "layer_norm": True},
-    "batch norm": {"activation_fn": nn.ReLU, "batch_norm": 0.1},
-    "batch norm, layer norm, tanh": {"activation_fn": nn.Tanh, "batch_norm": 0.1, "layer_norm": True},
+    "batch norm": {"activation_fn": nn.ReLU, "batch_norm": make_norm},
+    "batch norm, layer norm, tanh": {"activation_fn": nn.Tanh, "batch_norm": make_norm, "layer_norm": True},
     "dropout": {"activation_fn": nn.ReLU, "dropout": 0.3},
     "dropout, layer norm, tanh": {"activation_fn": nn.Tanh, "dropout": 0.2, "layer_norm": True},
     "no hidden layer": {"activation_fn": nn.ReLU, "net_arch": []},
