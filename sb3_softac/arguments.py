@@ -158,6 +158,8 @@ def check(model: "SoftAC") -> None:
         model.critic_ent_coef = bounded_float(
             "critic_ent_coef", model.critic_ent_coef, "of at least 0", lambda alpha: alpha >= 0.0
         )
+    if model.actor_tau is not None:
+        model.actor_tau = bounded_float("actor_tau", model.actor_tau, "above 0, to 1", lambda tau: 0.0 < tau <= 1.0)
     if model.q_target_clip is not None:
         model.q_target_clip = bounded_float("q_target_clip", model.q_target_clip, "above 0", lambda clip: clip > 0.0)
     model.ent_coef_bounds = ent_coef_bounds(model.ent_coef_bounds)

@@ -85,6 +85,23 @@ def check_parameters(model: BaseAlgorithm, parameters: TensorDict, exact_match: 
             _check_state(name, module.state_dict(), state, exact_match)  # type: ignore[arg-type]
 
 
+def fit_average(parameters: TensorDict, is_averaged: bool) -> TensorDict:
+    """State dicts with an average of the actor where the model has one, and without where not.
+
+    :param parameters: state dict by attribute of the model
+    :param is_averaged: whether the model has one; an average that is new begins at the actor
+    """
+    policy: dict[str, Any] | None = parameters.get("policy")  # type: ignore[assignment]
+    if policy is None or is_averaged == any(key.startswith("actor_average.") for key in policy):
+        return parameters
+    if is_averaged:
+        actor = {key: value for key, value in policy.items() if key.startswith("actor.")}
+        policy = policy | {key.replace("actor.", "actor_average.", 1): value for key, value in actor.items()}
+    else:
+        policy = {key: value for key, value in policy.items() if not key.startswith("actor_average.")}
+    return {**parameters, "policy": policy}  # type: ignore[dict-item]
+
+
 def _check_state(name: str, own: dict[str, th.Tensor], given: dict[str, th.Tensor], exact_match: bool) -> None:
     unmatched = sorted(own.keys() ^ given.keys()) if exact_match else []
     reshaped = [
@@ -168,7 +185,8 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
         :param device: of the loaded tensors
         :raises ValueError: the parameters are not for these networks
         """
-        parameters = read_parameters(load_path_or_dict, device)
+        is_averaged = self.policy.actor_average is not None
+        parameters = fit_average(read_parameters(load_path_or_dict, device), is_averaged)
         check_parameters(self, parameters, exact_match)
         super().set_parameters(parameters, exact_match, device)
         self._engine = None  # holds settings of the optimizers, which the checkpoint has overwritten

@@ -1,5 +1,6 @@
 """Policies of SoftAC: an actor, an ensemble of critics and its target, with their optimizers."""
 
+from copy import deepcopy
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -64,6 +65,8 @@ class SoftACPolicy(BasePolicy):
     :param n_components: Gaussians in the policy's distribution, for Box actions; above 1: a mixture
     :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value and its target
     :param target_networks: set by the algorithm: False for neither target
+    :param actor_average: set by the algorithm: keep an average of the actor too, which acts where it is to be
+        deterministic
     :raises ValueError: ``n_critics`` or ``n_components`` below 1, ``dropout`` outside [0, 1), ``batch_norm_momentum``
         outside (0, 1], ``renorm_warmup_steps`` below 0, a switch that is no bool, or a mixture that cannot be
     """
@@ -71,6 +74,7 @@ class SoftACPolicy(BasePolicy):
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
 
     actor: SoftActor
+    actor_average: SoftActor | None
     critic: Critic
     critic_target: Critic  # v2 only, if there are targets
     value_net: ValueNetwork  # v1 only
@@ -102,6 +106,7 @@ class SoftACPolicy(BasePolicy):
         n_components: int = 1,
         variant: str = "v2",
         target_networks: bool = True,
+        actor_average: bool = False,
     ) -> None:
         super().__init__(
             observation_space,
@@ -147,7 +152,7 @@ class SoftACPolicy(BasePolicy):
         }
         self.critic_kwargs = self.value_kwargs | {"n_critics": self.n_critics}
         self._sde_kwargs = sde_kwargs
-        self._build(lr_schedule)
+        self._build(lr_schedule, actor_average)
 
     def _choose_actor(self, sde_kwargs: dict[str, Any]) -> tuple[type[SoftActor], dict[str, Any]]:
         """The actor for the action space, and the arguments that are its own."""
@@ -167,9 +172,11 @@ class SoftACPolicy(BasePolicy):
             return SquashedMixtureActor, {"n_components": self.n_components}
         return SquashedGaussianActor, sde_kwargs
 
-    def _build(self, lr_schedule: Schedule) -> None:
+    def _build(self, lr_schedule: Schedule, actor_average: bool) -> None:
         """Create networks and optimizers, in Stable-Baselines3's order, so that a seed gives its weights."""
         self.actor = self.make_actor()
+        # A copy: making another would take random numbers from a run that is to be the same with an average.
+        self.actor_average = deepcopy(self.actor).eval() if actor_average else None
         self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
         # A target has its own features extractor in any case: it is an average over time.
         shared = self.actor.features_extractor if self.share_features_extractor else None
@@ -254,7 +261,8 @@ class SoftACPolicy(BasePolicy):
         return self._predict(obs, deterministic=deterministic)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        return self.actor(observation, deterministic)
+        average = self.actor_average if deterministic else None
+        return (self.actor if average is None else average)(observation, deterministic)
 
     def set_training_mode(self, mode: bool) -> None:
         """Switch dropout, and a features extractor's own layers, of actor and critics; the target always evaluates.
@@ -288,6 +296,7 @@ class SoftACPolicy(BasePolicy):
             n_components=self.n_components,
             variant=self.variant,
             target_networks=self.target_networks,
+            actor_average=self.actor_average is not None,
             activation_fn=self.actor_kwargs["activation_fn"],
         )
         return data | self._sde_kwargs

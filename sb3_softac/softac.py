@@ -29,6 +29,7 @@ from sb3_softac.wrappers import warn_of_ignored_masks
 # Attributes that take effect from the next training on, if a user changes them.
 HELD_BY_ENGINE = (
     "tau",
+    "actor_tau",
     "target_update_interval",
     "max_grad_norm",
     "actor_gradient",
@@ -104,6 +105,9 @@ class SoftAC(CollectingAlgorithm):
         with the transitions themselves, as CrossQ has it (arXiv:1902.05605, with ``policy_kwargs=dict(batch_norm=True,
         optimizer_kwargs=dict(betas=(0.5, 0.999)))``, ``policy_delay=3`` and wide critics). ``tau`` and
         ``target_update_interval`` then have no effect
+    :param actor_tau: in (0, 1]; keeps a moving average of the actor's weights (arXiv:1803.05407), which takes this part
+        of each new actor, and acts wherever actions are ``deterministic``; what is learnt stays the same. 0.001 makes
+        the returns of an agent that wavers steadier; None: the actor itself acts
     :param q_target_clip: bound on how far a critic may leave its target network before the loss counts it
         (arXiv:2209.10081); None for none
     :param critic_ent_coef: the temperature in the TD target; None: the same as the actor's. 0: no entropy in the values
@@ -175,6 +179,7 @@ class SoftAC(CollectingAlgorithm):
         n_target_critics: int | None = None,
         policy_delay: int = 1,
         target_networks: bool = True,
+        actor_tau: float | None = None,
         q_target_clip: float | None = None,
         critic_ent_coef: float | None = None,
         ent_coef_bounds: tuple[float, float] | None = None,
@@ -231,6 +236,7 @@ class SoftAC(CollectingAlgorithm):
         self.n_target_critics = n_target_critics
         self.policy_delay = policy_delay
         self.target_networks = target_networks
+        self.actor_tau = actor_tau
         self.q_target_clip = q_target_clip
         self.critic_ent_coef = critic_ent_coef
         self.ent_coef_bounds = ent_coef_bounds
@@ -256,7 +262,11 @@ class SoftAC(CollectingAlgorithm):
     def _setup_model(self) -> None:
         arguments.check(self)  # here and not in the constructor: loading can change arguments
         self._engine_name = choose_engine(self)
-        self.policy_kwargs.update(variant=self.variant, target_networks=self.target_networks)
+        self.policy_kwargs.update(
+            variant=self.variant,
+            target_networks=self.target_networks,
+            actor_average=self.actor_tau is not None,
+        )
         super()._setup_model()
         self.actor = self.policy.actor
         self.actor.n_action_samples = self.n_action_samples

@@ -20,7 +20,7 @@ from sb3_softac.updates.actor_gradient import (
 from sb3_softac.updates.engine import Update
 from sb3_softac.updates.gradient import GradientStep
 from sb3_softac.updates.learner import Learner
-from sb3_softac.updates.targets import NoTarget, TargetNetwork
+from sb3_softac.updates.targets import NoTarget, TargetNetwork, WeightAverage
 from sb3_softac.updates.v1 import UpdateV1
 from sb3_softac.updates.v2 import UpdateV2
 
@@ -68,8 +68,19 @@ def _make_learner(model: "SoftAC", targets: TargetNetwork | NoTarget) -> Learner
         targets=targets,
         actor_statistics=BatchStatistics(model.actor),
         critic_statistics=BatchStatistics(model.critic),
+        actor_average=_make_actor_average(model),
         policy_delay=model.policy_delay,
     )
+
+
+def _make_actor_average(model: "SoftAC") -> WeightAverage | None:
+    average, tau = model.policy.actor_average, model.actor_tau
+    if (average is None) != (tau is None):
+        raise ValueError(
+            f"`actor_tau={tau}` was set on a model that was made {'without' if average is None else 'with'} an average "
+            "of its actor; pass it to the constructor, or to `load()`"
+        )
+    return None if average is None or tau is None else WeightAverage(model.actor, average, tau)
 
 
 def _make_actor_gradient(model: "SoftAC") -> ActorGradient:

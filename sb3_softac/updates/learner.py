@@ -11,7 +11,7 @@ from sb3_softac.networks.critics import Critic
 from sb3_softac.networks.distributions import PolicySupport
 from sb3_softac.updates.actor_gradient import ActorGradient, QReduction
 from sb3_softac.updates.gradient import GradientStep, frozen
-from sb3_softac.updates.targets import NoTarget, TargetNetwork
+from sb3_softac.updates.targets import NoTarget, TargetNetwork, WeightAverage
 from sb3_softac.updates.temperature import Temperature
 
 
@@ -31,6 +31,7 @@ class Learner:
     :param targets: moves the target network after the trained one, if there is one
     :param actor_statistics: for the passes from which the actor's batch normalisation learns
     :param critic_statistics: the same, of the critics
+    :param actor_average: follows the actor after each of its steps; None for none
     :param policy_delay: actor and temperature step at gradient steps that are a multiple of it
     """
 
@@ -46,6 +47,7 @@ class Learner:
     targets: TargetNetwork | NoTarget
     actor_statistics: BatchStatistics
     critic_statistics: BatchStatistics
+    actor_average: WeightAverage | None = None
     policy_delay: int = 1
 
     def actor_is_due(self, n_updates: int) -> bool:
@@ -107,7 +109,7 @@ class Learner:
             return self.critic.q_values(obs, support.actions)
 
     def improve_actor(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
-        """The step of the actor.
+        """The step of the actor, and of its average.
 
         :param obs: observations, first dimension B
         :param q: (B, K), of the support's actions
@@ -117,4 +119,6 @@ class Learner:
         """
         loss = self.actor_gradient.loss(obs, q, support, alpha)
         self.actor_step(loss)
+        if self.actor_average is not None:
+            self.actor_average.step()
         return loss.detach()

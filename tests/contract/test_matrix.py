@@ -74,7 +74,7 @@ def test_every_cell_trains_or_is_refused(cell, tmp_path):
 
 ARCHITECTURES = {
     "REDQ": {"policy_kwargs": {"n_critics": 4}, "n_target_critics": 2, "actor_q_reduction": "mean"},
-    "delayed": {"policy_delay": 4},
+    "delayed, averaged": {"policy_delay": 4, "actor_tau": 0.1},
     "own targets": {"target_networks": False},
     "batch norm": {"policy_kwargs": {"batch_norm": True}},
     "CrossQ": {"policy_kwargs": {"batch_norm": True}, "target_networks": False, "policy_delay": 3},
@@ -86,6 +86,7 @@ ARCHITECTURES = {
         "n_target_critics": 2,
         "policy_delay": 2,
         "target_networks": False,
+        "actor_tau": 0.1,
     },
 }
 KINDS = {
@@ -119,7 +120,7 @@ def test_every_architecture_of_the_critics_trains_with_every_policy(variant, arc
     loaded = SoftAC.load(tmp_path / "model", env=env)
     obs = model.observation_space.sample()
     np.testing.assert_array_equal(loaded.predict(obs, deterministic=True)[0], model.predict(obs, deterministic=True)[0])
-    for name in ("n_target_critics", "actor_q_reduction", "policy_delay", "target_networks"):
+    for name in ("n_target_critics", "actor_q_reduction", "policy_delay", "target_networks", "actor_tau"):
         assert getattr(loaded, name) == getattr(model, name)
     loaded.learn(4, reset_num_timesteps=False)
     assert all(parameter.isfinite().all() for parameter in loaded.policy.parameters())

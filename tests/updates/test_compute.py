@@ -38,6 +38,14 @@ CASES = {
     "delayed": {"policy_delay": 2},
     "v1, delayed": {"variant": "v1", "policy_delay": 2},
     "delayed, score function": {"policy_delay": 3, "actor_gradient": "score_function"},
+    "averaged": {"actor_tau": 0.3},
+    "averaged CrossQ": {
+        "actor_tau": 0.3,
+        "policy_kwargs": {"batch_norm": True},
+        "target_networks": False,
+        "policy_delay": 2,
+    },
+    "v1, averaged": {"variant": "v1", "actor_tau": 0.3},
     "own targets": {"target_networks": False},
     "v1, own targets": {"variant": "v1", "target_networks": False},
     "own targets, samples, REDQ": {
@@ -55,7 +63,7 @@ CASES = {
 }
 DISCRETE = ["default", "v1", "five critics", "layer norm", "score function", "clipped"]
 DISCRETE += ["REDQ", "v1, REDQ", "delayed", "v1, delayed", "own targets", "v1, own targets"]
-DISCRETE += ["batch norm", "CrossQ", "v1, CrossQ"]
+DISCRETE += ["averaged", "batch norm", "CrossQ", "v1, CrossQ"]
 
 
 def make(engine: str, env: Target, policy: str = "MlpPolicy", **kwargs) -> SoftAC:

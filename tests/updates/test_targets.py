@@ -1,11 +1,11 @@
-"""Targets follow by tau, at their interval, statistics of batch normalisation at once."""
+"""Targets follow by tau, at their interval, statistics of batch normalisation at once; averages follow in all."""
 
 import pytest
 import torch as th
 from stable_baselines3.common.utils import polyak_update
 from torch import nn
 
-from sb3_softac.updates.targets import TargetNetwork
+from sb3_softac.updates.targets import TargetNetwork, WeightAverage
 
 
 def networks() -> tuple[nn.Module, nn.Module]:
@@ -46,3 +46,17 @@ def test_running_statistics_are_copied_whatever_tau_is():
     online[1].running_mean.fill_(3.0)
     TargetNetwork(online, target, 0.0, 1).step(1)
     assert target[1].running_mean.tolist() == [3.0, 3.0, 3.0]
+
+
+def test_an_average_by_hand_takes_the_running_statistics_along():
+    online, average = networks()
+    for tensor in online.state_dict().values():
+        tensor.fill_(4.0)
+    for tensor in average.state_dict().values():
+        tensor.fill_(0.0)
+    following = WeightAverage(online, average, 0.25)
+    following.step()  # 0 + (4 - 0) / 4
+    following.step()  # 1 + (4 - 1) / 4
+    state = average.state_dict()
+    assert state.pop("1.num_batches_tracked").item() == 0  # a count is not averaged
+    assert all(tensor.unique().tolist() == [1.75] for tensor in state.values())
