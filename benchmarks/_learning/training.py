@@ -118,7 +118,7 @@ def run(run_settings: RunSettings, results: Path, progress: Progress = lambda st
     th.set_num_threads(run_settings.threads)
     algorithm = load_algorithm(run_settings.algo)
     load_at_start = _machine.load_average()
-    env, eval_env, arguments = _prepare(run_settings)
+    env, eval_env, arguments = prepare(run_settings)
     clock = TrainingClock()
     model = algorithm(env=env, seed=run_settings.seed, device=run_settings.device, verbose=0, **arguments)
     recorder = CurveRecorder(run_settings, eval_env, clock, progress)
@@ -147,7 +147,7 @@ def _final_episodes(
     return evaluation.run_episodes(model, eval_env, run_settings.final_episodes, deterministic, evaluation.FINAL_SEED)
 
 
-def _prepare(run_settings: RunSettings) -> tuple[VecEnv, VecEnv, dict[str, Any]]:
+def prepare(run_settings: RunSettings) -> tuple[VecEnv, VecEnv, dict[str, Any]]:
     """Training environments, evaluation environments and constructor arguments, made by rl_zoo3's own code.
 
     rl_zoo3 has no public function for this: the steps are those of ``ExperimentManager.setup_experiment``,
