@@ -69,8 +69,14 @@ def test_runs_are_kept_and_others_are_refused(tmp_path, capsys):
     assert json.loads((tmp_path / "Pendulum-v1.json").read_text())["rows"] == rows
 
 
-def test_the_summary_takes_the_second_half_of_all_seeds():
-    rows = [(0, 10, "actor", -5.0), (0, 20, "actor", 1.0), (1, 20, "actor", 3.0), (0, 20, "0.1", 7.0)]
+def test_the_summary_takes_the_last_quarter_of_all_seeds():
+    rows = [
+        (0, 14, "actor", 99.0),
+        (0, 15, "actor", -5.0),
+        (0, 20, "actor", 1.0),
+        (1, 20, "actor", 3.0),
+        (0, 20, "0.1", 7.0),
+    ]
     table = actor_average.summary(pd.DataFrame(rows, columns=["seed", "step", "tau", "mean"]))
     assert table["tau"].tolist() == ["actor", "0.1"]
     assert table["mean"].tolist() == [pytest.approx(-1 / 3), 7.0]
