@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -35,7 +36,6 @@ from sb3_softac.updates.targets import WeightAverage
 RESULTS = Path(__file__).resolve().parent / "results" / "actor_average"
 ACTOR = "actor"  # the series that no average makes
 
-LATE = 0.75  # of the budget: before it an average that is slow only lags
 STATISTICS = {"mean": "mean", "standard deviation": "std", "worst": "min"}
 
 
@@ -123,12 +123,13 @@ def train(run: RunSettings, taus: list[float]) -> list[dict[str, Any]]:
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean, spread and worst of the evaluations of the last quarter, over the seeds, by the rate of the average.
+    """Mean, spread and worst of the evaluations of each quarter, over the seeds, by the rate of the average.
 
     :param rows: of several trainings
     """
-    late = rows[rows["step"] >= LATE * rows["step"].max()]
-    return late.groupby("tau", sort=False)["mean"].agg(list(STATISTICS.values())).reset_index()
+    # All four, each with its last step: no part alone is fair to slow averages and to fast ones.
+    quarter = (4 * rows["step"] / rows["step"].max()).apply(math.ceil).rename("quarter")
+    return rows.groupby([quarter, "tau"], sort=False)["mean"].agg(list(STATISTICS.values())).reset_index()
 
 
 def report(stored: dict[str, Any]) -> str:
@@ -139,14 +140,15 @@ def report(stored: dict[str, Any]) -> str:
     rows = pd.DataFrame(stored["rows"])
     seeds = ", ".join(str(seed) for seed in sorted(rows["seed"].unique()))
     settings = stored["settings"]
-    columns = [("`actor_tau`", lambda row: row.tau)]
+    columns = [("quarter", lambda row: row.quarter), ("`actor_tau`", lambda row: row.tau)]
     columns += [(title, partial(_cell, column)) for title, column in STATISTICS.items()]
     return (
         f"# An average of the actor: {settings['env']}\n\n"
         f"Written by `python -m benchmarks.actor_average`: seeds {seeds}, {settings['steps']} steps, "
-        f"{settings['hyperparams_from']}, {stored['machine']['cpu']}. Over the seeds and the evaluations of the last "
-        f"quarter, each the mean of {settings['eval_episodes']} episodes, with deterministic actions. The training is "
-        f"the same for all rows; `{ACTOR}`: the actor itself.\n\n"
+        f"{settings['hyperparams_from']}, {stored['machine']['cpu']}. Over the seeds and the evaluations of each "
+        f"quarter of the steps, each the mean of {settings['eval_episodes']} episodes, the last one of "
+        f"{settings['final_episodes']}, with deterministic actions. The training is the same for all rows; `{ACTOR}`: "
+        "the actor itself.\n\n"
     ) + markdown.table(columns, summary(rows).itertuples())
 
 
@@ -155,7 +157,7 @@ def _cell(column: str, row: Any) -> str:
 
 
 def main() -> None:
-    """Train what is missing; after each seed, write the JSON and the Markdown."""
+    """Train what is missing, and write the JSON after each seed; then the Markdown, of all that is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", required=True, help="Gymnasium id")
     parser.add_argument("--seeds", nargs="+", required=True, help="of the training, such as 100-104")
@@ -187,7 +189,7 @@ def main() -> None:
             stored["rows"] += train(run, options.taus)
             options.out.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
-            path.with_suffix(".md").write_text(report(stored), encoding="utf-8")
+    path.with_suffix(".md").write_text(report(stored), encoding="utf-8")
     print(report(stored))
 
 

@@ -61,6 +61,8 @@ def test_runs_are_kept_and_others_are_refused(tmp_path, capsys):
     assert {(row["seed"], row["step"], row["tau"]) for row in rows} == set(
         product((0, 1), (200, 400), ("actor", "0.5"))
     )
+    (tmp_path / "Pendulum-v1.md").unlink()
+    run(*out, "--taus", "0.5", "--seeds", "0")  # trains nothing, and reports on all
     report = (tmp_path / "Pendulum-v1.md").read_text()
     assert "seeds 0, 1, 400 steps" in report
     assert report in capsys.readouterr().out
@@ -69,16 +71,11 @@ def test_runs_are_kept_and_others_are_refused(tmp_path, capsys):
     assert json.loads((tmp_path / "Pendulum-v1.json").read_text())["rows"] == rows
 
 
-def test_the_summary_takes_the_last_quarter_of_all_seeds():
-    rows = [
-        (0, 14, "actor", 99.0),
-        (0, 15, "actor", -5.0),
-        (0, 20, "actor", 1.0),
-        (1, 20, "actor", 3.0),
-        (0, 20, "0.1", 7.0),
-    ]
-    table = actor_average.summary(pd.DataFrame(rows, columns=["seed", "step", "tau", "mean"]))
-    assert table["tau"].tolist() == ["actor", "0.1"]
-    assert table["mean"].tolist() == [pytest.approx(-1 / 3), 7.0]
-    assert table["min"].tolist() == [-5.0, 7.0]
-    assert np.isnan(table["std"][1])
+def test_the_summary_has_each_quarter_of_all_seeds():
+    rows = [(0, 15, "actor", 99.0), (0, 16, "actor", -5.0), (0, 20, "actor", 1.0), (1, 20, "actor", 7.0)]
+    table = actor_average.summary(pd.DataFrame([*rows, (0, 20, "0.1", 7.0)], columns=["seed", "step", "tau", "mean"]))
+    assert table["quarter"].tolist() == [3, 4, 4]
+    assert table["tau"].tolist() == ["actor", "actor", "0.1"]
+    assert table["mean"].tolist() == [99.0, 1.0, 7.0]
+    assert table["min"].tolist() == [99.0, -5.0, 7.0]
+    assert table["std"].tolist() == [pytest.approx(np.nan, nan_ok=True), 6.0, pytest.approx(np.nan, nan_ok=True)]
