@@ -41,9 +41,6 @@ HELD_BY_ENGINE = (
     "q_target_clip",
     "critic_ent_coef",
 )
-# Above this, a learned temperature has most probably run away.
-ENT_COEF_ALARM = 10.0
-
 SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
 
 
@@ -247,7 +244,6 @@ class SoftAC(CollectingAlgorithm):
         self.max_grad_norm = max_grad_norm
         self.precision = precision
         self.engine = engine
-        self._warned_of_ent_coef = False
 
         if env is not None:
             warn_of_ignored_masks(self.env)
@@ -375,18 +371,7 @@ class SoftAC(CollectingAlgorithm):
         metrics = engine.read_metrics()
         for name, value in metrics.items():
             self.logger.record(f"train/{name}", value)
-        self._warn_of_runaway_ent_coef(metrics.get("ent_coef", 0.0))
-
-    def _warn_of_runaway_ent_coef(self, ent_coef: float) -> None:
-        if self.ent_coef_optimizer is None or ent_coef < ENT_COEF_ALARM or self._warned_of_ent_coef:
-            return
-        self._warned_of_ent_coef = True
-        warnings.warn(
-            f"The learned `ent_coef` has grown to {ent_coef:.3g}: the policy cannot be as random as `target_entropy` "
-            f"({self.target_entropy}) asks for. Ask for less (`target_entropy='auto_0.5'`, of the default), bound it "
-            "(`ent_coef_bounds=(1e-3, 1.0)`), or fix it (`ent_coef=0.1`).",
-            stacklevel=4,
-        )
+        self.temperature.warn_of_runaway(metrics.get("ent_coef", 0.0))
 
     def optimizers(self) -> dict[str, list[th.optim.Optimizer]]:
         """Every optimizer, by the learning rate that it follows."""

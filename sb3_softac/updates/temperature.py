@@ -1,12 +1,16 @@
 """The temperature alpha, called ``ent_coef`` outside: fixed or learned, behind one interface."""
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 
 import torch as th
 
 from sb3_softac.updates import losses
 from sb3_softac.updates.gradient import GradientStep
+
+# Above this, a learned temperature has most probably run away.
+ALARM = 10.0
 
 
 class Temperature(ABC):
@@ -31,6 +35,12 @@ class Temperature(ABC):
         """Aim at another entropy from now on.
 
         :param target_entropy: in nats
+        """
+
+    def warn_of_runaway(self, alpha: float) -> None:  # noqa: B027  # what is fixed does not run away
+        """Warn, once, when the policy is not as random as it should be, however large the temperature.
+
+        :param alpha: current value, as the metrics have it
         """
 
 
@@ -66,6 +76,7 @@ class LearnedTemperature(Temperature):
         self._target_entropy = th.zeros((), device=log_alpha.device)
         self._one = th.ones_like(log_alpha, requires_grad=False)
         self._gradient_step = GradientStep(optimizer)
+        self._warned = False
 
     def set_target_entropy(self, target_entropy: float) -> None:
         self._target_entropy.fill_(target_entropy)
@@ -81,3 +92,15 @@ class LearnedTemperature(Temperature):
         if self._log_bounds is not None:
             self._log_alpha.data.clamp_(*self._log_bounds)
         return {"ent_coef_loss": loss}
+
+    def warn_of_runaway(self, alpha: float) -> None:
+        if alpha < ALARM or self._warned:
+            return
+        self._warned = True
+        warnings.warn(
+            f"The learned `ent_coef` has grown to {alpha:.3g}: the policy cannot be as random as "
+            f"`target_entropy` ({self._target_entropy.item():.3g}) asks for. Ask for less "
+            "(`target_entropy='auto_0.5'`, of the default), bound it (`ent_coef_bounds=(1e-3, 1.0)`), "
+            "or fix it (`ent_coef=0.1`).",
+            stacklevel=4,
+        )
