@@ -41,6 +41,7 @@ HELD_BY_ENGINE = (
     "q_target_clip",
     "critic_ent_coef",
 )
+
 SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
 
 
