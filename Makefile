@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?= --quiet
 PYTEST_FLAGS ?=
+# Tests share nothing, and each runs on one thread: a process for every core, and no more than memory allows.
+PYTEST_PROCESSES ?= --numprocesses=logical --maxprocesses=8 --dist=worksteal
 
 # make train
 ENV ?= Pendulum-v1
@@ -39,7 +41,7 @@ train: $(VENV)/.installed-zoo ## train SoftAC on ENV with rl_zoo3's own command,
 # The networks of the tests are small.
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev ## the test suite
-	$(PY) -m pytest $(PYTEST_FLAGS)
+	$(PY) -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(PY) -m ruff check .
