@@ -127,6 +127,15 @@ def test_the_report_of_a_suite(runs, tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "out" / "final.csv")["threshold"].tolist() == [0, 0, 10, 10]
 
 
+def test_aggregates_of_an_earlier_report_go(runs, tmp_path: Path) -> None:
+    options = report.ReportOptions(tmp_path / "out", repetitions=20)
+    suite_report.write_suite_report(TASKS, runs, options)
+    del runs.metas["Hopper-v5", "sac"]
+    suite_report.write_suite_report(TASKS, runs, options)
+    assert not list((tmp_path / "out").glob("aggregate*"))
+    assert (tmp_path / "out" / "final.csv").is_file()
+
+
 def test_one_seed_has_no_spread(store_settings, tmp_path: Path) -> None:
     asked = [task("Pendulum-v1", 0, 10, 1), task("Hopper-v5", -100, 0, 1)]
     for run in plan(one.experiment for one in asked):
