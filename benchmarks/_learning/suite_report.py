@@ -73,9 +73,10 @@ def write_suite_report(tasks: list[Task], runs: Runs, options: ReportOptions) ->
         opening += _aggregates_text(found, options.reference) + "\n" + rows + "\n"
     if tables:
         written.append(write_table(pd.concat(tables), options.out / "aggregates.csv"))
-    # Figures are named after what they show: where runs were added, an earlier report's has another name.
-    for stale in set(options.out.glob("aggregate*")).difference(written):
-        stale.unlink()
+    # Figures are named after what they show: where runs were added, or have gone, an earlier report's stay behind.
+    earlier = {options.out / "aggregates.csv", *options.out.glob("aggregate_*.png")}
+    for stale in earlier.difference(written):
+        stale.unlink(missing_ok=True)
     options = replace(options, title="The suite", thresholds=thresholds(tasks), opening=opening)
     return [*written, *write_report(runs, options)]
 
