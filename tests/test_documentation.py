@@ -1,0 +1,40 @@
+"""The code that the documents show runs as it stands, in the order of the page."""
+
+import re
+from pathlib import Path
+
+import pytest
+from stable_baselines3 import SAC
+
+from sb3_softac import SoftAC
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def examples(page: str) -> list[str]:
+    return PYTHON.findall((ROOT / page).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def short_training(monkeypatch):
+    """What takes minutes as printed: enough steps for the random ones, and some that learn."""
+    learn = SoftAC.learn
+    monkeypatch.setattr(SoftAC, "learn", lambda self, steps, **kwargs: learn(self, min(steps, 110), **kwargs))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md"])
+@pytest.mark.usefixtures("short_training")
+def test_the_examples_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    SAC("MlpPolicy", "Pendulum-v1", buffer_size=10).save("sac.zip")  # the README's user has one
+    exec(compile("\n".join(examples(page)), page, "exec"), {})
+    assert SoftAC.load("agent.zip").num_timesteps >= 100
+
+
+@pytest.mark.parametrize("name", ["droq", "redq", "crossq"])
+def test_the_settings_of_the_readme_are_arguments(name):
+    names: dict = {}
+    exec(next(block for block in examples("README.md") if name in block), names)
+    model = SoftAC("MlpPolicy", "Pendulum-v1", learning_starts=10, batch_size=10, **names[name]).learn(11)
+    assert model._n_updates > 0
