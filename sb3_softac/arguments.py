@@ -81,7 +81,7 @@ def check_action_space(action_space: spaces.Space) -> None:
     """Refuse spaces that SoftAC cannot act in, and warn of those that it rarely learns in.
 
     :param action_space: of the environment
-    :raises ValueError: not a Box; infinite or empty bounds
+    :raises ValueError: neither Box nor Discrete nor MultiDiscrete; a Box of integers, or with infinite or empty bounds
     """
     if isinstance(action_space, (spaces.Discrete, spaces.MultiDiscrete)):
         if np.any(action_space.start != 0):
@@ -92,6 +92,11 @@ def check_action_space(action_space: spaces.Space) -> None:
     if not isinstance(action_space, spaces.Box):
         raise ValueError(
             f"SoftAC needs actions of type Box, Discrete or MultiDiscrete, but the environment has {action_space}"
+        )
+    if not np.issubdtype(action_space.dtype, np.floating):
+        raise ValueError(
+            f"SoftAC's actions in a Box are floats, but the environment has {action_space}; give its Box the dtype "
+            "float32 and round in the environment, or use Discrete or MultiDiscrete actions"
         )
     low, high = action_space.low, action_space.high
     with np.errstate(over="ignore"):  # a range that overflows is as good as infinite

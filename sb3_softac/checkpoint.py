@@ -15,7 +15,7 @@ from stable_baselines3.sac import SAC
 from stable_baselines3.sac import policies as sac_policies
 from torch import nn
 
-from sb3_softac import parsing
+from sb3_softac import arguments, parsing
 from sb3_softac.buffers import SingleCopyReplayBuffer
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 
@@ -73,13 +73,14 @@ def check_parameters(model: BaseAlgorithm, parameters: TensorDict, exact_match: 
     """
     expected = set(model.get_parameters())
     if exact_match and set(parameters) != expected:
-        raise ValueError(
+        raise ParameterMismatchError(  # a plain ValueError is taken for a checkpoint of old by `load()`
             f"The parameters are for {sorted(parameters)}, but this model has {sorted(expected)}; "
-            "they differ where one learns `ent_coef` and the other does not, or another algorithm made the checkpoint"
+            "they differ where one learns `ent_coef` and the other does not, between `variant`s, or where another "
+            "algorithm made the checkpoint"
         )
     for name, state in parameters.items():
         if name not in expected:
-            raise ValueError(f"Key {name} is an invalid object name: this model has {sorted(expected)}")
+            raise ParameterMismatchError(f"Key {name} is an invalid object name: this model has {sorted(expected)}")
         module = recursive_getattr(model, name)
         if isinstance(module, nn.Module):
             _check_state(name, module.state_dict(), state, exact_match)  # type: ignore[arg-type]
@@ -161,7 +162,7 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", "critic_target", "value_net", "value_target"]
-        made_anew = ["temperature", "_engine", "_engine_name", "_own_lr_schedules", "_actor_copy"]
+        made_anew = ["temperature", "_engine", "_engine_name", "_own_lr_schedules", "_actor_copy", "_is_loaded"]
         return super()._excluded_save_params() + networks + made_anew
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
@@ -221,7 +222,7 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
         return model
 
     def _change_ent_coef(self, ent_coef: str | float) -> None:
-        stays_learned = parsing.is_auto(self.ent_coef) and parsing.is_auto(ent_coef)
+        stays_learned = all(arguments.learns_ent_coef(value, self.variant) for value in (self.ent_coef, ent_coef))
         self.ent_coef = ent_coef
         if stays_learned:
             parsing.auto_number("ent_coef", ent_coef)

@@ -33,6 +33,7 @@ from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.parsing import bounded_float, flag, positive_int
 
 TargetT = TypeVar("TargetT", bound=FeaturesNetwork)
+SelfPolicy = TypeVar("SelfPolicy", bound="SoftACPolicy")
 
 
 class SoftACPolicy(BasePolicy):
@@ -263,6 +264,15 @@ class SoftACPolicy(BasePolicy):
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         average = self.actor_average if deterministic else None
         return (self.actor if average is None else average)(observation, deterministic)
+
+    def train(self: SelfPolicy, mode: bool = True) -> SelfPolicy:
+        """What :meth:`set_training_mode` does, by the name that it has in any other module.
+
+        :param mode: True for training, False for evaluation
+        :return: self
+        """
+        self.set_training_mode(mode)
+        return self
 
     def set_training_mode(self, mode: bool) -> None:
         """Switch dropout, and a features extractor's own layers, of actor and critics; the target always evaluates.

@@ -1,6 +1,7 @@
 """SoftAC: Soft Actor-Critic behind the interface of Stable-Baselines3."""
 
 import warnings
+from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -40,7 +41,10 @@ HELD_BY_ENGINE = (
     "policy_delay",
     "q_target_clip",
     "critic_ent_coef",
+    "n_action_samples",
 )
+# Attributes that each training reads.
+READ_BY_TRAINING = ("gamma", "target_entropy", "reward_scale")
 
 SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
 
@@ -245,6 +249,7 @@ class SoftAC(CollectingAlgorithm):
         self.max_grad_norm = max_grad_norm
         self.precision = precision
         self.engine = engine
+        self._is_loaded = not _init_setup_model
 
         if env is not None:
             warn_of_ignored_masks(self.env)
@@ -266,7 +271,6 @@ class SoftAC(CollectingAlgorithm):
         )
         super()._setup_model()
         self.actor = self.policy.actor
-        self.actor.n_action_samples = self.n_action_samples
         self.critic = self.policy.critic
         arguments.check_ensemble(self.n_target_critics, self.critic.n_critics)
         for name in ("critic_target", "value_net", "value_target"):
@@ -294,6 +298,7 @@ class SoftAC(CollectingAlgorithm):
         self.log_ent_coef, self.ent_coef_optimizer = None, None
         self._engine: Engine | None = None  # holds the temperature
         self._engine_settings: tuple[Any, ...] = ()
+        self._checked_settings: tuple[Any, ...] = ()
         if arguments.learns_ent_coef(self.ent_coef, self.variant):
             initial = parsing.auto_number("ent_coef", self.ent_coef) or 1.0
             self.log_ent_coef = th.tensor([initial], device=self.device).log().requires_grad_(True)
@@ -307,12 +312,23 @@ class SoftAC(CollectingAlgorithm):
             self.temperature = FixedTemperature(self.ent_coef_tensor)
 
     def _up_to_date_engine(self) -> Engine:
-        """The engine, made anew when an attribute that it holds was changed."""
-        settings = tuple(getattr(self, name) for name in HELD_BY_ENGINE)
-        if self._engine is None or self._engine_settings != settings:
-            self._engine_settings = settings
+        """The engine, made anew when an attribute that it holds was changed.
+
+        :raises ValueError: an attribute that the constructor would refuse
+        """
+        if self._checked_settings != self._settings(HELD_BY_ENGINE + READ_BY_TRAINING):
+            arguments.check(self)
+            arguments.check_ensemble(self.n_target_critics, self.critic.n_critics)
+            self._checked_settings = self._settings(HELD_BY_ENGINE + READ_BY_TRAINING)
+        held = self._settings(HELD_BY_ENGINE)
+        if self._engine is None or self._engine_settings != held:
+            self._engine_settings = held
+            self.actor.n_action_samples = self.n_action_samples
             self._engine = make_engine(self, self._engine_name, make_update(self))
         return self._engine
+
+    def _settings(self, names: Iterable[str]) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in names)
 
     # Training
 
@@ -360,10 +376,10 @@ class SoftAC(CollectingAlgorithm):
         """
         self.policy.set_training_mode(True)
         self._update_learning_rates()
+        engine = self._up_to_date_engine()
         progress = self._current_progress_remaining
         self.temperature.set_target_entropy(parsing.value_at(self.target_entropy, progress))
         reward_scale = parsing.value_at(self.reward_scale, progress)
-        engine = self._up_to_date_engine()
         with denormals_as_zero():
             for samples in self._batches(gradient_steps, batch_size):
                 self._n_updates += 1

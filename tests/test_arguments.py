@@ -109,6 +109,7 @@ def test_total_timesteps(steps):
         (spaces.Box(-1.0, np.inf, (1,)), "finite bounds"),
         (spaces.Box(-3e38, 3e38, (1,)), "finite bounds"),
         (spaces.Box(1.0, 1.0, (1,)), "`low` below `high`"),
+        (spaces.Box(0, 5, (2,), np.int32), "are floats.*float32 and round"),
     ],
     ids=str,
 )

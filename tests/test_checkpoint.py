@@ -186,6 +186,35 @@ def test_temperature_may_change_its_kind_at_loading(saved, given, tmp_path):
     assert SoftAC.load(tmp_path / "again").temperature.alpha().item() == pytest.approx(alpha)
 
 
+@pytest.mark.parametrize(("saved", "given", "expected"), [("auto", "auto_0.1", 0.1), ("auto_0.1", "auto", 1.0)])
+def test_what_v1_fixes_and_learns_may_change_at_loading(saved, given, expected, tmp_path):
+    make_model(variant="v1", ent_coef=saved).learn(40).save(tmp_path / "model")
+    loaded = SoftAC.load(tmp_path / "model", ent_coef=given)
+    assert loaded.temperature.alpha().item() == pytest.approx(expected)
+    assert (loaded.log_ent_coef is None) is (given == "auto")
+    loaded.save(tmp_path / "again")
+    assert SoftAC.load(tmp_path / "again").temperature.alpha().item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kwargs", [{"variant": "v1"}, {"custom_objects": {"ent_coef": 0.5}}])
+def test_arguments_that_the_parameters_do_not_fit_are_refused_at_loading(kwargs, tmp_path):
+    make_model().save(tmp_path / "model")
+    with pytest.raises(ValueError, match="The parameters are for"):
+        SoftAC.load(tmp_path / "model", **kwargs)
+
+
+def test_an_engine_for_another_device_gives_way_at_loading(tmp_path):
+    model = make_model()
+    model.engine = "cuda_graph"
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match=r"needs the device 'cuda'.*'auto' takes its place"):
+        loaded = SoftAC.load(tmp_path / "model", env=Target(), device="cpu")
+    loaded.learn(40)
+    assert loaded.engine == "cuda_graph"  # as it was asked for: on a GPU again, it is
+    with pytest.raises(ValueError, match="needs the device 'cuda'"):
+        make_model(engine="cuda_graph", device="cpu")
+
+
 def test_malformed_temperature_at_loading(tmp_path):
     make_model().save(tmp_path / "model")
     with pytest.raises(ValueError, match="`ent_coef`"):

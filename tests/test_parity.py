@@ -72,7 +72,9 @@ def test_updates_are_those_of_sac_in_double_precision(case, gradient_steps):
     without_epsilon(sac)
     samples = random_samples(gradient_steps, dtype=th.float64)
     with (
-        patch("stable_baselines3.common.policies.preprocess_obs", lambda obs, *args, **kwargs: obs),  # casts to float
+        # Both would cast to float.
+        patch("stable_baselines3.common.policies.preprocess_obs", lambda obs, *args, **kwargs: obs),
+        patch("sb3_softac.networks.layers.preprocess", lambda obs, *args: obs),
         patch("sb3_softac.networks.distributions.SDE_VARIANCE_FLOOR", 0.0),
     ):
         train_both(sac, softac, samples, gradient_steps)

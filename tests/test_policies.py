@@ -8,10 +8,12 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import SAC
+from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
 from sb3_softac import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftAC
+from sb3_softac.networks.observations import preprocess
 from tests.helpers import Target, dict_space, image_space
 
 SPACES = {"MlpPolicy": None, "CnnPolicy": image_space(), "MultiInputPolicy": dict_space()}
@@ -111,6 +113,28 @@ def test_targets_drop_nothing_while_the_critics_learn():
     assert not policy.critic_target.qf0[1].training
     policy.set_training_mode(False)
     assert not policy.critic.qf0[1].training
+
+
+def test_what_only_evaluates_does_so_however_the_policy_is_switched():
+    kwargs = dict(net_arch=[8], dropout=0.1, batch_norm=True)
+    model = SoftAC("MlpPolicy", Target(), buffer_size=10, actor_tau=0.1, policy_kwargs=kwargs)
+    assert model.policy.train() is model.policy
+    evaluating = [*model.policy.actor_average.modules(), *model.critic_target.modules()]
+    assert not any(module.training for module in evaluating)
+    assert model.critic.training
+    assert model.predict(np.zeros(3), deterministic=True)[0].shape == (2,)
+    assert not model.policy.eval().critic.training
+
+
+def test_ids_are_preprocessed_as_by_stable_baselines3():
+    space = spaces.Dict({"id": spaces.Discrete(4), "ids": spaces.MultiDiscrete([2, 3]), **dict_space()})
+    obs = {key: th.as_tensor(np.stack([space[key].sample() for _ in range(5)])) for key in space}
+    th.testing.assert_close(preprocess(obs, space, normalize_images=True), preprocess_obs(obs, space))
+
+
+def test_ids_may_begin_anywhere():
+    from_two = spaces.Discrete(2, start=2)
+    th.testing.assert_close(preprocess(th.tensor([3, 2]), from_two, normalize_images=True), th.eye(2).flip(0))
 
 
 def test_vectors_are_features_already_and_everything_else_is_preprocessed():

@@ -105,6 +105,44 @@ def test_attributes_may_change_between_trainings():
     th.testing.assert_close(model.critic_target.qf0[0].weight, model.critic.qf0[0].weight)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tau": 2.0},
+        {"policy_delay": 0},
+        {"q_reduction": "median"},
+        {"actor_gradient": "score_fn"},
+        {"actor_gradient": "score_function", "baseline": "leave_one_out"},
+        {"n_target_critics": 5},
+        {"reward_scale": -1.0},
+        {"target_entropy": "automatic"},
+    ],
+    ids=str,
+)
+def test_attributes_are_checked_when_they_change(changes):
+    model = ready(make_model())
+    fixed_samples(model, random_samples(2))
+    model.train(1, batch_size=32)
+    before = copy.deepcopy(model.policy.state_dict())
+    for name, value in changes.items():
+        setattr(model, name, value)
+    with pytest.raises(ValueError, match=f"`{list(changes)[-1]}"):
+        model.train(1, batch_size=32)
+    assert all(th.equal(value, before[name]) for name, value in model.policy.state_dict().items())
+
+
+def test_attributes_may_be_given_as_to_the_constructor_when_they_change():
+    model = ready(make_model(reward_scale="lin_2", target_entropy=-3.0, n_action_samples=2))
+    same = ready(make_model())
+    same.reward_scale, same.target_entropy, same.n_action_samples = "lin_2", -3.0, 2
+    for each in (model, same):
+        th.manual_seed(3)
+        fixed_samples(each, random_samples(4))
+        each.train(4, batch_size=32)
+    for name, value in model.policy.state_dict().items():
+        assert th.equal(same.policy.state_dict()[name], value), name
+
+
 def test_reward_scale_is_applied_to_batches_and_not_to_the_buffer():
     plain, scaled = make_model(gamma=0.0).learn(30), make_model(gamma=0.0, reward_scale=7.0).learn(30)
     np.testing.assert_allclose(scaled.replay_buffer.rewards[:16], plain.replay_buffer.rewards[:16])

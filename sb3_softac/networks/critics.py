@@ -17,6 +17,7 @@ from torch import nn
 from sb3_softac.networks.batch_renorm import MakeNorm
 from sb3_softac.networks.discrete import discrete_sizes, joint_strides
 from sb3_softac.networks.layers import MLP, FastFeatures, make_mlp
+from sb3_softac.networks.observations import one_hot
 
 
 class FeaturesNetwork(FastFeatures):
@@ -247,9 +248,8 @@ class OneHotCritic(ContinuousCritic):
 
     def _rows(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
         factors = zip(actions.long().unbind(dim=-1), discrete_sizes(self.action_space), strict=True)
-        # Not by `one_hot()`, which looks at the ids to check them: no capture of an update could hold it.
-        one_hot = th.cat([ids.unsqueeze(-1) == th.arange(size, device=ids.device) for ids, size in factors], dim=-1)
-        return super()._rows(features, one_hot.to(next(self.parameters()).dtype))
+        rows = th.cat([one_hot(ids, size) for ids, size in factors], dim=-1)
+        return super()._rows(features, rows.to(next(self.parameters()).dtype))
 
 
 def side_by_side(obs: PyTorchObs, next_obs: PyTorchObs) -> PyTorchObs:

@@ -1,5 +1,6 @@
 """What a user has attached to modules, to be called around them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -22,3 +23,17 @@ def has_hooks(module: nn.Module) -> bool:
     :param module: of any kind
     """
     return any(hooks_of(module))
+
+
+class Unchanged:
+    """Says whether modules still are what they were: nothing is to be called around them, none has another class.
+
+    :param modules: of any kind; a parametrization, such as spectral normalisation, gives a module another class
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._classes = [(module, type(module)) for module in modules]
+        self._hooks = [hooks for module, _ in self._classes for hooks in hooks_of(module)]
+
+    def __call__(self) -> bool:
+        return not any(self._hooks) and all(type(module) is known for module, known in self._classes)

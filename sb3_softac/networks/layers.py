@@ -11,7 +11,8 @@ from torch import nn
 
 from sb3_softac.networks import fused
 from sb3_softac.networks.batch_renorm import MakeNorm
-from sb3_softac.networks.hooks import has_hooks
+from sb3_softac.networks.hooks import Unchanged, has_hooks
+from sb3_softac.networks.observations import preprocess
 
 # Fewer rows are computed module by module, where no gradient is asked for.
 MIN_ROWS = 32
@@ -27,6 +28,7 @@ class MLP(nn.Sequential):
 
     _stack: fused.Stack | None = None
     _stacks_with_heads: dict[tuple[nn.Module, ...], fused.Stack]
+    _is_unchanged: Unchanged
 
     def compute_plainly(self) -> None:
         """Compute module by module from now on."""
@@ -41,17 +43,21 @@ class MLP(nn.Sequential):
         device = next((parameter.device for parameter in self.parameters()), th.device("cpu"))
         self._stack = fused.Stack(self, device, dtype)
         self._stacks_with_heads = {}
+        self._is_unchanged = Unchanged(self.modules())
 
     @property
     def is_fused(self) -> bool:
         """Whether the network is one node."""
-        return self._stack is not None
+        return self._node() is not None
+
+    def _node(self) -> fused.Stack | None:
+        """What computes the network as one node; None for modules, as they are if a user changed one since."""
+        return self._stack if self._stack is not None and self._is_unchanged() else None
 
     def forward(self, x: th.Tensor) -> th.Tensor:
         """Outputs (B, O) for inputs (B, I)."""
-        if self._stack is None or not pays(x):
-            return super().forward(x)
-        return fused.run([self._stack], x)[0]
+        node = self._node() if pays(x) else None
+        return super().forward(x) if node is None else fused.run([node], x)[0]
 
     def with_heads(self, x: th.Tensor, *heads: nn.Module) -> tuple[th.Tensor, ...]:
         """Outputs of further layers on top of this network.
@@ -61,7 +67,7 @@ class MLP(nn.Sequential):
         :return: for each head, (B, its outputs)
         """
         linear = plain_linears(heads)
-        if self._stack is None or not pays(x) or len(linear) < len(heads):
+        if not pays(x) or not self.is_fused or len(linear) < len(heads):
             latent = self(x)
             return tuple(head(latent) for head in heads)
         return fused.run([self._stack_with(linear)], x)[0].split([head.out_features for head in linear], dim=-1)
@@ -92,8 +98,9 @@ class MLP(nn.Sequential):
         :param x: (B, I)
         :return: (N, B, O)
         """
-        stacks = [network._stack for network in networks if isinstance(network, MLP) and network._stack is not None]
-        if len(stacks) < len(networks) or not pays(x):
+        nodes = [network._node() for network in networks if isinstance(network, MLP)] if pays(x) else []
+        stacks = [node for node in nodes if node is not None]
+        if len(stacks) < len(networks):
             return th.stack([network(x) for network in networks])
         return fused.run(stacks, x)
 
@@ -133,7 +140,7 @@ class FastFeatures(BaseModel):
             self._get_to_know(features_extractor)
         if self._features_are_observations and obs.dtype is th.float32:  # type: ignore[union-attr]
             return obs  # type: ignore[return-value]
-        return super().extract_features(obs, features_extractor)
+        return features_extractor(preprocess(obs, self.observation_space, self.normalize_images))
 
     def takes_vectors(self, features_extractor: BaseFeaturesExtractor) -> bool:
         """Whether there is nothing to extract: observations are vectors of features.

@@ -20,7 +20,12 @@ DTYPES = {"float32": None, "bfloat16": th.bfloat16}
 # Whose modules call the same operations every time.
 TRACEABLE_MODULES = ("torch.nn.", "stable_baselines3.", "sb3_softac.")
 # Engines that replay an update, and what they capture it by.
-GRAPHS: dict[str, Callable[[], Graphs]] = {"cuda_graph": lambda: CudaGraphs(), "traced": lambda: TracedGraphs()}
+GRAPHS: dict[str, Callable[[th.device], Graphs]] = {
+    "cuda_graph": lambda device: CudaGraphs(device),
+    "traced": lambda _: TracedGraphs(),
+}
+
+DEVICE_OF_ENGINE = {"cuda_graph": "cuda", "traced": "cpu"}
 
 
 def choose_engine(model: "SoftAC") -> str:
@@ -30,11 +35,7 @@ def choose_engine(model: "SoftAC") -> str:
     :return: ``"eager"``, ``"fused"``, ``"traced"``, ``"cuda_graph"`` or ``"compile"``
     :raises ValueError: what the user asked for cannot run there
     """
-    engine, precision, device = model.engine, model.precision, model.device
-    if engine == "cuda_graph" and device.type != "cuda":
-        raise ValueError(f"`engine='cuda_graph'` needs a CUDA device, but the model is on {device}; pass 'auto'")
-    if engine == "traced" and device.type != "cpu":
-        raise ValueError(f"`engine='traced'` is for a CPU, but the model is on {device}; pass 'auto' or 'cuda_graph'")
+    engine, precision, device = _engine_for_device(model), model.precision, model.device
     if engine in GRAPHS and model.use_sde:
         raise ValueError(
             f"`engine={engine!r}` cannot run gSDE, which draws its noise anew between updates; pass `engine='fused'`, "
@@ -56,6 +57,17 @@ def choose_engine(model: "SoftAC") -> str:
     optimizer_class = model.policy_kwargs.get("optimizer_class", th.optim.Adam)
     can_be_captured = not model.use_sde and optimizer_class in FUSABLE_OPTIMIZERS
     return {"cuda": "cuda_graph", "cpu": "traced"}.get(device.type, "fused") if can_be_captured else "fused"
+
+
+def _engine_for_device(model: "SoftAC") -> str:
+    engine, device = model.engine, model.device
+    if DEVICE_OF_ENGINE.get(engine, device.type) == device.type:
+        return engine
+    message = f"`engine={engine!r}` needs the device {DEVICE_OF_ENGINE[engine]!r}, but the model is on {device}"
+    if not model._is_loaded:
+        raise ValueError(f"{message}; pass 'auto'")
+    warnings.warn(f"{message}, where it was loaded: 'auto' takes its place", stacklevel=2)
+    return "auto"
 
 
 def refine_engine(model: "SoftAC", engine: str) -> str:
@@ -126,4 +138,4 @@ def make_engine(model: "SoftAC", engine: str, update: Update) -> Engine:
         fuse_optimizer(optimizer, fused=engine != "eager", capturable=captured)
     if not captured:
         return EagerEngine(update)
-    return GraphEngine(update, GRAPHS[engine](), HeldByTrace(model.policy, optimizers))
+    return GraphEngine(update, GRAPHS[engine](model.device), HeldByTrace(model.policy, optimizers))

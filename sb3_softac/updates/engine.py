@@ -77,26 +77,31 @@ class Graphs(Protocol):
 
 
 class CudaGraphs:
-    """CUDA graphs that share their memory, as no two of them run at once."""
+    """CUDA graphs that share their memory, as no two of them run at once.
+
+    :param device: of the networks, which need not be the current one: what is captured is captured on this
+    """
 
     warm_ups = 3
     runs_while_capturing = False
 
-    def __init__(self) -> None:
+    def __init__(self, device: th.device) -> None:
+        self._device = device
         self._pool = th.cuda.graph_pool_handle()
-        self._stream = th.cuda.Stream()
+        self._stream = th.cuda.Stream(device)
 
     def warm_up(self, function: Callable[[], None]) -> None:
         """On another stream, as PyTorch asks for."""
-        self._stream.wait_stream(th.cuda.current_stream())
+        current = th.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
         with th.cuda.stream(self._stream):
             function()
-        th.cuda.current_stream().wait_stream(self._stream)
+        current.wait_stream(self._stream)
 
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
         """See :class:`Graphs`."""
         graph = th.cuda.CUDAGraph()
-        with th.cuda.graph(graph, pool=self._pool):
+        with th.cuda.device(self._device), th.cuda.graph(graph, pool=self._pool, stream=self._stream):
             function()
         return graph.replay
 
@@ -175,6 +180,10 @@ class _GraphStep:
 
     def __init__(self, batch: Batch, update: Callable[[Batch], dict[str, th.Tensor]]) -> None:
         self._batch = Batch(*[_map(th.clone, field) for field in batch])
+        self._places = _all_tensors(self._batch)
+        if not isinstance(batch.discount, th.Tensor):  # a number, which may change as everything else may
+            discount = th.empty((), dtype=batch.reward.dtype, device=batch.reward.device)
+            self._batch = self._batch._replace(discount=discount)
         self._update = update
         self.replay: Callable[[], None] | None = None
         self.n_runs = 0
@@ -183,7 +192,9 @@ class _GraphStep:
     def load(self, batch: Batch) -> None:
         """Copy a batch to where the graph reads it."""
         self.metrics.n_updates += 1
-        th._foreach_copy_(_all_tensors(self._batch), _all_tensors(batch))
+        th._foreach_copy_(self._places, _all_tensors(batch))
+        if not isinstance(batch.discount, th.Tensor):
+            self._batch.discount.fill_(batch.discount)  # type: ignore[union-attr]  # a tensor here
 
     def run(self) -> None:
         """The update, operation by operation."""
@@ -243,7 +254,4 @@ def _map(function: Callable[[th.Tensor], th.Tensor], field: Any) -> Any:
 
 def _layout(batch: Batch) -> Hashable:
     """What must be equal for two batches to be read by one graph."""
-    return tuple(
-        tuple((tensor.shape, tensor.dtype) for tensor in _tensors(field)) or field if field is not None else None
-        for field in batch
-    )
+    return tuple(tuple((tensor.shape, tensor.dtype) for tensor in _tensors(field)) for field in batch)

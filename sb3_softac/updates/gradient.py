@@ -29,8 +29,9 @@ class GradientStep:
 
         :param loss: ()
         """
+        parameters = self._parameters()
         # Not `backward()`, which copies each gradient once more.
-        self.along(th.autograd.grad(loss, self._parameters(), allow_unused=True))
+        self.along(th.autograd.grad(loss, parameters, allow_unused=True) if parameters else ())
 
     def _parameters(self) -> list[th.Tensor]:
         groups = self._optimizer.param_groups
@@ -48,6 +49,8 @@ class GradientStep:
                 parameter.grad = None  # else what was frozen since the last step would go on along its last gradient
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = in_layout_of(parameter, gradient)
+        if not parameters:  # a user froze them all
+            return
         if self._max_grad_norm is not None:
             th.nn.utils.clip_grad_norm_(parameters, self._max_grad_norm)
         if self._steps_by_one_call is None:  # at the first step: engines set optimizers up after they are made
@@ -102,6 +105,8 @@ def fused_adam_step(optimizer: th.optim.Optimizer) -> None:
         lay_counts_side_by_side(optimizer)
         return
     for group, parameters in zip(optimizer.param_groups, trained, strict=True):
+        if not parameters:
+            continue
         states = [optimizer.state[parameter] for parameter in parameters]
         counts = [state["step"] for state in states]
         _count_a_step(counts)

@@ -7,7 +7,7 @@ from typing import Any
 import torch as th
 from torch import nn
 
-from sb3_softac.networks.hooks import hooks_of
+from sb3_softac.networks.hooks import Unchanged
 from sb3_softac.updates import passes
 from sb3_softac.updates.gradient import step_is_hooked
 
@@ -60,7 +60,7 @@ class HeldByTrace:
     OPTIONS = ("betas", "eps", "weight_decay", "maximize")
 
     def __init__(self, policy: nn.Module, optimizers: Iterable[th.optim.Optimizer]) -> None:
-        self._hooks = [hooks for module in policy.modules() for hooks in hooks_of(module)]
+        self._networks_are_unchanged = Unchanged(policy.modules())
         self._parameters = list(policy.parameters())
         self._optimizers = list(optimizers)
         self._states: list[Any] = []
@@ -69,9 +69,10 @@ class HeldByTrace:
     def __call__(self) -> Hashable | None:
         """Equal for two updates if one capture is right for both; None where none would be.
 
-        That is: where there are hooks, or a number in the place of the tensor from which a capture reads its rate.
+        That is: where there are hooks, a module of another class than before, or a number in the place of the tensor
+        from which a capture reads its rate.
         """
-        if any(self._hooks) or any(map(step_is_hooked, self._optimizers)):
+        if not self._networks_are_unchanged() or any(map(step_is_hooked, self._optimizers)):
             return None
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
         if not all(isinstance(group["lr"], th.Tensor) for group in groups):

@@ -78,7 +78,7 @@ def assert_same_training(plain: SoftAC, fast: SoftAC, samples, tolerance: float)
         model.policy.double()
         th.manual_seed(11)
         fixed_samples(model, copy.deepcopy(samples))
-        with patch("stable_baselines3.common.policies.preprocess_obs", lambda obs, *args, **kwargs: obs):  # would cast
+        with patch("sb3_softac.networks.layers.preprocess", lambda obs, *args: obs):  # would cast
             model.train(len(samples), batch_size=40)
     before, after = plain.policy.state_dict(), fast.policy.state_dict()
     th.testing.assert_close(after, before, rtol=tolerance, atol=tolerance)
@@ -146,7 +146,7 @@ def replayed(engine: str, **kwargs) -> SoftAC:
 def early_graphs():
     """Graphs that need no GPU and no patience."""
     with (
-        patch.object(compute, "CudaGraphs", FakeGraphs),
+        patch.object(compute, "CudaGraphs", lambda device: FakeGraphs()),
         patch.object(TracedGraphs, "warm_ups", FakeGraphs.warm_ups),
     ):
         yield
@@ -187,6 +187,14 @@ def test_a_graph_for_steps_with_the_actor_and_one_for_those_without(case, n_kind
     assert n_graphs(graph) == n_kinds
 
 
+@pytest.mark.usefixtures("early_graphs")
+@pytest.mark.parametrize("space", [spaces.Discrete(4), spaces.Dict({"id": spaces.MultiDiscrete([2, 3])})], ids=str)
+def test_observations_that_are_ids_are_captured(space):
+    policy = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
+    model = make("auto", Target(space), policy, batch_size=16).learn(40)  # that it cannot be would warn
+    assert n_graphs(model) == 1
+
+
 def test_a_graph_may_hold_networks_that_stay_plain():
     with patch("sb3_softac.softac.choose_engine", lambda model: "cuda_graph"):
         model = make("cuda_graph", Target(), policy_kwargs={"activation_fn": nn.ELU})
@@ -196,7 +204,7 @@ def test_a_graph_may_hold_networks_that_stay_plain():
 def test_settings_of_a_graph_do_not_outlive_it(tmp_path):
     model = make("eager", Target(), batch_size=16)
     model._engine_name = "cuda_graph"
-    with patch.object(compute, "CudaGraphs", FakeGraphs):
+    with patch.object(compute, "CudaGraphs", lambda device: FakeGraphs()):
         model.learn(30)
     model.save(tmp_path / "agent")
     loaded = SoftAC.load(tmp_path / "agent", Target())
@@ -283,7 +291,7 @@ def test_bfloat16_without_the_instructions_works_and_warns():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"engine": "cuda_graph"}, "needs a CUDA device.*pass 'auto'"),
+        ({"engine": "cuda_graph"}, "needs the device 'cuda', but.*pass 'auto'"),
         ({"engine": "warp"}, "`engine` must be one of"),
         ({"engine": "auto", "precision": "float16"}, "`precision` must be one of"),
         ({"engine": "eager", "precision": "bfloat16"}, "needs the products of `engine='fused'`"),

@@ -125,10 +125,24 @@ def test_each_phase_and_each_size_has_a_graph():
     for n_updates, batch in enumerate(batches(30, batch_size=16), start=1):
         engine.update(batch, n_updates)
     assert graphs.n_captures == 4
-    discounted = [batch._replace(discount=0.5) for batch in batches(30)]  # a number is part of what is captured
-    for n_updates, batch in enumerate(discounted, start=1):
-        engine.update(batch, n_updates)
-    assert graphs.n_captures == 6
+
+
+def test_a_graph_reads_the_discount_of_each_batch():
+    """A schedule of gamma may change it at every step: no graph for each value."""
+    seen = []
+
+    class Discounts(Recorder):
+        def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
+            seen.append(batch.discount.item())
+            return super().__call__(batch, n_updates)
+
+    graphs = FakeGraphs()
+    engine = GraphEngine(Discounts(), graphs)
+    discounts = [0.5, 0.25, 0.125, 1.0, 0.75]
+    for n_updates, (batch, discount) in enumerate(zip(batches(5), discounts, strict=True), start=1):
+        engine.update(batch._replace(discount=discount), n_updates)
+    assert seen == discounts
+    assert graphs.n_captures == 1
 
 
 def test_where_capturing_fails_the_update_goes_on_with_one_warning():

@@ -44,6 +44,20 @@ def test_a_frozen_layer_stays():
     assert network[1].weight.grad is not None
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_network_that_is_frozen_as_a_whole_stays(groups):
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    parameters = [{"params": layer.parameters()} for layer in network] if groups == 2 else network.parameters()
+    step = GradientStep(th.optim.Adam(parameters, lr=0.1, fused=True), max_grad_norm=1.0)
+    step(network(th.ones(1, 2)).sum())
+    before = [parameter.clone() for parameter in network.parameters()]
+    frozen = network if groups == 1 else network[0]
+    frozen.requires_grad_(False)
+    step(network(th.ones(1, 2)).sum())
+    for old, parameter in zip(before, network.parameters(), strict=True):
+        assert th.equal(old, parameter) is not parameter.requires_grad
+
+
 def test_gradients_lie_in_memory_as_their_parameters():
     """A fused Adam reads both as they lie, and would pair the wrong numbers."""
     parameter = th.nn.Parameter(th.zeros(3, 2))

@@ -72,6 +72,38 @@ def test_what_is_frozen_after_some_updates_stays_where_it_is(engine: str):
         assert th.equal(value, before[f"actor.{name}"]) is (name == "mu.weight"), name
 
 
+@pytest.mark.parametrize("engine", ["eager", "fused", "traced"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_critics_learn_beside_an_actor_that_is_frozen(engine: str, when: str):
+    model = make(engine, Target())
+    if when == "after":
+        train(model)
+    model.actor.requires_grad_(False)
+    before = copy.deepcopy(model.policy.state_dict())
+    train(model)
+    for name, value in model.policy.state_dict().items():
+        assert th.equal(value, before[name]) is name.startswith("actor."), name
+
+
+@pytest.mark.parametrize("engine", ["eager", "fused", "traced"])
+@pytest.mark.parametrize("name", ["actor.latent_pi.0", "critic.qf0.0", "critic.qf1"])
+def test_hooks_inside_a_network_are_called(engine: str, name: str):
+    model, calls = make(engine, Target()), []
+    model.policy.get_submodule(name).register_forward_hook(lambda *_: calls.append(1))
+    train(model)
+    assert len(calls) >= 8
+
+
+@pytest.mark.parametrize("engine", ["fused", "traced"])
+def test_a_parametrization_that_is_added_later_is_computed(engine: str):
+    plain, other = train(make("eager", Target())), train(make(engine, Target()))
+    for model in (plain, other):
+        nn.utils.parametrize.register_parametrization(model.critic.qf0[0], "weight", nn.Tanh())
+        train(model)
+    for name, value in plain.policy.state_dict().items():
+        th.testing.assert_close(other.policy.state_dict()[name], value, rtol=1e-5, atol=1e-7, msg=name)
+
+
 @pytest.mark.parametrize("hooked", ["optimizer", "module"])
 def test_hooks_are_called(hooked: str):
     model, calls = train(make("traced", Target())), []
