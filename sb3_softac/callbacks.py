@@ -12,8 +12,9 @@ class StopTrainingOnMaxTime(BaseCallback):
     """End ``learn()`` after a time, whatever was learned until then.
 
     In a search over hyperparameters it bounds what a trial may cost; the zoo takes it as ``callback`` in a
-    hyperparameter file or after ``-params``. A trial is then judged by the last evaluation that it reached. The zoo's
-    evaluations of one trial start from different states: compare the best trials by runs of their own.
+    hyperparameter file or after ``-params``. A trial is then judged by the last evaluation that it reached, and by
+    minus infinity if it reached none: give the zoo ``--n-evaluations``, which evaluates short ones at their end only.
+    The zoo's evaluations of one trial start from different states: compare the best trials by runs of their own.
 
     :param max_seconds: wall-clock time of one call of ``learn()``, in seconds. It is looked at after each step of the
         environment, so a rollout or a block of updates that has begun is finished

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_action_dim
 
 from sb3_softac.networks.categorical_actor import CategoricalActor
-from sb3_softac.networks.distributions import tanh_log_det
+from sb3_softac.networks.distributions import MASKED_LOGIT, masked_log_softmax, tanh_log_det
 from sb3_softac.softac import SoftAC
 from sb3_softac.updates.factory import actor_q_reduction
 
@@ -56,16 +56,18 @@ def policy_improvement(model: SoftAC, observations: Any) -> PolicyImprovement:
             raise ValueError(f"{model.action_space} has too many joint actions to list")
         actions, log_volume = model.actor.joint_actions.cpu().numpy(), th.zeros(())
         log_pi = model.actor.support(obs).log_pi
+        allowed = log_pi > MASKED_LOGIT / 2
         q = reduce_q(model.critic.q_values(obs, None))
     else:
+        allowed = None
         pre_tanh, log_volume = _grid(get_action_dim(model.action_space))
         nodes_BKD = pre_tanh.to(model.device).expand(_batch_size(obs), -1, -1)
         log_volume = log_volume.to(model.device)
         log_pi = model.actor.log_prob(obs, nodes_BKD) + log_volume  # type: ignore[operator]
         q = reduce_q(model.critic.q_values(obs, nodes_BKD.tanh()))
         actions = pre_tanh.tanh().numpy()
-    log_target = (q / alpha + log_volume).log_softmax(dim=-1)
-    # Masked actions have log pi of about minus 1e8 and probability 0.
+    # The target too is of the actions that are allowed; for both, a large negative number stands for minus infinity.
+    log_target = masked_log_softmax(q / alpha + log_volume, allowed)
     kl = (log_pi.exp() * (log_pi - log_target)).sum(dim=-1)
     return PolicyImprovement(actions, log_pi.cpu().numpy(), log_target.cpu().numpy(), kl.cpu().numpy())
 

@@ -27,6 +27,16 @@ def test_discrete_by_hand():
     np.testing.assert_allclose(result.kl, [np.sum(np.log((1 / 3) / target) / 3)] * 2, rtol=1e-5)
 
 
+def test_the_target_leaves_out_actions_that_are_masked():
+    """With Q = 0 a policy that is uniform over the allowed actions is optimal."""
+    space = spaces.Dict({"x": spaces.Box(-1.0, 1.0, (2,)), "action_mask": spaces.MultiBinary(3)})
+    model = zeroed(SoftAC("MultiInputPolicy", DiscreteTarget(space), buffer_size=10, ent_coef=0.5))
+    observations = {"x": np.zeros((2, 2), np.float32), "action_mask": np.array([[1, 0, 1], [0, 1, 0]], np.int8)}
+    result = policy_improvement(model, observations)
+    np.testing.assert_allclose(np.exp(result.log_target), [[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]], atol=1e-7)
+    np.testing.assert_allclose(result.kl, [0.0, 0.0], atol=1e-6)
+
+
 @pytest.mark.parametrize("n_components", [1, 3])
 @pytest.mark.parametrize("action_dim", [1, 2])
 def test_box_against_a_uniform_target(action_dim, n_components):

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ def _cell(key: str, row: Any) -> str:
 
 AGGREGATES: Columns = (
     ("", lambda row: row.series),
+    ("runs", lambda row: row.runs),
     *(
         (f"{title} [95% interval]", partial(_cell, key))
         for key, title in (
@@ -45,36 +46,28 @@ AGGREGATES: Columns = (
 
 @dataclass(frozen=True)
 class Scores:
-    """Normalised scores of the reference and of the series that share the same environments and seeds with it.
+    """Normalised scores of the reference and of the series that have runs on the same environments as it.
 
     :param groups: of the suite, with these environments
     :param series: the reference first
     :param envs: where all of the series have runs
     :param left_out: environments with runs, where only some of the series have any
-    :param seeds: which every series has on every one of ``envs``
-    :param finals: of the finished agents, by series, shape (seeds, envs); empty if there is too little to aggregate
-    :param curves: the same over ``BUDGET``, shape (seeds, envs, parts)
+    :param finals: of the finished agents, by series, for each of ``envs`` shape (its runs,); empty if there is too
+        little to aggregate
+    :param curves: the same over ``BUDGET``, shapes (runs, parts)
     """
 
     groups: tuple[str, ...]
     series: tuple[str, ...]
     envs: tuple[str, ...]
     left_out: tuple[str, ...]
-    seeds: tuple[int, ...]
-    finals: dict[str, np.ndarray]
-    curves: dict[str, np.ndarray]
+    finals: dict[str, list[np.ndarray]]
+    curves: dict[str, list[np.ndarray]]
 
     @property
     def stem(self) -> str:
         """Of the figure's file; a series is compared once in a group."""
         return "_".join(("aggregate", *self.groups, *self.series[1:2]))
-
-
-class _Overlap(NamedTuple):
-    """Environments on which two series have runs, and seeds that both have on each of them."""
-
-    envs: tuple[str, ...]
-    seeds: tuple[int, ...]
 
 
 _Tables = dict[tuple[str, str], pd.DataFrame]  # by environment and series; seeds by steps
@@ -83,9 +76,10 @@ _Tables = dict[tuple[str, str], pd.DataFrame]  # by environment and series; seed
 def scores(runs: Runs, tasks: list[Task], reference: str) -> list[Scores]:
     """Scores to aggregate, for each list of algorithms: no series runs in both of two lists' environments.
 
-    Each series is compared with the reference on all environments and seeds that the two share, together with the
-    series that share the same: one that was run on little does not narrow the others' comparison. An aggregate takes
-    at least two environments, and two seeds, for one has no spread; else its ``finals`` are empty.
+    Each series is compared with the reference on all environments that the two share, together with the series that
+    share the same: one that was run on little does not narrow the others' comparison. All runs count, however many each
+    has. An aggregate takes at least two environments, and two runs on each, for one has no spread; else its ``finals``
+    are empty.
 
     :param runs: the stored runs
     :param tasks: of the suite
@@ -107,13 +101,14 @@ def aggregate_table(found: Scores, reference: str, repetitions: int) -> pd.DataF
     rows = []
     for series, ours in found.finals.items():
         middle = stats.aggregates(ours, repetitions)
-        row: dict[str, Any] = {"groups": " ".join(found.groups), "envs": len(found.envs), "seeds": len(found.seeds)}
-        row["series"] = series
+        row: dict[str, Any] = {"groups": " ".join(found.groups), "envs": len(found.envs), "series": series}
+        row["runs"] = " ".join(str(len(runs)) for runs in ours)
         for k, name in enumerate(MEASURES):
             row |= {name: middle.value[k], f"{name}_low": middle.low[k], f"{name}_high": middle.high[k]}
         chance = [np.nan] * 3
         if reference in found.finals and series != reference:
-            chance = [float(x) for x in stats.probability_of_improvement(found.finals[reference], ours, repetitions)]
+            estimate = stats.mean_probability_of_improvement(found.finals[reference], ours, repetitions)
+            chance = [float(x) for x in estimate]
         rows.append(row | dict(zip(("probability", "probability_low", "probability_high"), chance, strict=True)))
     return pd.DataFrame(rows)
 
@@ -131,7 +126,7 @@ def draw(found: Scores, table: pd.DataFrame, reference: str, repetitions: int, p
     with figures.canvas(path, (17, 4.6)) as figure:
         panels = figure.subplots(1, 5, width_ratios=(5, 3, 3, 3, 3))
         for series, curves in found.curves.items():
-            middle = stats.iqm_curve(curves, repetitions)
+            middle = stats.aggregate_curve(curves, repetitions)
             panels[0].plot(BUDGET, middle.value, color=palette[series], label=series)
             panels[0].fill_between(BUDGET, middle.low, middle.high, color=palette[series], alpha=0.2, linewidth=0)
         panels[0].set(title="IQM of the normalised return", xlabel="part of the budget")
@@ -141,7 +136,7 @@ def draw(found: Scores, table: pd.DataFrame, reference: str, repetitions: int, p
             _intervals(axes, table, column, title, palette)
         _intervals(panels[4], table.dropna(subset=["probability"]), "probability", f"P({reference} better)", palette)
         panels[4].axvline(0.5, color="0.3", linestyle=":", linewidth=1)
-        figures.legend(figure, panels[0], f"{len(found.envs)} environments, {len(found.seeds)} seeds, 95% interval")
+        figures.legend(figure, panels[0], f"{len(found.envs)} environments, 95% interval")
 
 
 def _intervals(axes: Axes, table: pd.DataFrame, column: str, title: str, palette: dict[str, tuple]) -> None:
@@ -161,33 +156,25 @@ def _by_overlap(runs: Runs, tasks: list[Task], reference: str) -> list[Scores]:
         for task in tasks
         for name in runs.series_of(task.env, reference)
     }
-    alike: dict[_Overlap, list[str]] = defaultdict(list)
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name in sorted({name for _, name in tables} - {reference}):
-        alike[_overlap(tables, [task.env for task in tasks], reference, name)].append(name)
-    overlaps = sorted(alike.items(), key=lambda item: (-len(item[0].envs), -len(item[0].seeds), item[1]))
-    return [_scores(tables, tasks, (reference, *names), shared) for shared, names in overlaps]
+        shared = [task.env for task in tasks if {(task.env, reference), (task.env, name)} <= tables.keys()]
+        alike[tuple(shared)].append(name)
+    overlaps = sorted(alike.items(), key=lambda item: (-len(item[0]), item[1]))
+    return [_scores(tables, tasks, (reference, *names), envs) for envs, names in overlaps]
 
 
-def _overlap(tables: _Tables, envs: list[str], reference: str, name: str) -> _Overlap:
-    shared = [env for env in envs if (env, reference) in tables and (env, name) in tables]
-    seeds = [set(tables[env, one].index) for env in shared for one in (reference, name)]
-    return _Overlap(tuple(shared), tuple(sorted(set.intersection(*seeds))) if seeds else ())
-
-
-def _scores(tables: _Tables, tasks: list[Task], names: tuple[str, ...], shared: _Overlap) -> Scores:
-    inside = [task for task in tasks if task.env in shared.envs]
-    curves = {}
-    if len(shared.envs) > 1 and len(shared.seeds) > 1:
-        for name in names:
-            by_env = [_normalised(tables[task.env, name].loc[list(shared.seeds)], task) for task in inside]
-            curves[name] = np.stack(by_env, axis=1)
+def _scores(tables: _Tables, tasks: list[Task], names: tuple[str, ...], envs: tuple[str, ...]) -> Scores:
+    inside = [task for task in tasks if task.env in envs]
+    curves = {name: [_normalised(tables[task.env, name], task) for task in inside] for name in names}
+    if len(envs) < 2 or min(len(runs) for by_env in curves.values() for runs in by_env) < 2:
+        curves = {}
     return Scores(
         tuple(dict.fromkeys(task.group for task in inside or tasks)),
         names,
-        shared.envs,
+        envs,
         tuple(task.env for task in tasks if task not in inside),
-        shared.seeds,
-        {name: curve[..., -1] for name, curve in curves.items()},
+        {name: [runs[:, -1] for runs in by_env] for name, by_env in curves.items()},
         curves,
     )
 

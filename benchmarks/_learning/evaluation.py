@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, sync_envs_normalization
 
@@ -41,7 +42,7 @@ def run_episodes(
     if model.get_vec_normalize_env() is not None:
         sync_envs_normalization(model.get_env(), env)
     episodes: dict[int, Episode] = {}
-    with untouched_randomness(first_seed):
+    with untouched_randomness(first_seed), untouched_samples(model.action_space, first_seed):
         for start in range(0, n_episodes, env.num_envs):
             env.seed(first_seed + start)  # DummyVecEnv hands seed + i to its i-th copy
             for index, (score, length) in enumerate(_play_once(model, env, deterministic)):
@@ -108,6 +109,22 @@ def untouched_randomness(seed: int) -> Iterator[None]:
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+@contextmanager
+def untouched_samples(space: spaces.Space, seed: int) -> Iterator[None]:
+    """The same for a space's generator, from which DQN draws its random actions.
+
+    :param space: of the actions
+    :param seed: for the block
+    """
+    generator = space.np_random.bit_generator
+    state = generator.state
+    generator.state = type(generator)(seed).state
+    try:
+        yield
+    finally:
+        generator.state = state
 
 
 def summarise(episodes: list[Episode]) -> tuple[float, float]:

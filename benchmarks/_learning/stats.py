@@ -1,4 +1,4 @@
-"""The statistics of the tables, by rliable: interquartile means, bootstrap, probability of improvement.
+"""The statistics of the tables, by rliable and arch: interquartile means, bootstrap, probability of improvement.
 
 Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", arXiv 2108.13264.
 """
@@ -6,12 +6,13 @@ Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Prec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
+from arch.bootstrap import IndependentSamplesBootstrap
 from rliable import library, metrics
 
 
@@ -32,36 +33,40 @@ def iqm(scores: np.ndarray, repetitions: int = 2000) -> Estimate:
     return _scalar(_bootstrap(_as_runs_by_tasks(scores), lambda x: np.array([metrics.aggregate_iqm(x)]), repetitions))
 
 
-def aggregates(scores: np.ndarray, repetitions: int = 2000) -> Estimate:
+def aggregates(scores: Sequence[np.ndarray], repetitions: int = 2000) -> Estimate:
     """Interquartile mean, mean and optimality gap (how far below 1, on average), over runs and environments.
 
-    :param scores: normalised, shape (runs, environments); the bootstrap is stratified by environment
-    :param repetitions: bootstrap samples
+    :param scores: normalised, for each environment shape (its runs,); environments weigh alike, however many runs
+    :param repetitions: bootstrap samples, stratified by environment
     :return: three values, each with its interval
     """
     functions = (metrics.aggregate_iqm, metrics.aggregate_mean, metrics.aggregate_optimality_gap)
-    return _bootstrap(scores, lambda sample: np.array([function(sample) for function in functions]), repetitions)
+    return _stratified(scores, lambda *sample: [function(_alike(sample)) for function in functions], repetitions)
 
 
 def iqm_curve(scores: np.ndarray, repetitions: int = 2000) -> Estimate:
-    """Interquartile mean over runs, and environments if there are any, at each evaluation.
+    """Interquartile mean over runs at each evaluation.
 
-    :param scores: shape (runs, evaluations) or (runs, environments, evaluations)
+    :param scores: shape (runs, evaluations)
     :param repetitions: bootstrap samples
     """
-
-    def pointwise(sample: np.ndarray) -> np.ndarray:
-        # metrics.aggregate_iqm for all evaluations in one call: a loop takes a minute for a long curve
-        return scipy.stats.trim_mean(sample.reshape(-1, sample.shape[-1]), proportiontocut=0.25, axis=0)
-
     scores = np.asarray(scores, dtype=float)
-    return _bootstrap(scores.reshape(len(scores), -1, scores.shape[-1]), pointwise, repetitions)
+    return _bootstrap(scores[:, None], lambda sample: _pointwise_iqm(sample[:, 0]), repetitions)
+
+
+def aggregate_curve(scores: Sequence[np.ndarray], repetitions: int = 2000) -> Estimate:
+    """Interquartile mean over runs and environments at each evaluation.
+
+    :param scores: for each environment shape (its runs, evaluations); environments weigh alike
+    :param repetitions: bootstrap samples, stratified by environment
+    """
+    return _stratified(scores, lambda *sample: _pointwise_iqm(np.concatenate(_alike(sample))), repetitions)
 
 
 def probability_of_improvement(scores: np.ndarray, others: np.ndarray, repetitions: int = 2000) -> Estimate:
     """P(a run of the first is better than a run of the second); a tie counts one half.
 
-    :param scores: of the first, shape (runs,), or (runs, environments) for the mean over environments
+    :param scores: of the first, shape (runs,)
     :param others: of the second; the number of runs may differ
     :param repetitions: bootstrap samples
     """
@@ -72,6 +77,23 @@ def probability_of_improvement(scores: np.ndarray, others: np.ndarray, repetitio
             reps=repetitions,
         )
     return _scalar(Estimate(values["pair"], *intervals["pair"]))
+
+
+def mean_probability_of_improvement(
+    scores: Sequence[np.ndarray], others: Sequence[np.ndarray], repetitions: int = 2000
+) -> Estimate:
+    """The same, mean over environments.
+
+    :param scores: of the first, for each environment shape (its runs,)
+    :param others: of the second, for the same environments
+    :param repetitions: bootstrap samples, stratified by environment and by which of the two it is
+    """
+
+    def chance(*sample: np.ndarray) -> list[float]:
+        pairs = zip(sample[: len(scores)], sample[len(scores) :], strict=True)
+        return [np.mean([metrics.probability_of_improvement(x[:, None], y[:, None]) for x, y in pairs])]
+
+    return _scalar(_stratified([*scores, *others], chance, repetitions))
 
 
 def first_crossing(positions: np.ndarray, scores: np.ndarray, threshold: float) -> float:
@@ -95,6 +117,34 @@ def _bootstrap(scores: np.ndarray, function: Callable[[np.ndarray], np.ndarray],
     with _seeded():
         values, intervals = library.get_interval_estimates({"series": scores}, function, reps=repetitions)
     return Estimate(values["series"], *intervals["series"])
+
+
+def _stratified(
+    samples: Sequence[np.ndarray], function: Callable[..., Sequence[float] | np.ndarray], repetitions: int
+) -> Estimate:
+    """A function of several samples, which the bootstrap draws anew each by itself, as many of each as there are.
+
+    rliable's own does so for as many runs of each environment.
+    """
+    samples = [np.asarray(sample, dtype=float) for sample in samples]
+
+    def as_array(*drawn: np.ndarray) -> np.ndarray:
+        return np.asarray(function(*drawn))
+
+    bootstrap = IndependentSamplesBootstrap(*samples, seed=0)
+    low, high = bootstrap.conf_int(as_array, reps=repetitions, size=0.95, method="percentile")
+    return Estimate(as_array(*samples), low, high)
+
+
+def _alike(samples: Sequence[np.ndarray]) -> np.ndarray:
+    """Samples of any sizes as one array of equal weights, (repeated runs, environments), then what a run has."""
+    size = math.lcm(*map(len, samples))
+    return np.stack([np.repeat(sample, size // len(sample), axis=0) for sample in samples], axis=1)
+
+
+def _pointwise_iqm(curves: np.ndarray) -> np.ndarray:
+    """``metrics.aggregate_iqm`` for all evaluations in one call: a loop takes a minute for a long curve."""
+    return scipy.stats.trim_mean(curves, proportiontocut=0.25, axis=0)
 
 
 def _scalar(estimate: Estimate) -> Estimate:

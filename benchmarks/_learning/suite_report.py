@@ -32,11 +32,12 @@ their last step.
 AGGREGATES_TEXT = """\
 ## Across environments: {series}
 
-{envs}; seeds {seeds}, which all of these series have on all of them.{left_out}
+{envs}; all runs, whose numbers the table has in this order; environments weigh alike.{left_out}
 
 Returns of finished agents, 0 for random actions and 1 at the environment's threshold, not clipped. Optimality gap: how
-far below 1, on average. Intervals: bootstrap stratified by environment (rliable). Probability: that {reference} is
-better, mean over environments. The curves lie over the part of each environment's budget.
+far below 1, on average. Intervals: percentiles of a bootstrap stratified by environment; with fewer than five runs on
+an environment they are much too narrow. Probability: that {reference} is better, mean over environments. The curves lie
+over the part of each environment's budget.
 
 ![aggregates]({stem}.png)
 """
@@ -45,7 +46,7 @@ better, mean over environments. The curves lie over the part of each environment
 TOO_LITTLE_TEXT = """\
 ## Across environments: {series}
 
-Nothing yet: an aggregate takes two environments where each of them has runs, and two seeds that all have.
+Nothing yet: an aggregate takes two environments where each of them has at least two runs.
 """
 
 
@@ -102,7 +103,6 @@ def _aggregates_text(found: aggregates.Scores, reference: str) -> str:
     return AGGREGATES_TEXT.format(
         series=", ".join(found.series),
         envs=", ".join(found.envs),
-        seeds=", ".join(map(str, found.seeds)),
         reference=reference,
         left_out=missing,
         stem=found.stem,

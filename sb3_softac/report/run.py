@@ -12,6 +12,9 @@ from stable_baselines3.common.monitor import LoadMonitorResultsError, get_monito
 if TYPE_CHECKING:
     import pandas as pd
 
+# Wrappers of which a step is several frames: the argument that says how many, and its default.
+SKIPPING_WRAPPERS = {"FrameSkip": ("skip", 4), "MaxAndSkipEnv": ("skip", 4), "AtariWrapper": ("frame_skip", 4)}
+
 
 class Evaluations(NamedTuple):
     """What an ``EvalCallback`` wrote down.
@@ -53,7 +56,7 @@ def load_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     _check_is_run(folder)
-    arguments = _read_arguments(folder)
+    arguments = _read_yaml(folder, "args.yml")
     episodes = _read_episodes(folder)
     evaluations = _read_evaluations(folder)
     if episodes.empty and evaluations is None:
@@ -88,8 +91,27 @@ def _read_episodes(folder: Path) -> "pd.DataFrame":
         import pandas as pd
 
         return pd.DataFrame(columns=["timesteps", "returns"])
-    # Sorted by time over all environments, so the running sum of lengths counts the steps of the run.
-    return monitored.assign(timesteps=monitored["l"].cumsum()).rename(columns={"r": "returns"})
+    except (AssertionError, IndexError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"One of {folder}/*.monitor.csv is not what a Monitor writes ({error}): delete it or train again."
+        ) from error
+    # Sorted by time over all environments, so the running sum of lengths counts the frames of the run.
+    timesteps = monitored["l"].cumsum() // _frames_per_step(folder)
+    return monitored.assign(timesteps=timesteps).rename(columns={"r": "returns"})
+
+
+def _frames_per_step(folder: Path) -> int:
+    """How many frames a step of the agent takes: the zoo's monitors lie inside of the wrappers that skip some."""
+    n_frames = 1
+    for wrapper in _as_list(_read_yaml(folder, "config.yml").get("env_wrapper")):
+        name, kwargs = next(iter(wrapper.items())) if isinstance(wrapper, dict) else (wrapper, {})
+        argument, default = SKIPPING_WRAPPERS.get(str(name).rpartition(".")[2], ("", 1))
+        n_frames *= (kwargs or {}).get(argument, default)
+    return n_frames
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _read_evaluations(folder: Path) -> Evaluations | None:
@@ -98,7 +120,10 @@ def _read_evaluations(folder: Path) -> Evaluations | None:
         return None
     try:
         with np.load(path) as stored:
-            return Evaluations(stored["timesteps"], stored["results"])
+            evaluations = Evaluations(stored["timesteps"], stored["results"])
+        if evaluations.returns.ndim != 2 or not evaluations.returns.size:
+            raise ValueError(f"results of the shape {evaluations.returns.shape}")
+        return evaluations
     except (BadZipFile, EOFError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is not what an EvalCallback writes ({error}): delete it or train again.") from error
 
@@ -115,10 +140,13 @@ _ArgumentsLoader.add_constructor(
 )
 
 
-def _read_arguments(folder: Path) -> dict[str, Any]:
-    """Read the command line arguments of the run, none if it does not hold them."""
-    for path in sorted(folder.glob("*/args.yml")):
-        arguments = yaml.load(path.read_text(), Loader=_ArgumentsLoader)  # a SafeLoader
-        if isinstance(arguments, dict):
-            return arguments
+def _read_yaml(folder: Path, name: str) -> dict[str, Any]:
+    """What the zoo wrote beside the run, its command line or its hyperparameters; nothing if missing or broken."""
+    for path in sorted(folder.glob(f"*/{name}")):
+        try:
+            content = yaml.load(path.read_text(), Loader=_ArgumentsLoader)  # a SafeLoader
+        except yaml.YAMLError:
+            continue
+        if isinstance(content, dict):
+            return content
     return {}

@@ -1,5 +1,6 @@
 """Updates on a CPU as a flat list of operations: what a CUDA graph is for a GPU."""
 
+import threading
 from collections.abc import Callable, Hashable, Iterable
 from itertools import zip_longest
 from typing import Any
@@ -10,6 +11,9 @@ from torch import nn
 from sb3_softac.networks.hooks import Unchanged
 from sb3_softac.updates import passes
 from sb3_softac.updates.gradient import step_is_hooked
+
+# `make_fx` patches `nn.Module` while it records, for all threads: a search with several jobs trains in some of them.
+TRACING = threading.Lock()
 
 
 class TracedGraphs:
@@ -39,7 +43,8 @@ class TracedGraphs:
             function()
             return ()
 
-        module = make_fx(traced)()
+        with TRACING:
+            module = make_fx(traced)()
         tensors = passes.lighten(module)
         forward = module.forward
 

@@ -25,6 +25,10 @@ def _target_entropy_factor(trial: "Trial", n_actions: int) -> float:
     return trial.suggest_float("target_entropy_factor", low, high)
 
 
+def _n_critics(trial: "Trial", _: int) -> int:
+    return trial.suggest_int("n_critics", int(_fixed(trial, "n_target_critics") or 1), 4)
+
+
 # Flat on purpose, no entry depends on another's value: the zoo's multivariate TPE models only parameters that
 # occur in every trial.
 SEARCH_SPACE: dict[str, Callable[["Trial", int], Any]] = {
@@ -37,7 +41,7 @@ SEARCH_SPACE: dict[str, Callable[["Trial", int], Any]] = {
     # Gradient steps for each step of the (vectorized) environment.
     "update_ratio": lambda trial, _: trial.suggest_categorical("update_ratio", [0.25, 0.5, 1.0, 2.0, 4.0]),
     "policy_delay": lambda trial, _: trial.suggest_int("policy_delay", 1, 3),
-    "n_critics": lambda trial, _: trial.suggest_int("n_critics", 1, 4),
+    "n_critics": _n_critics,
     "layer_norm": lambda trial, _: trial.suggest_categorical("layer_norm", [False, True]),
     "max_grad_norm": lambda trial, _: trial.suggest_categorical("max_grad_norm", [None, 0.5, 1.0, 5.0, 20.0]),
 }
@@ -90,6 +94,7 @@ def convert_softac_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
         critic_learning_rate=drawn["learning_rate"] * ours["critic_lr_ratio"],
         gradient_steps=max(1, round(drawn["train_freq"] * ours["update_ratio"])),
         policy_delay=ours["policy_delay"],
+        target_networks=True,  # entries without have batch normalisation, whose place the drawn networks take
         max_grad_norm=ours["max_grad_norm"],
     )
     hyperparams["policy_kwargs"].update(n_critics=ours["n_critics"], layer_norm=ours["layer_norm"])
@@ -99,9 +104,16 @@ def convert_softac_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_n_step_returns(trial: "Trial", additional_args: dict[str, Any]) -> bool:
-    """Whether ``n_steps`` means anything: not with HER, nor with a replay buffer of the user's."""
-    # rl_zoo3 hands a sampler no observation space, but stores the run's fixed hyperparameters with the study.
+    """Whether ``n_steps`` means anything: not with HER, nor with a replay buffer that has no such returns."""
+    has_other_buffer = _fixed(trial, "replay_buffer_class") or _fixed(trial, "optimize_memory_usage")
+    return not (additional_args["using_her_replay_buffer"] or has_other_buffer)
+
+
+def _fixed(trial: "Trial", name: str) -> str | None:
+    """A hyperparameter of the file as a string, None if it is None, False or not there.
+
+    rl_zoo3 hands a sampler no such thing, but stores them with the study.
+    """
     study = getattr(trial, "study", None)
-    fixed = study.user_attrs if study is not None else {}
-    has_own_buffer = fixed.get("replay_buffer_class", "None") != "None"
-    return not (additional_args["using_her_replay_buffer"] or has_own_buffer)
+    value = study.user_attrs.get(name) if study is not None else None
+    return None if value in ("None", "False") else value

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3 import PPO, SAC
+from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 from benchmarks import learning
@@ -158,6 +158,15 @@ def test_evaluation_is_repeatable_and_leaves_no_trace(algorithm: type) -> None:
     assert before == after
     kept = vars(evaluation.state_dependent_noise(model))
     assert all(kept[name] is value for name, value in noise.items())
+
+
+def test_evaluation_leaves_the_generator_of_random_actions_as_it_was() -> None:
+    model = DQN("MlpPolicy", "CartPole-v1", seed=0, policy_kwargs={"net_arch": [8]}, buffer_size=10, device="cpu")
+    before = model.action_space.np_random.bit_generator.state
+    env = make_vec_env("CartPole-v1", 2)
+    first, again = (evaluation.run_episodes(model, env, 3, deterministic=False, first_seed=5) for _ in range(2))
+    assert first == again
+    assert model.action_space.np_random.bit_generator.state == before
 
 
 def test_the_episodes_are_the_same_whatever_the_number_of_copies() -> None:

@@ -52,9 +52,8 @@ def runs(store_settings, tmp_path: Path):
 def test_aggregates(runs) -> None:
     (found,) = aggregates.scores(runs, TASKS, "softac")
     assert found.envs == ("Pendulum-v1", "Hopper-v5")
-    assert found.seeds == (0, 1)
-    assert found.finals["softac"].tolist() == [[1, 0.5], [1, 1]]
-    assert found.finals["sac"].tolist() == [[0, 0], [0.5, 0.5]]
+    assert [runs.tolist() for runs in found.finals["softac"]] == [[1, 1], [0.5, 1]]
+    assert [runs.tolist() for runs in found.finals["sac"]] == [[0, 0.5], [0, 0.5]]
     table = aggregates.aggregate_table(found, "softac", 50).set_index("series")
     assert table[["iqm", "mean", "gap"]].loc["softac"].tolist() == pytest.approx([1, 0.875, 0.125])
     assert table[["iqm", "mean", "gap"]].loc["sac"].tolist() == pytest.approx([0.25, 0.25, 0.75])
@@ -68,15 +67,26 @@ def test_aggregates(runs) -> None:
 def test_curves_lie_over_the_budget_and_end_with_the_finished_agent(runs) -> None:
     (found,) = aggregates.scores(runs, TASKS, "softac")
     curves = found.curves["sac"]
-    assert curves.shape == (2, 2, len(aggregates.BUDGET))
-    assert curves[0, 1, : len(aggregates.BUDGET) // 2 + 1] == pytest.approx(1)  # up to half of the budget
+    assert [curve.shape for curve in curves] == [(2, len(aggregates.BUDGET))] * 2
+    assert curves[1][0, : len(aggregates.BUDGET) // 2 + 1] == pytest.approx(1)  # up to half of the budget
     assert aggregates.BUDGET[15] == pytest.approx(0.75)
-    assert curves[0, 1, 15] == pytest.approx(0.5)  # between 1 at a half and 0 at the end
-    middle = stats.iqm_curve(curves, 20)
-    assert middle.value[-1] == pytest.approx(0.25)
+    assert curves[1][0, 15] == pytest.approx(0.5)  # between 1 at a half and 0 at the end
+    assert stats.aggregate_curve(curves, 20).value[-1] == pytest.approx(0.25)
 
 
-def test_only_environments_and_seeds_that_all_series_have(store_settings, tmp_path: Path) -> None:
+def test_environments_weigh_alike_however_many_runs_they_have() -> None:
+    scores = [np.array([0.0, 0.4, 0.5, 0.5, 0.6, 1.0]), np.array([1.0, 2.0])]
+    # Six runs, and each of two three times: 0, 0.4, 0.5, 0.5, 0.6, 1, 1, 1, 1, 2, 2, 2, and of these the middle six.
+    iqm, mean, gap = stats.aggregates(scores, 50).value
+    assert (iqm, mean, gap) == pytest.approx((5.1 / 6, 1.0, 0.25))
+    assert stats.aggregate_curve([runs[:, None] for runs in scores], 50).value == pytest.approx([5.1 / 6])
+    better = stats.mean_probability_of_improvement(scores, [np.array([0.5]), np.array([0.0, 1.5, 3.0])], 50)
+    # 2 of 6 are above 0.5 and 2 equal it; of 1 and 2 against 0, 1.5 and 3, 3 of 6 win.
+    assert better.value == pytest.approx((3 / 6 + 3 / 6) / 2)
+    assert better.low <= better.value <= better.high
+
+
+def test_only_environments_that_all_series_have_and_all_of_their_runs(store_settings, tmp_path: Path) -> None:
     asked = [task("Pendulum-v1", 0, 10, 3), task("Hopper-v5", -100, 0, 3), task("Walker2d-v5", 0, 1, 3)]
     for run in plan(one.experiment for one in asked):
         if (run.env, run.algo) != ("Walker2d-v5", "sac") and (run.env, run.algo, run.seed) != ("Hopper-v5", "sac", 0):
@@ -85,7 +95,10 @@ def test_only_environments_and_seeds_that_all_series_have(store_settings, tmp_pa
     (found,) = aggregates.scores(stored, asked, "softac")
     assert found.envs == ("Pendulum-v1", "Hopper-v5")
     assert found.left_out == ("Walker2d-v5",)
-    assert found.seeds == (1, 2)
+    assert {name: [len(runs) for runs in by_env] for name, by_env in found.finals.items()} == {
+        "softac": [3, 3],
+        "sac": [3, 2],
+    }
 
 
 def test_environments_of_other_algorithms_are_aggregated_apart(store_settings, tmp_path: Path) -> None:
@@ -107,10 +120,10 @@ def test_a_series_with_little_does_not_narrow_the_others(store_settings, tmp_pat
             store_settings(run, {0: 0, 50: 0, 100: 0}, 0)
     stored = data.load_planned(plan(one.experiment for one in asked), tmp_path)
     found = aggregates.scores(stored, asked, "softac")
-    assert [(one.series[1], len(one.envs), one.seeds, bool(one.finals)) for one in found] == [
-        ("sac", 3, (0, 1), True),
-        ("td3", 2, (0, 1, 2), True),
-        ("ppo", 1, (0, 1, 2), False),
+    assert [(one.series[1], len(one.envs), bool(one.finals)) for one in found] == [
+        ("sac", 3, True),
+        ("td3", 2, True),
+        ("ppo", 1, False),
     ]
     assert len({one.stem for one in found}) == 3
 
@@ -121,7 +134,7 @@ def test_the_report_of_a_suite(runs, tmp_path: Path) -> None:
     assert all(path.is_file() for path in written)
     text = (tmp_path / "out" / "report.md").read_text()
     assert "## Across environments: softac, sac\n" in text
-    assert "| sac | 0.25 [" in text
+    assert "| sac | 2 2 | 0.25 [" in text
     assert "## Targets" not in text  # none are declared
     assert (tmp_path / "out" / "aggregate_classic_box2d_sac.png").read_bytes().startswith(b"\x89PNG")
     assert pd.read_csv(tmp_path / "out" / "final.csv")["threshold"].tolist() == [0, 0, 10, 10]

@@ -93,6 +93,38 @@ def test_damaged_evaluations(run_folder, content):
         load_run(run_folder)
 
 
+@pytest.mark.parametrize("content", ["", "no header\n", '#{"t_start": 1'])
+def test_damaged_monitor_files(run_folder, content):
+    (run_folder / "1.monitor.csv").write_text(content)
+    with pytest.raises(ValueError, match=r"monitor\.csv is not what a Monitor writes"):
+        load_run(run_folder)
+
+
+def test_evaluations_without_episodes(run_folder):
+    np.savez(run_folder / "evaluations.npz", timesteps=np.array([]), results=np.array([]))
+    with pytest.raises(ValueError, match=r"evaluations\.npz is not what an EvalCallback writes"):
+        load_run(run_folder)
+
+
+def test_arguments_that_were_cut_off_are_left_out(run_folder):
+    (run_folder / "Pendulum-v1" / "args.yml").write_text("[unfinished")
+    assert load_run(run_folder).algo is None
+
+
+@pytest.mark.parametrize(
+    ("wrappers", "n_frames"),
+    [
+        ([{"rl_zoo3.wrappers.FrameSkip": {"skip": 2}}, "gymnasium.wrappers.GrayscaleObservation"], 2),
+        ("stable_baselines3.common.atari_wrappers.AtariWrapper", 4),
+        (None, 1),
+    ],
+)
+def test_steps_of_an_agent_whose_wrapper_skips_frames(run_folder, wrappers, n_frames):
+    (run_folder / "Pendulum-v1" / "config.yml").write_text(yaml.dump(OrderedDict(env_wrapper=wrappers)))
+    steps = load_run(run_folder).episodes["timesteps"].tolist()
+    assert steps == [200 * (i + 1) // n_frames for i in range(60)]
+
+
 def test_arguments_build_no_python_objects(run_folder):
     path = run_folder / "Pendulum-v1" / "args.yml"
     path.write_text("env: Pendulum-v1\nseed: !!python/object/apply:os.system ['exit 1']\n")

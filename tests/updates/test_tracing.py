@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
 import pytest
@@ -118,6 +119,19 @@ def test_hooks_are_called(hooked: str):
     train(model)
     assert not calls
     assert n_graphs(model) == 1
+
+
+def test_models_train_side_by_side_in_threads():
+    """As the jobs of a search do."""
+    original = nn.Module.__call__
+    models = [make("traced", Target()) for _ in range(3)]
+    for model in models:
+        fixed_samples(model, random_samples(8, batch_size=40))
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(model.train, 8, batch_size=40) for model in models]:
+            done.result()
+    assert all(n_graphs(model) == 1 for model in models)
+    assert nn.Module.__call__ is original  # which tracing replaces for a while
 
 
 def test_a_copy_has_traces_of_its_own():

@@ -97,6 +97,7 @@ def test_what_is_drawn_becomes_the_argument():
         "policy_delay": 2,
         "max_grad_norm": None,
         "n_steps": 3,
+        "target_networks": True,
         "policy_kwargs": {"net_arch": [64, 64], "n_critics": 3, "layer_norm": True},
     }
 
@@ -120,12 +121,26 @@ def test_discrete_actions_keep_the_target_entropy_below_the_uniform_policys():
         (PLAIN, {}, True),
         (PLAIN, {"policy": "MultiInputPolicy"}, True),
         (PLAIN, {"policy": "MlpPolicy", "replay_buffer_class": "<class 'mine.Buffer'>"}, False),
+        (PLAIN, {"optimize_memory_usage": "True"}, False),
+        (PLAIN, {"optimize_memory_usage": "False"}, True),
         (HER, {"policy": "MultiInputPolicy"}, False),
     ],
 )
 def test_n_steps_only_where_the_replay_buffer_can(additional_args, fixed, has_n_steps):
     _, drawn = draw(n_trials=1, additional_args=additional_args, **fixed)
     assert ("n_steps" in drawn[0]) is has_n_steps
+
+
+def test_there_are_no_fewer_critics_than_the_file_asks_for():
+    _, drawn = draw(n_target_critics="3")
+    assert {hyperparams["policy_kwargs"]["n_critics"] for hyperparams in drawn} == {3, 4}
+
+
+def test_networks_that_are_drawn_have_targets_whatever_the_file_says():
+    """CrossQ's entries have none, but batch normalisation, which no drawn network has."""
+    _, drawn = draw(n_trials=1, target_networks="False")
+    assert drawn[0]["target_networks"] is True
+    assert "batch_norm" not in drawn[0]["policy_kwargs"]
 
 
 def test_the_space_is_flat():
