@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +24,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of sb3_softac where it took part, and of every installed package of ``PACKAGES``."""
+    """Versions of Python, of sb3_softac where it took part, of installed packages of ``PACKAGES``, and our commit."""
     found = {"python": platform.python_version()}
     ours = sys.modules.get("sb3_softac")  # asked of the module: a checkout need not be installed
     if ours is not None:
@@ -33,7 +34,7 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return found | ({"commit": commit} if (commit := _commit()) else {})
 
 
 def machine() -> dict[str, Any]:
@@ -61,6 +62,16 @@ def usable_cores() -> int:
 def load_average() -> float | None:
     """Mean number of running processes over the last minute, where the system tells it."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def _commit() -> str:
+    """Commit of this checkout, with ``-dirty`` where tracked files differ from it; empty outside a checkout of git."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]  # no tag: the commit itself
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
 
 
 def _cpu_model() -> str:

@@ -117,7 +117,7 @@ def run(run_settings: RunSettings, results: Path, progress: Progress = lambda st
     """
     th.set_num_threads(run_settings.threads)
     algorithm = load_algorithm(run_settings.algo)
-    load_at_start = _machine.load_average()
+    versions, load_at_start = _machine.versions(), _machine.load_average()  # at once: a commit may follow
     env, eval_env, arguments = prepare(run_settings)
     clock = TrainingClock()
     model = algorithm(env=env, seed=run_settings.seed, device=run_settings.device, verbose=0, **arguments)
@@ -129,7 +129,7 @@ def run(run_settings: RunSettings, results: Path, progress: Progress = lambda st
         for row in evaluation.as_rows(_final_episodes(model, eval_env, run_settings, mode == "deterministic"), mode)
     ]
     meta = {
-        "versions": _machine.versions(),
+        "versions": versions,
         "machine": _machine.machine(),
         "device": str(model.device),
         "torch_threads": th.get_num_threads(),
