@@ -9,7 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import FloatSchedule
 
-from sb3_softac.networks.discrete import discrete_sizes
+from sb3_softac.networks.discrete import discrete_sizes, is_enumerable
 from sb3_softac.parsing import auto_number, bounded_float, flag, is_auto, number_or_schedule, one_of, positive_int
 
 if TYPE_CHECKING:
@@ -133,6 +133,22 @@ def train_freq(value: Any, n_envs: int) -> TrainFreq:
     return TrainFreq(positive_int("train_freq", frequency), unit)
 
 
+def check_policy_kwargs(policy_kwargs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Refuse arguments of the policy that follow from others of SoftAC.
+
+    :param policy_kwargs: what the user gave
+    :param ours: what follows from the other arguments
+    :raises ValueError: they differ
+    """
+    for name, own in ours.items():
+        if policy_kwargs.get(name, own) != own:
+            argument = "actor_tau" if name == "actor_average" else name
+            raise ValueError(
+                f"`policy_kwargs` has `{name}={policy_kwargs[name]!r}`, which the argument `{argument}` of SoftAC "
+                f"decides; pass that: `SoftAC(..., {argument}=...)`"
+            )
+
+
 def check(model: "SoftAC") -> None:
     """Check and normalise every argument that is an attribute of a model.
 
@@ -234,17 +250,20 @@ def _check_gradient(model: "SoftAC") -> None:
             f"`n_action_samples={model.n_action_samples}` needs independent samples, which gSDE does not give: "
             "it holds its noise. Pass `n_action_samples=1` or `use_sde=False`"
         )
-    if model.actor_gradient == "score_function":
-        if model.use_sde:
-            raise ValueError(
-                "`actor_gradient='score_function'` needs independent samples, which gSDE does not give: it holds its "
-                "noise. Pass `use_sde=False`, or `actor_gradient='reparameterized'`"
-            )
-        if model.baseline == "leave_one_out" and model.n_action_samples < 2:
-            raise ValueError(
-                "`baseline='leave_one_out'` needs at least two samples in a state, but "
-                f"`n_action_samples={model.n_action_samples}` was given"
-            )
+    if model.actor_gradient == "score_function" and model.use_sde:
+        raise ValueError(
+            "`actor_gradient='score_function'` needs independent samples, which gSDE does not give: it holds its "
+            "noise. Pass `use_sde=False`, or `actor_gradient='reparameterized'`"
+        )
+    # Actions that are too many to list have no other gradient.
+    has_score_function = model.actor_gradient == "score_function" or not (
+        isinstance(model.action_space, spaces.Box) or is_enumerable(model.action_space)
+    )
+    if has_score_function and model.baseline == "leave_one_out" and model.n_action_samples < 2:
+        raise ValueError(
+            "`baseline='leave_one_out'` needs at least two samples in a state, but "
+            f"`n_action_samples={model.n_action_samples}` was given"
+        )
 
 
 def _check_observations(model: "SoftAC") -> None:

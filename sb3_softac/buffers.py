@@ -206,6 +206,12 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         """
         return self._get_samples(self._draw_rows(batch_size), env)
 
+    def samples_uniformly(self) -> bool:
+        """Whether :meth:`sample_batches` may take the place of :meth:`sample`: nobody has overridden that."""
+        own = ("sample", "_get_samples")
+        is_overridden = any(getattr(type(self), name) is not getattr(SingleCopyReplayBuffer, name) for name in own)
+        return not is_overridden and vars(self).keys().isdisjoint(own)
+
     def sample_batches(self, n_batches: int, batch_size: int, env: VecNormalize | None = None) -> Iterator[Any]:
         """Draw several batches, many gathered at once; the same ones that repeated calls of :meth:`sample` return.
 

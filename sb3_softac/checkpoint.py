@@ -128,7 +128,11 @@ def open_sac(
     """
     file: Any = path_or_model
     policy_class: Any
-    if isinstance(path_or_model, SAC):
+    if isinstance(path_or_model, BaseAlgorithm):
+        if not isinstance(path_or_model, SAC):
+            raise ValueError(
+                f"`from_sac()` imports Stable-Baselines3's SAC, but a {type(path_or_model).__name__} was given"
+            )
         file = io.BytesIO()
         path_or_model.save(file)
         policy_class = path_or_model.policy_class
@@ -163,6 +167,7 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", "critic_target", "value_net", "value_target"]
         made_anew = ["temperature", "_engine", "_engine_name", "_own_lr_schedules", "_actor_copy", "_is_loaded"]
+        made_anew += ["_temperature_settings", "_engine_settings", "_checked_settings", "_n_structures"]
         return super()._excluded_save_params() + networks + made_anew
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
@@ -256,6 +261,9 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
         replaceable = model.replay_buffer_class in REPLAY_OF_SAC and not model.optimize_memory_usage
         if replaceable and "replay_buffer_class" not in kwargs:
             model.replay_buffer_class = SingleCopyReplayBuffer
+        if "n_steps" in kwargs:  # which a SAC keeps twice
+            for name in ("n_steps", "gamma"):
+                model.replay_buffer_kwargs.pop(name, None)
         if source is not None and source.replay_buffer is not None:
             model.replay_buffer = source.replay_buffer
         return model

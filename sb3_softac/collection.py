@@ -8,8 +8,10 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import obs_as_tensor
 
@@ -52,8 +54,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     def _make_replay_buffer(self) -> ReplayBuffer:
         assert self.replay_buffer_class is not None  # chosen in _setup_model()
         kwargs = dict(self.replay_buffer_kwargs)
-        if self.replay_buffer_class is SingleCopyReplayBuffer and self.n_steps > 1:
-            kwargs |= {"n_steps": self.n_steps, "gamma": self.gamma}
+        if self.replay_buffer_class is SingleCopyReplayBuffer:
+            kwargs |= self._return_arguments()
         if issubclass(self.replay_buffer_class, HerReplayBuffer):
             if self.env is None:
                 raise ValueError("`HerReplayBuffer` needs the environment, but there is none: call `set_env()` first")
@@ -68,17 +70,28 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
             **kwargs,
         )
 
+    def _return_arguments(self) -> dict[str, Any]:
+        """What the algorithm's arguments say of the replay buffer's returns, and not the buffer's own."""
+        ours = {"n_steps": self.n_steps, "gamma": self.gamma}
+        if self.n_steps > 1:
+            return ours
+        return {name: value for name, value in ours.items() if name not in self.replay_buffer_kwargs}
+
     def _batches(self, n_batches: int, batch_size: int) -> Iterator[ReplayBufferSamples]:
         """Batches from the replay buffer.
 
         :param n_batches: how many
         :param batch_size: transitions in each
         """
-        if isinstance(self.replay_buffer, SingleCopyReplayBuffer):
-            yield from self.replay_buffer.sample_batches(n_batches, batch_size, env=self._vec_normalize_env)
-            return
+        buffer = self.replay_buffer
+        if isinstance(buffer, SingleCopyReplayBuffer):
+            for name, value in self._return_arguments().items():  # changed since, or of a buffer from a file
+                setattr(buffer, name, value)
+            if buffer.samples_uniformly():
+                yield from buffer.sample_batches(n_batches, batch_size, env=self._vec_normalize_env)
+                return
         for _ in range(n_batches):
-            yield self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+            yield buffer.sample(batch_size, env=self._vec_normalize_env)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -93,6 +106,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         is_warmup = self.num_timesteps < learning_starts and not (self.use_sde and self.use_sde_at_warmup)
         if is_warmup:
             return self._random_action(learning_starts, action_noise, n_envs)
+        if self._predicts_by_own_code():
+            return super()._sample_action(learning_starts, action_noise, n_envs)
         assert self._last_obs is not None
         with th.no_grad():
             if self._actor_copy is None:
@@ -102,9 +117,18 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         scaled = action.cpu().numpy().reshape(-1, *self.action_space.shape)  # type: ignore[misc]
         if not isinstance(self.action_space, spaces.Box):
             return scaled, scaled
+        if np.isnan(scaled).any():
+            raise ValueError(
+                f"The action is {scaled}: an observation is not a number, or learning has diverged. "
+                "stable_baselines3's `VecCheckNan` around the environment finds the first; load the last checkpoint"
+            )
         if action_noise is not None:
             scaled = np.clip(scaled + action_noise(), -1.0, 1.0)
         return self.policy.unscale_action(scaled), scaled
+
+    def _predicts_by_own_code(self) -> bool:
+        """Whether a subclass has a ``predict()`` of its own, which then explores as well."""
+        return type(self).predict is not BaseAlgorithm.predict or type(self.policy).predict is not BasePolicy.predict
 
     def _random_action(
         self, learning_starts: int, action_noise: ActionNoise | None, n_envs: int

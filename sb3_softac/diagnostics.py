@@ -5,6 +5,7 @@ The actor's loss is, up to the factor alpha and a constant, ``KL(pi(.|s) || exp(
 """
 
 import math
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from sb3_softac.updates.factory import actor_q_reduction
 
 # tanh(10) is 1 in single precision; beyond it there are no further actions.
 PRE_TANH_LIMIT = 10.0
+# How far the policy's probabilities on the grid may be from a sum of 1, as a logarithm.
+MAX_LOG_ERROR = 0.01
 NODES_PER_DIMENSION = {1: 2001, 2: 201}
 
 
@@ -42,7 +45,8 @@ def policy_improvement(model: SoftAC, observations: Any) -> PolicyImprovement:
 
     :param model: trained or not
     :param observations: a batch, as :meth:`SoftAC.predict` takes it
-    :return: both distributions on the grid, and their divergence for each observation
+    :return: both distributions on the grid, and their divergence for each observation: NaN, with a warning, where the
+        policy is too narrow for the grid
     :raises ValueError: a Box of more than two dimensions, or a temperature of zero
     """
     alpha = model.temperature.alpha().item()
@@ -69,6 +73,14 @@ def policy_improvement(model: SoftAC, observations: Any) -> PolicyImprovement:
     # The target too is of the actions that are allowed; for both, a large negative number stands for minus infinity.
     log_target = masked_log_softmax(q / alpha + log_volume, allowed)
     kl = (log_pi.exp() * (log_pi - log_target)).sum(dim=-1)
+    is_resolved = log_pi.logsumexp(dim=-1).abs() < MAX_LOG_ERROR
+    if not is_resolved.all():
+        kl[~is_resolved] = math.nan
+        warnings.warn(
+            f"The policy is too narrow for the grid of actions at {int((~is_resolved).sum())} of {len(kl)} "
+            "observations, whose divergence is NaN",
+            stacklevel=2,
+        )
     return PolicyImprovement(actions, log_pi.cpu().numpy(), log_target.cpu().numpy(), kl.cpu().numpy())
 
 

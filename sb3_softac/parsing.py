@@ -1,6 +1,7 @@
 """Parsing of what users pass: every refusal says what was given, what is allowed and what to do."""
 
 import math
+import numbers
 import operator
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,7 +18,8 @@ def positive_int(name: str, value: Any, minimum: int = 1) -> int:
     :raises ValueError: anything else
     """
     try:
-        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+        is_whole = isinstance(value, numbers.Real) and float(value).is_integer()
+        number = int(value) if is_whole else operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or number < minimum:

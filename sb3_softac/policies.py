@@ -29,6 +29,7 @@ from sb3_softac.networks.critics import (
     ValueNetwork,
 )
 from sb3_softac.networks.discrete import is_enumerable
+from sb3_softac.networks.hooks import SameChildren
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.parsing import bounded_float, flag, positive_int
 
@@ -182,24 +183,26 @@ class SoftACPolicy(BasePolicy):
         # A target has its own features extractor in any case: it is an average over time.
         shared = self.actor.features_extractor if self.share_features_extractor else None
         self.critic = self.make_critic(shared)
-        networks: list[nn.Module] = [self.actor, self.critic]
         if self.variant == "v1":
             self.value_net = self.make_value_net(shared)
             self.value_net.optimizer = self._make_optimizer(self._owned_parameters(self.value_net), lr_schedule)
-            networks.append(self.value_net)
         if self.target_networks and self.variant == "v1":
             self.value_target = self._as_target(self.make_value_net(), self.value_net)
         elif self.target_networks:
             self.critic_target = self._as_target(self.make_critic(), self.critic)
         self.critic.optimizer = self._make_optimizer(self._owned_parameters(self.critic), lr_schedule)
-        self._choose_switched(networks)
+        self.n_structures = 0  # of modules, since a user may put in others
+        self._choose_switched()
+        self.set_training_mode(True)
 
-    def _choose_switched(self, networks: list[nn.Module]) -> None:
+    def _choose_switched(self) -> None:
         """The modules of the trained networks that follow :meth:`set_training_mode`, and those that never do."""
+        networks = [self.actor, self.critic, *([self.value_net] if self.variant == "v1" else [])]
         modules = [self, *(module for network in networks for module in network.modules())]
         self._switched_modules = [module for module in modules if not isinstance(module, BatchRenorm)]
         self._batch_norms = [module for module in modules if isinstance(module, BatchRenorm)]
-        self.set_training_mode(True)
+        self._has_same_children = SameChildren(modules)
+        self.n_structures += 1
 
     @staticmethod
     def _as_target(target: TargetT, online: TargetT) -> TargetT:
@@ -281,6 +284,8 @@ class SoftACPolicy(BasePolicy):
 
         :param mode: True for training, False for evaluation
         """
+        if not self._has_same_children():  # a user put in another features extractor, say
+            self._choose_switched()
         # Called several times in each step of the environment: without the recursion and the checks of `nn.Module`.
         for module in self._switched_modules:
             module.__dict__["training"] = mode

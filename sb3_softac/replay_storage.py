@@ -41,7 +41,7 @@ class Rows:
             self.data = th.zeros(shape, dtype=th.from_numpy(np.empty(0, self.dtype)).dtype, device=device)
         n_envs = self.step_shape[0]
         self.steps = self.data[: n_rows - n_rows % n_envs].reshape(
-            -1, *self.step_shape
+            n_rows // n_envs, *self.step_shape
         )  #: (steps, n_envs, ...), a view
 
     def __len__(self) -> int:
@@ -136,7 +136,7 @@ class ObservationStore:
             none does
         """
         stored = self.rows.steps[step] if self._incoming is None else self._incoming
-        stored[...] = obs.reshape(stored.shape)
+        stored[...] = _in_rows(obs, stored)
         if not self._on_host:
             self.rows.write_step(step, stored)
         # For small observations faster than a ufunc, and true but where an episode ended.
@@ -151,7 +151,7 @@ class ObservationStore:
 
         :param next_obs: (n_envs, ...)
         """
-        self._newest[...] = next_obs.reshape(self._newest.shape)
+        self._newest[...] = _in_rows(next_obs, self._newest)
         if not self._on_host:
             self.slots.write_step(0, self._newest)
 
@@ -253,6 +253,16 @@ class Slots:
         self.in_use, self._free = in_use, list(free)
 
 
+def _in_rows(obs: Any, stored: np.ndarray) -> np.ndarray:
+    """Observations as they are stored: ids, (n_envs,), as (n_envs, 1); others in a wrong layout are refused there.
+
+    :param obs: (n_envs, ...), or a list of such
+    :param stored: (n_envs, ...), where they go
+    """
+    obs = np.asarray(obs)
+    return obs.reshape(stored.shape) if obs.ndim == 1 else obs
+
+
 def words(array: np.ndarray) -> np.ndarray:
     """Rows as the widest unsigned integers that fit, which compare fastest.
 
@@ -260,6 +270,8 @@ def words(array: np.ndarray) -> np.ndarray:
     :return: (n, bytes of a row / bytes of a word), a view
     """
     n_bytes = array.nbytes // len(array)
+    if n_bytes == 0:  # an empty space, as some Dicts have
+        return np.empty((len(array), 0), np.uint8)
     width = next(width for width in (8, 4, 2, 1) if n_bytes % width == 0)
     return array.reshape(len(array), -1).view(f"u{width}")
 

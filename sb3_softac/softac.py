@@ -1,5 +1,6 @@
 """SoftAC: Soft Actor-Critic behind the interface of Stable-Baselines3."""
 
+import math
 import warnings
 from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
@@ -25,7 +26,7 @@ from sb3_softac.updates.engine import Engine
 from sb3_softac.updates.factory import make_update
 from sb3_softac.updates.gradient import set_learning_rate
 from sb3_softac.updates.temperature import FixedTemperature, LearnedTemperature, Temperature
-from sb3_softac.wrappers import warn_of_ignored_masks
+from sb3_softac.wrappers import check_masks
 
 # Attributes that take effect from the next training on, if a user changes them.
 HELD_BY_ENGINE = (
@@ -41,6 +42,7 @@ HELD_BY_ENGINE = (
     "policy_delay",
     "q_target_clip",
     "critic_ent_coef",
+    "ent_coef_bounds",
     "n_action_samples",
 )
 # Attributes that each training reads.
@@ -195,7 +197,7 @@ class SoftAC(CollectingAlgorithm):
     ) -> None:
         check_policy_class(policy)
         if env is not None:  # None while loading
-            env = maybe_make_env(env, verbose)
+            env = self._wrap_env(maybe_make_env(env, verbose), verbose)
             arguments.check_action_space(env.action_space)
         super().__init__(
             policy,
@@ -252,8 +254,9 @@ class SoftAC(CollectingAlgorithm):
         self._is_loaded = not _init_setup_model
 
         if env is not None:
-            warn_of_ignored_masks(self.env)
+            check_masks(self.env)
         if _init_setup_model:
+            arguments.check_policy_kwargs(self.policy_kwargs, self._arguments_of_policy())
             if env is None:
                 raise ValueError("`env` must be an environment or the id of one, but None was given")
             self._setup_model()
@@ -264,11 +267,7 @@ class SoftAC(CollectingAlgorithm):
     def _setup_model(self) -> None:
         arguments.check(self)  # here and not in the constructor: loading can change arguments
         self._engine_name = choose_engine(self)
-        self.policy_kwargs.update(
-            variant=self.variant,
-            target_networks=self.target_networks,
-            actor_average=self.actor_tau is not None,
-        )
+        self.policy_kwargs.update(self._arguments_of_policy())
         super()._setup_model()
         self.actor = self.policy.actor
         self.critic = self.policy.critic
@@ -276,10 +275,21 @@ class SoftAC(CollectingAlgorithm):
         for name in ("critic_target", "value_net", "value_target"):
             if hasattr(self.policy, name):
                 setattr(self, name, getattr(self.policy, name))
-        self._engine_name = refine_engine(self, self._engine_name)
-        set_up_networks(self, self._engine_name)
+        self._set_up_engine()
         self._actor_copy = ActorCopy(self.actor) if pays_to_copy(self) else None
         self._setup_temperature()
+
+    def _arguments_of_policy(self) -> dict[str, Any]:
+        return {
+            "variant": self.variant,
+            "target_networks": self.target_networks,
+            "actor_average": self.actor_tau is not None,
+        }
+
+    def _set_up_engine(self) -> None:
+        self._engine_name = refine_engine(self, self._engine_name)
+        self._n_structures = self.policy.n_structures
+        set_up_networks(self, self._engine_name)
 
     def _setup_lr_schedule(self) -> None:
         self.lr_schedule = parsing.learning_rate("learning_rate", self.learning_rate)
@@ -298,21 +308,25 @@ class SoftAC(CollectingAlgorithm):
         self.log_ent_coef, self.ent_coef_optimizer = None, None
         self._engine: Engine | None = None  # holds the temperature
         self._engine_settings: tuple[Any, ...] = ()
+        self._temperature_settings: tuple[Any, ...] = ()
         self._checked_settings: tuple[Any, ...] = ()
         if arguments.learns_ent_coef(self.ent_coef, self.variant):
             initial = parsing.auto_number("ent_coef", self.ent_coef) or 1.0
             self.log_ent_coef = th.tensor([initial], device=self.device).log().requires_grad_(True)
             self.ent_coef_optimizer = th.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1.0))
-            self.temperature: Temperature = LearnedTemperature(
-                self.log_ent_coef, self.ent_coef_optimizer, self.ent_coef_bounds
-            )
         else:
             value = arguments.fixed_ent_coef(self.ent_coef)
             self.ent_coef_tensor = th.tensor(value, device=self.device)
-            self.temperature = FixedTemperature(self.ent_coef_tensor)
+        self.temperature: Temperature = self._make_temperature()
+
+    def _make_temperature(self) -> Temperature:
+        self._temperature_settings = self._held_by_temperature()
+        if self.log_ent_coef is None or self.ent_coef_optimizer is None:
+            return FixedTemperature(self.ent_coef_tensor)
+        return LearnedTemperature(self.log_ent_coef, self.ent_coef_optimizer, self.ent_coef_bounds)
 
     def _up_to_date_engine(self) -> Engine:
-        """The engine, made anew when an attribute that it holds was changed.
+        """The engine, made anew when an attribute or an optimizer that it holds was changed.
 
         :raises ValueError: an attribute that the constructor would refuse
         """
@@ -320,12 +334,22 @@ class SoftAC(CollectingAlgorithm):
             arguments.check(self)
             arguments.check_ensemble(self.n_target_critics, self.critic.n_critics)
             self._checked_settings = self._settings(HELD_BY_ENGINE + READ_BY_TRAINING)
-        held = self._settings(HELD_BY_ENGINE)
+        if self._n_structures != self.policy.n_structures:  # other modules: another engine may be needed
+            self._set_up_engine()
+            self._engine = None
+        if self._temperature_settings != self._held_by_temperature():
+            self.temperature = self._make_temperature()
+        optimizers = [id(optimizer) for group in self.optimizers().values() for optimizer in group]
+        held = (*self._settings(HELD_BY_ENGINE), *self._temperature_settings, *optimizers)
         if self._engine is None or self._engine_settings != held:
             self._engine_settings = held
             self.actor.n_action_samples = self.n_action_samples
             self._engine = make_engine(self, self._engine_name, make_update(self))
         return self._engine
+
+    def _held_by_temperature(self) -> tuple[Any, ...]:
+        fixed = self.__dict__.get("ent_coef_tensor")  # not there where it is learned
+        return id(self.log_ent_coef), id(self.ent_coef_optimizer), id(fixed), self.ent_coef_bounds
 
     def _settings(self, names: Iterable[str]) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in names)
@@ -388,6 +412,12 @@ class SoftAC(CollectingAlgorithm):
         metrics = engine.read_metrics()
         for name, value in metrics.items():
             self.logger.record(f"train/{name}", value)
+        if not all(map(math.isfinite, metrics.values())):
+            raise ValueError(
+                f"After {self._n_updates} gradient steps learning has diverged: {metrics}. An observation or a reward "
+                "was not finite (stable_baselines3's `VecCheckNan` around the environment finds it), or the learning "
+                "rate is too high. Load the last checkpoint"
+            )
         self.temperature.warn_of_runaway(metrics.get("ent_coef", 0.0))
 
     def optimizers(self) -> dict[str, list[th.optim.Optimizer]]:

@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_softac.networks.categorical_actor import ACTION_MASK
 from sb3_softac.networks.discrete import discrete_sizes
@@ -76,12 +76,22 @@ def sample_allowed(action_space: spaces.Discrete | spaces.MultiDiscrete, masks: 
     return np.array([action_space.sample(mask=tuple(parts)) for parts in factors])
 
 
-def warn_of_ignored_masks(env: VecEnv | None) -> None:
+def check_masks(env: VecEnv | None) -> None:
     """Warn of an environment whose action masks nobody reads.
 
     :param env: that a model learns from
+    :raises ValueError: masks that are normalised, which makes others of them
     """
-    if env is None or (isinstance(env.observation_space, spaces.Dict) and ACTION_MASK in env.observation_space.spaces):
+    if env is None:
+        return
+    normalize = None if isinstance(env.action_space, spaces.Box) else unwrap_vec_normalize(env)
+    normalized = normalize.norm_obs_keys or [] if normalize is not None and normalize.norm_obs else []
+    if ACTION_MASK in normalized:
+        raise ValueError(
+            "`VecNormalize` normalises the observation's 'action_mask', which then no longer says what is allowed; "
+            f"pass `norm_obs_keys={[key for key in normalized if key != ACTION_MASK]}` to it"
+        )
+    if isinstance(env.observation_space, spaces.Dict) and ACTION_MASK in env.observation_space.spaces:
         return
     if env.has_attr("action_masks"):
         warnings.warn(

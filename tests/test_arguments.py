@@ -237,3 +237,35 @@ def test_a_batch_that_the_buffer_cannot_hold_warns():
 def test_dropout_is_a_probability(dropout):
     with pytest.raises(ValueError, match=r"`dropout` must be a number from 0 to below 1"):
         SoftAC("MlpPolicy", Target(), buffer_size=10, policy_kwargs={"dropout": dropout})
+
+
+def test_a_score_function_that_no_argument_names_needs_samples_to_leave_out():
+    space = spaces.MultiDiscrete([7] * 4)  # too many joint actions to list
+    with pytest.raises(ValueError, match="needs at least two samples in a state"):
+        SoftAC("MlpPolicy", Target(action_space=space), baseline="leave_one_out")
+    kwargs = {"learning_starts": 8, "batch_size": 8, "buffer_size": 50, "policy_kwargs": {"net_arch": [8]}}
+    SoftAC("MlpPolicy", Target(action_space=space), baseline="leave_one_out", n_action_samples=2, **kwargs).learn(20)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "argument"),
+    [("target_networks", False, "target_networks"), ("variant", "v1", "variant"), ("actor_average", True, "actor_tau")],
+)
+def test_arguments_of_the_policy_that_others_decide(name, value, argument):
+    with pytest.raises(ValueError, match=rf"which the argument `{argument}` of SoftAC decides"):
+        SoftAC("MlpPolicy", Target(), policy_kwargs={name: value})
+    other = SoftAC("MlpPolicy", Target(), buffer_size=10)
+    SoftAC("MlpPolicy", Target(), buffer_size=10, policy_kwargs=other.policy_kwargs)  # of a model: agree
+
+
+@pytest.mark.parametrize("env", [5, Target, [Target()]])
+def test_what_is_no_environment(env):
+    with pytest.raises(ValueError, match="not a Gymnasium environment"):
+        SoftAC("MlpPolicy", env)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert parsing.positive_int("n", np.float32(20)) == 20
+    assert parsing.positive_int("n", np.int64(20)) == 20
+    with pytest.raises(ValueError, match="whole number"):
+        parsing.positive_int("n", np.float32(20.5))

@@ -591,3 +591,45 @@ def test_a_loaded_buffer_keeps_the_end_of_what_was_collected_before():
     samples = other.replay_buffer._get_samples(np.array([29, 30]))
     assert th.equal(samples.next_observations[:1], last)
     assert not th.equal(samples.observations[1:], last)
+
+
+@pytest.mark.parametrize(
+    ("space", "n_envs", "shape"),
+    [
+        (spaces.Box(0, 255, (3, 4, 4), np.uint8), 1, (1, 4, 4, 3)),
+        (spaces.Box(-1.0, 1.0, (2, 3)), 1, (1, 3, 2)),
+        (VECTOR, 2, (3, 2)),
+    ],
+)
+def test_observations_in_another_layout_are_refused_and_not_reshaped(space, n_envs, shape):
+    buffer = SingleCopyReplayBuffer(10, space, ACTIONS["box"], n_envs=n_envs)
+    obs = np.zeros(shape, space.dtype)
+    with pytest.raises(ValueError, match="broadcast"):
+        buffer.add(obs, obs, np.zeros((n_envs, 2)), np.zeros(n_envs), np.zeros(n_envs), [{}] * n_envs)
+
+
+def test_observations_may_be_lists_and_parts_of_them_empty():
+    buffer = SingleCopyReplayBuffer(10, VECTOR, ACTIONS["box"])
+    buffer.add([[0.1, 0.2, 0.3]], [[0.4, 0.5, 0.6]], np.zeros((1, 2)), np.zeros(1), np.zeros(1), [{}])
+    np.testing.assert_allclose(buffer.sample(1).next_observations, [[0.4, 0.5, 0.6]])
+    space = spaces.Dict({"x": VECTOR, "nothing": spaces.Box(-1.0, 1.0, (0,))})
+    model = SoftAC("MultiInputPolicy", Target(space), seed=0, **SMALL).learn(30)
+    assert model.replay_buffer.sample(4).observations["nothing"].shape == (4, 0)
+
+
+@pytest.mark.parametrize("name", ["sample", "_get_samples"])
+@pytest.mark.parametrize("gradient_steps", [1, 8])
+def test_a_buffer_that_samples_by_its_own_code_is_asked_for_each_batch(name: str, gradient_steps: int):
+    calls = []
+
+    class Own(SingleCopyReplayBuffer):
+        """Counts."""
+
+    def counted(self, *args, **kwargs):
+        calls.append(name)
+        return getattr(SingleCopyReplayBuffer, name)(self, *args, **kwargs)
+
+    setattr(Own, name, counted)
+    kwargs = {"train_freq": gradient_steps, "gradient_steps": gradient_steps, "replay_buffer_class": Own, "seed": 0}
+    model = SoftAC("MlpPolicy", Target(), **SMALL | kwargs).learn(56)
+    assert model._n_updates == len(calls) == 40

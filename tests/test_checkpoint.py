@@ -6,13 +6,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3 import PPO, SAC, TD3, HerReplayBuffer
+from stable_baselines3 import DQN, PPO, SAC, TD3, HerReplayBuffer
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.utils import set_random_seed
 
 from sb3_softac import SoftAC
 from sb3_softac.buffers import SingleCopyReplayBuffer
+from tests.contract.test_matrix import DiscreteTarget
 from tests.helpers import SMALL, Target, parameters_of
 
 
@@ -283,3 +284,40 @@ def test_hindsight_replay_goes_on_after_loading(tmp_path):
     loaded = SoftAC.load(tmp_path / "model", env=env())
     loaded.load_replay_buffer(tmp_path / "buffer")
     loaded.learn(20, reset_num_timesteps=False)
+
+
+def test_returns_follow_the_arguments_and_not_the_buffer_of_a_file(tmp_path):
+    model = SoftAC("MlpPolicy", Target(), n_steps=3, gamma=0.9, seed=0, **SMALL).learn(20)
+    model.save(tmp_path / "model.zip")
+    model.save_replay_buffer(tmp_path / "buffer.pkl")
+    model.gamma = 0.5
+    model.train(1, batch_size=8)
+    assert model.replay_buffer.sample(100).discounts.min().item() == pytest.approx(0.5**3)
+    loaded = SoftAC.load(tmp_path / "model.zip", env=Target(), n_steps=1)
+    loaded.load_replay_buffer(tmp_path / "buffer.pkl")
+    loaded.learn(1, reset_num_timesteps=False)
+    assert loaded.replay_buffer.n_steps == 1
+
+
+def test_a_buffer_with_steps_of_its_own_discounts_as_the_model_does():
+    model = SoftAC("MlpPolicy", Target(), gamma=0.5, replay_buffer_kwargs={"n_steps": 3}, seed=0, **SMALL).learn(30)
+    assert model.replay_buffer.n_steps == 3
+    assert model.replay_buffer.sample(100).discounts.min().item() == pytest.approx(0.5**3)
+
+
+def test_n_steps_may_change_when_a_sac_is_imported(tmp_path):
+    SAC("MlpPolicy", Target(), n_steps=3, **SMALL).save(tmp_path / "sac.zip")
+    assert SoftAC.from_sac(tmp_path / "sac.zip", env=Target()).replay_buffer.n_steps == 3
+    assert SoftAC.from_sac(tmp_path / "sac.zip", env=Target(), n_steps=1).replay_buffer.n_steps == 1
+
+
+def test_only_a_sac_is_imported():
+    with pytest.raises(ValueError, match="imports Stable-Baselines3's SAC, but a DQN was given"):
+        SoftAC.from_sac(DQN("MlpPolicy", DiscreteTarget(), buffer_size=10))
+
+
+def test_the_optimizer_of_the_state_value_is_saved():
+    model, other = (SoftAC("MlpPolicy", Target(), variant="v1", **SMALL) for _ in range(2))
+    model.learn(30)
+    other.set_parameters(model.get_parameters())
+    assert other.value_net.optimizer.state_dict()["state"][0]["step"] == model._n_updates > 0

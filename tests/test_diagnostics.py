@@ -82,3 +82,13 @@ def test_q_is_reduced_as_in_the_loss_of_the_actor():
     obs = np.zeros((1, 3), dtype=np.float32)
     q = model.critic.q_values(th.as_tensor(obs), None).mean(dim=0).detach()
     np.testing.assert_allclose(policy_improvement(model, obs).log_target, q.log_softmax(dim=-1).numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_a_policy_that_falls_between_the_actions_of_the_grid_has_no_divergence(dim: int):
+    model = zeroed(SoftAC("MlpPolicy", Target(action_space=spaces.Box(-1.0, 1.0, (dim,))), buffer_size=10))
+    model.actor.mu.bias.data.fill_(0.033)
+    model.actor.log_std.bias.data.fill_(-7.0)
+    with pytest.warns(UserWarning, match="too narrow for the grid of actions at 2 of 2 observations"):
+        result = policy_improvement(model, np.zeros((2, 3), dtype=np.float32))
+    assert np.isnan(result.kl).all()

@@ -9,7 +9,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3 import SAC
 from stable_baselines3.common.preprocessing import preprocess_obs
-from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from torch import nn
 
 from sb3_softac import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftAC
@@ -171,3 +171,27 @@ def test_a_features_extractor_may_be_replaced_after_it_was_used():
     assert actor.extract_features(obs, actor.features_extractor) is obs
     assert list(actor.state_dict()) == names
     assert dict(actor.named_children()).keys() == {"features_extractor", "latent_pi", "mu", "log_std"}
+
+
+class LinearFeatures(BaseFeaturesExtractor):
+    """Has parameters, as an extractor of images has."""
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        super().__init__(observation_space, 3)
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return self.layer(observations)
+
+
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+def test_a_shared_features_extractor_is_trained_by_the_actor_alone(variant):
+    policy_kwargs = {"net_arch": [8], "share_features_extractor": True, "features_extractor_class": LinearFeatures}
+    model = SoftAC("MlpPolicy", Target(), buffer_size=10, variant=variant, policy_kwargs=policy_kwargs)
+    shared = {id(parameter) for parameter in model.actor.features_extractor.parameters()}
+    assert shared <= {id(p) for group in model.actor.optimizer.param_groups for p in group["params"]}
+    for network in [model.critic, *([model.value_net] if variant == "v1" else [])]:
+        assert network.features_extractor is model.actor.features_extractor
+        owned = {id(p) for group in network.optimizer.param_groups for p in group["params"]}
+        assert owned
+        assert not owned & shared

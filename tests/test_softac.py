@@ -11,6 +11,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_softac import SoftAC
+from sb3_softac.softac import HELD_BY_ENGINE
 from tests.helpers import SMALL, Target, fixed_samples, parameters_of, random_samples, ready
 
 SAC_LOG_KEYS = {"n_updates", "ent_coef", "ent_coef_loss", "actor_loss", "critic_loss", "learning_rate"}
@@ -193,3 +194,132 @@ def test_timeouts_bootstrap_and_terminations_do_not():
         model = make_model(env=Target(horizon=2, truncate=truncate)).learn(40)
         done = model.replay_buffer.sample(200).dones
         assert bool(done.any()) is not truncate
+
+
+class Broken(Target):
+    """Returns something that is not a number, once.
+
+    :param part: `"observation"` or `"reward"`
+    """
+
+    def __init__(self, part: str, value: float) -> None:
+        super().__init__()
+        self.part, self.value, self.n_steps = part, value, 0
+
+    def step(self, action):
+        assert np.isfinite(action).all()
+        observation, reward, *over = super().step(action)
+        self.n_steps += 1
+        if self.n_steps == 24 and self.part == "observation":
+            observation = observation * self.value
+        elif self.n_steps == 24:
+            reward = self.value
+        return observation, reward, *over
+
+
+@pytest.mark.parametrize("ent_coef", ["auto", 0.1])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("part", ["observation", "reward"])
+def test_what_is_not_a_number_ends_learning_before_the_agent_acts_on_it(part: str, value: float, ent_coef):
+    model = make_model(env=Broken(part, value), ent_coef=ent_coef)
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="oad the last checkpoint"):
+        model.learn(400)
+
+
+def test_a_predict_of_ones_own_explores_too():
+    calls = []
+
+    class Shielded(SoftAC):
+        """Counts."""
+
+        def predict(self, *args, **kwargs):
+            calls.append(self.num_timesteps)
+            return super().predict(*args, **kwargs)
+
+    Shielded("MlpPolicy", Target(), seed=0, **SMALL).learn(40)
+    assert len(calls) == 40 - 16
+
+
+@pytest.mark.parametrize("use_sde", [True, False])
+def test_no_hidden_layers(use_sde: bool):
+    model = make_model(use_sde=use_sde, policy_kwargs={"net_arch": {"pi": [], "qf": [8]}}).learn(30)
+    observations = np.zeros((64, 3), np.float32)
+    np.testing.assert_allclose(
+        model.predict(observations, deterministic=True)[0],
+        np.tile(model.predict(observations[0], deterministic=True)[0], (64, 1)),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*jit:DeprecationWarning")
+@pytest.mark.parametrize("engine", ["eager", "traced"])
+def test_the_actor_is_exported_as_the_manual_of_stable_baselines3_does(engine: str):
+    model = make_model(engine=engine).learn(30)
+
+    class Exported(th.nn.Module):
+        """The manual's."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.actor = model.policy.actor
+
+        def forward(self, observation: th.Tensor) -> th.Tensor:
+            return self.actor(observation, deterministic=True)
+
+    observations = th.randn(3, 3)
+    exported = th.jit.trace(Exported().eval(), observations)
+    expected, _ = model.policy.predict(observations.numpy(), deterministic=True)
+    np.testing.assert_allclose(exported(observations).detach().numpy(), expected, atol=1e-6)
+
+
+def test_noise_of_gsde_comes_to_the_device_of_the_networks():
+    model = make_model(use_sde=True)
+    actor = model.actor.to("meta")
+    assert actor(th.zeros(4, 3, device="meta")).device.type == "meta"
+
+
+def test_schedules_reach_the_updates():
+    model = ready(make_model(gamma=0.0, target_entropy="lin_-4", reward_scale="lin_2_6"))
+    for parameter in model.critic.parameters():
+        parameter.data.zero_()
+    samples = random_samples(1)
+    fixed_samples(model, samples)
+    model._current_progress_remaining = 0.5
+    model.train(1, batch_size=32)
+    assert model.temperature._target_entropy.item() == pytest.approx(-2.0)
+    expected = 4.0**2 * samples[0].rewards.square().mean().item()  # two critics of zero, each half of (4 r)^2
+    assert model.logger.name_to_value["train/critic_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_temperature_has_a_learning_rate_of_its_own():
+    model = ready(make_model(ent_coef_learning_rate=0.25))
+    model._update_learning_rates()
+    assert model.ent_coef_optimizer.param_groups[0]["lr"] == 0.25
+    assert model.actor.optimizer.param_groups[0]["lr"] == 3e-4
+
+
+CHANGES = {
+    "tau": 0.5,
+    "target_update_interval": 2,
+    "max_grad_norm": 1.0,
+    "actor_gradient": "score_function",
+    "baseline": "none",
+    "q_reduction": "mean",
+    "actor_q_reduction": "mean",
+    "n_target_critics": 1,
+    "policy_delay": 2,
+    "q_target_clip": 0.5,
+    "critic_ent_coef": 0.1,
+    "ent_coef_bounds": (0.1, 0.2),
+    "n_action_samples": 3,
+}
+
+
+def test_an_engine_is_made_anew_for_every_attribute_that_it_holds():
+    assert CHANGES.keys() | {"actor_tau"} == set(HELD_BY_ENGINE)  # an average cannot be had later
+    model = ready(make_model())
+    for name, value in CHANGES.items():
+        engine = model._up_to_date_engine()
+        assert model._up_to_date_engine() is engine
+        setattr(model, name, value)
+        assert model._up_to_date_engine() is not engine, name

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_softac import ActionMaskObservation, SoftAC
 from sb3_softac.wrappers import masks_in, sample_allowed
@@ -108,3 +109,25 @@ def test_which_observations_have_masks() -> None:
     assert masks_in(np.zeros((2, 3))) is None
     assert masks_in({"observation": np.zeros((2, 3))}) is None
     assert masks_in({"action_mask": np.ones((2, 5))}).shape == (2, 5)
+
+
+class MaskedBox(ChangingMasks):
+    """Masks in a Box, which `VecNormalize` takes for something to normalise."""
+
+    def __init__(self) -> None:
+        super().__init__(SMALL)
+        mask = spaces.Box(0.0, 1.0, (5,))
+        self.observation_space = spaces.Dict({"x": spaces.Box(-1.0, 1.0, (3,)), "action_mask": mask})
+
+    def _next(self):
+        x = super()._next()
+        return {"x": x, "action_mask": np.concatenate(self._masks).astype(np.float32)}
+
+
+def test_masks_are_not_normalised():
+    kwargs = {"learning_starts": 8, "batch_size": 8, "buffer_size": 50, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
+    with pytest.raises(ValueError, match=r"normalises the observation's 'action_mask'.*norm_obs_keys=\['x'\]"):
+        SoftAC("MultiInputPolicy", VecNormalize(DummyVecEnv([MaskedBox])), **kwargs)
+    vec_env = DummyVecEnv([MaskedBox])
+    SoftAC("MultiInputPolicy", VecNormalize(vec_env, norm_obs_keys=["x"]), **kwargs).learn(40)
+    assert vec_env.envs[0].unwrapped.forbidden_actions == 0

@@ -24,7 +24,7 @@ from sb3_softac.networks.distributions import (
     hard_clip,
     squashed_gaussian_log_prob,
 )
-from sb3_softac.networks.layers import FastFeatures, make_mlp, plain_linears
+from sb3_softac.networks.layers import MLP, FastFeatures, make_mlp, plain_linears
 
 # Bounds of the log standard deviation: those of the published implementation and of Stable-Baselines3.
 LOG_STD_MIN = -20.0
@@ -70,6 +70,7 @@ class SoftActor(FastFeatures, BasePolicy):
         self.latent_dim = net_arch[-1] if net_arch else features_dim
         self.batch_norm = batch_norm
         self.latent_pi = make_mlp(features_dim, -1, net_arch, activation_fn, batch_norm=batch_norm)
+        self.latent_pi.acts = True
 
     #: Whether gradients of Q reach the actor through the actions of :meth:`support`.
     differentiable_actions = True
@@ -122,6 +123,9 @@ class SoftActor(FastFeatures, BasePolicy):
         :param heads: modules
         :return: for each head, (B, its outputs)
         """
+        if type(self.latent_pi) is not MLP:  # a user put another module there
+            latent = self.latent(obs)
+            return tuple(head(latent) for head in heads)
         return self.latent_pi.with_heads(self.extract_features(obs, self.features_extractor), *heads)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
@@ -166,7 +170,6 @@ class SquashedGaussianActor(SoftActor):
         self.use_expln = use_expln
         self.clip_mean = clip_mean
 
-        self._trains_features = any(True for _ in self.features_extractor.parameters())
         action_dim = get_action_dim(self.action_space)
         self.mu: nn.Module = nn.Linear(self.latent_dim, action_dim)
         if use_sde:
@@ -191,7 +194,9 @@ class SquashedGaussianActor(SoftActor):
         :param obs: observations, first dimension B
         :param next_obs: the same
         """
-        if self.use_sde or not self.latent_pi.is_fused or self._trains_features:
+        trains_features = any(parameter.requires_grad for parameter in self.features_extractor.parameters())
+        is_fused = isinstance(self.latent_pi, MLP) and self.latent_pi.is_fused
+        if self.use_sde or not is_fused or trains_features:
             return super().supports(obs, next_obs)
         heads = plain_linears((self.mu, self.log_std))
         if len(heads) < 2:

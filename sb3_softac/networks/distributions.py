@@ -195,6 +195,8 @@ class StateDependentNoise:
         :param log_std: (L, D)
         :return: (B, D)
         """
+        if self._draw.device != latent.device:  # drawn before the networks came there
+            self._draw, self._draws = self._draw.to(latent.device), self._draws.to(latent.device)
         std = self.std(log_std)
         if len(latent) == 1 or len(latent) != len(self._draws):
             return latent @ (std * self._draw)

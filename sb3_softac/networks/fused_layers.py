@@ -77,15 +77,15 @@ class LinearLayer(Layer):
 
     def __init__(self, module: nn.Module, products: Products, relu: bool = False) -> None:
         super().__init__(module)
-        self._products = products
+        self.products = products
         self._relu = relu
         self.overwrites_grad = relu
 
     def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
         weight, bias = parameters
-        dtype = self._products.dtype
+        dtype = self.products.dtype
         x, weight = as_dtype(x, dtype), as_dtype(weight, dtype)
-        y = self._products.linear(x, weight, bias, self._relu)
+        y = self.products.linear(x, weight, bias, self._relu)
         return y, ((weight, x, y) if self._relu else (weight, x))
 
     def first_rows(self, saved: Saved, n_rows: int) -> Saved:
@@ -99,8 +99,8 @@ class LinearLayer(Layer):
             relu_backward_(grad, y[0])
         needs_x, needs_weight, needs_bias = needs
         return (
-            self._products.grad_input(grad, weight) if needs_x else None,
-            self._products.grad_weight(grad, x) if needs_weight else None,
+            self.products.grad_input(grad, weight) if needs_x else None,
+            self.products.grad_weight(grad, x) if needs_weight else None,
             grad.sum(dim=0) if needs_bias else None,
         )
 

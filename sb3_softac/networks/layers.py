@@ -26,6 +26,8 @@ class MLP(nn.Sequential):
     :param modules: in the order of the computation
     """
 
+    #: whether outputs while evaluating are those that act, which are computed in full precision
+    acts = False
     _stack: fused.Stack | None = None
     _stacks_with_heads: dict[tuple[nn.Module, ...], fused.Stack]
     _is_unchanged: Unchanged
@@ -56,8 +58,13 @@ class MLP(nn.Sequential):
 
     def forward(self, x: th.Tensor) -> th.Tensor:
         """Outputs (B, O) for inputs (B, I)."""
-        node = self._node() if pays(x) else None
+        node = self._node() if self._pays(x) else None
         return super().forward(x) if node is None else fused.run([node], x)[0]
+
+    def _pays(self, x: th.Tensor) -> bool:
+        acting = self.acts and not self.training
+        is_rounded = self._stack is not None and self._stack.dtype is not None
+        return pays(x) and not (acting and is_rounded)
 
     def with_heads(self, x: th.Tensor, *heads: nn.Module) -> tuple[th.Tensor, ...]:
         """Outputs of further layers on top of this network.
@@ -67,7 +74,7 @@ class MLP(nn.Sequential):
         :return: for each head, (B, its outputs)
         """
         linear = plain_linears(heads)
-        if not pays(x) or not self.is_fused or len(linear) < len(heads):
+        if not self._pays(x) or not self.is_fused or len(linear) < len(heads):
             latent = self(x)
             return tuple(head(latent) for head in heads)
         return fused.run([self._stack_with(linear)], x)[0].split([head.out_features for head in linear], dim=-1)
@@ -110,6 +117,8 @@ def pays(x: th.Tensor) -> bool:
 
     :param x: (B, I)
     """
+    if th.jit.is_tracing():  # for export, which knows PyTorch's operations only
+        return False
     return th.is_grad_enabled() or x.shape[0] >= MIN_ROWS
 
 

@@ -52,11 +52,21 @@ def choose_engine(model: "SoftAC") -> str:
             "be slower than 'float32'",
             stacklevel=2,
         )
+    optimizer_class = model.policy_kwargs.get("optimizer_class", th.optim.Adam)
+    if engine in GRAPHS:
+        _check_optimizer(engine, optimizer_class)
     if engine != "auto":
         return engine
-    optimizer_class = model.policy_kwargs.get("optimizer_class", th.optim.Adam)
     can_be_captured = not model.use_sde and optimizer_class in FUSABLE_OPTIMIZERS
     return {"cuda": "cuda_graph", "cpu": "traced"}.get(device.type, "fused") if can_be_captured else "fused"
+
+
+def _check_optimizer(engine: str, optimizer_class: type) -> None:
+    if optimizer_class not in FUSABLE_OPTIMIZERS:
+        raise ValueError(
+            f"`engine={engine!r}` cannot hold the optimizer {optimizer_class.__name__}; use Adam or AdamW, or "
+            "`engine='fused'`"
+        )
 
 
 def _engine_for_device(model: "SoftAC") -> str:
@@ -130,11 +140,8 @@ def make_engine(model: "SoftAC", engine: str, update: Update) -> Engine:
     captured = engine in GRAPHS
     optimizers = list(chain(*model.optimizers().values()))
     for optimizer in optimizers:
-        if captured and type(optimizer) not in FUSABLE_OPTIMIZERS:
-            raise ValueError(
-                f"`engine={engine!r}` cannot hold the optimizer {type(optimizer).__name__}; use Adam or AdamW, or "
-                "`engine='fused'`"
-            )
+        if captured:
+            _check_optimizer(engine, type(optimizer))
         fuse_optimizer(optimizer, fused=engine != "eager", capturable=captured)
     if not captured:
         return EagerEngine(update)

@@ -20,8 +20,8 @@ def denormals_as_zero() -> Iterator[None]:
     if _DENORMAL * _ONE == 0.0:  # as the user wants it
         yield
         return
-    th.set_flush_denormal(True)
     try:
+        th.set_flush_denormal(True)
         yield
     finally:
         th.set_flush_denormal(False)

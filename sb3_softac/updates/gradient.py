@@ -29,11 +29,12 @@ class GradientStep:
 
         :param loss: ()
         """
-        parameters = self._parameters()
+        parameters = self.parameters()
         # Not `backward()`, which copies each gradient once more.
         self.along(th.autograd.grad(loss, parameters, allow_unused=True) if parameters else ())
 
-    def _parameters(self) -> list[th.Tensor]:
+    def parameters(self) -> list[th.Tensor]:
+        """Those that are trained now."""
         groups = self._optimizer.param_groups
         # Asked anew each time: a user may freeze a layer at any moment.
         return [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
@@ -43,7 +44,7 @@ class GradientStep:
 
         :param gradients: one for each parameter that is trained
         """
-        parameters = self._parameters()
+        parameters = self.parameters()
         for group in self._optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None  # else what was frozen since the last step would go on along its last gradient
@@ -154,13 +155,20 @@ def frozen(parameters: Iterable[th.Tensor]) -> Iterator[None]:
     :param parameters: those that a user froze stay frozen
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
     try:
+        _set_requires_grad(trained, False)
         yield
     finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
+        try:
+            _set_requires_grad(trained, True)
+        except KeyboardInterrupt:  # half-way: the rest would stay frozen for good
+            _set_requires_grad(trained, True)
+            raise
+
+
+def _set_requires_grad(parameters: Iterable[th.Tensor], requires_grad: bool) -> None:
+    for parameter in parameters:
+        parameter.requires_grad_(requires_grad)
 
 
 def set_learning_rate(optimizer: th.optim.Optimizer, rate: float) -> None:

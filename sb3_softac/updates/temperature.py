@@ -88,7 +88,8 @@ class LearnedTemperature(Temperature):
         # The loss is linear in log alpha: its gradient is its value at log alpha = 1.
         gradient = losses.temperature_loss(self._one, policy_entropy, self._target_entropy)
         loss = self._log_alpha.detach().squeeze() * gradient
-        self._gradient_step.along([gradient.to(self._log_alpha.dtype).reshape_as(self._log_alpha)])
+        gradient = gradient.to(self._log_alpha.dtype).reshape_as(self._log_alpha)
+        self._gradient_step.along([gradient for _ in self._gradient_step.parameters()])  # none while it is frozen
         if self._log_bounds is not None:
             self._log_alpha.data.clamp_(*self._log_bounds)
         return {"ent_coef_loss": loss}

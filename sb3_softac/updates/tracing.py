@@ -66,8 +66,10 @@ class HeldByTrace:
 
     def __init__(self, policy: nn.Module, optimizers: Iterable[th.optim.Optimizer]) -> None:
         self._networks_are_unchanged = Unchanged(policy.modules())
-        self._parameters = list(policy.parameters())
         self._optimizers = list(optimizers)
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        trained = [parameter for group in groups for parameter in group["params"]]  # the temperature's, too
+        self._parameters = list({id(parameter): parameter for parameter in (*policy.parameters(), *trained)}.values())
         self._states: list[Any] = []
         self._n_loaded = 0
 
@@ -87,7 +89,20 @@ class HeldByTrace:
             self._n_loaded += 1
         return (
             self._n_loaded,
+            *[_place_of_counts(optimizer) for optimizer in self._optimizers],
             *[(parameter.requires_grad, parameter.data_ptr()) for parameter in self._parameters],
             *[group["lr"].data_ptr() for group in groups],
             *[group[name] for group in groups for name in self.OPTIONS],
         )
+
+
+def _place_of_counts(optimizer: th.optim.Optimizer) -> tuple[int | None, ...]:
+    """Where each group of an Adam counts its steps; None where it has not begun to.
+
+    They move when a parameter that was frozen joins in, or when a user begins anew with an empty state.
+    """
+    state = optimizer.state
+    begun = [
+        (state[parameter] for parameter in group["params"] if parameter in state) for group in optimizer.param_groups
+    ]
+    return tuple(next((own["step"].data_ptr() for own in states if own), None) for states in begun)

@@ -252,3 +252,45 @@ def test_custom_networks():
     ).learn(30)
     assert isinstance(model.critic.optimizer, th.optim.AdamW)
     assert model.critic.qf0[0].out_features == 12
+
+
+class Counter(gym.Env):
+    """Observes how many steps there were; a time limit ends an episode after five."""
+
+    observation_space = spaces.Box(0.0, 100.0, (1,))
+    action_space = spaces.Box(-1.0, 1.0, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.array([self.count], np.float32), 1.0, False, self.count >= 5, {}
+
+
+def test_the_last_observation_before_a_time_limit_is_stored():
+    model = make_model(Counter()).learn(10)
+    stored = model.replay_buffer._get_samples(np.arange(10))
+    assert stored.next_observations.flatten().tolist() == [1, 2, 3, 4, 5] * 2
+    assert not stored.dones.any()
+
+
+@pytest.mark.parametrize("at_warmup", [False, True])
+def test_state_dependent_exploration_while_warming_up(at_warmup):
+    policy_kwargs = {"net_arch": [8], "log_std_init": -10.0}
+    model = make_model(use_sde=True, use_sde_at_warmup=at_warmup, learning_starts=50, policy_kwargs=policy_kwargs)
+    for parameter in model.actor.mu.parameters():
+        parameter.data.zero_()
+    actions = model.learn(10).replay_buffer.actions[:10]
+    assert bool(np.abs(actions).max() < 0.01) is at_warmup
+
+
+def test_action_noise_is_added():
+    noise = NormalActionNoise(np.array([0.9, -0.4]), np.zeros(2))
+    model = make_model(action_noise=noise, gradient_steps=0, learning_starts=0)
+    for parameter in model.actor.parameters():
+        parameter.data.zero_()
+    model.actor.log_std.bias.data.fill_(-20.0)
+    np.testing.assert_allclose(model.learn(5).replay_buffer.actions[:5, 0], [[0.9, -0.4]] * 5, atol=1e-6)

@@ -166,3 +166,18 @@ def test_a_backward_hook_on_a_head_is_called():
     actor.log_std.register_full_backward_hook(lambda *args: called.append(1))
     actor.supports(obs, obs)[0].log_pi.sum().backward()
     assert called
+
+
+def test_a_deviation_at_its_limit_has_no_gradient():
+    actor = make_actor()
+    actor.latent_pi.compute_fused()
+    actor.log_std.bias.data.copy_(th.tensor([LOG_STD_MAX + 3.0, 0.0]))
+    obs = th.randn(40, 3)
+    gradients = []
+    for supports in (actor.supports, lambda obs, _: (actor.support(obs), None)):
+        th.manual_seed(1)
+        actor.zero_grad()
+        supports(obs, obs)[0].log_pi.sum().backward()
+        gradients.append(actor.log_std.bias.grad.clone())
+    assert gradients[0][0] == gradients[1][0] == 0.0
+    th.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)

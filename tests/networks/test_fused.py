@@ -210,3 +210,11 @@ def test_unknown_layers_and_hooks_are_refused():
     hooked[0].register_forward_hook(lambda *args: None)
     with pytest.raises(ValueError, match=r"hooks.*eager"):
         hooked.compute_fused()
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_a_network_without_parameters(n_networks):
+    network = MLP()
+    network.compute_fused()
+    x = th.randn(40, 5)
+    th.testing.assert_close(MLP.ensemble([network] * n_networks, x), th.stack([x] * n_networks))

@@ -1,17 +1,23 @@
 """The two gradients agree in the mean, whatever the baseline; mutants of the score function do not."""
 
+import math
+
 import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
+from sb3_softac import SoftAC
 from sb3_softac.networks.actors import SoftActor, SquashedGaussianActor
 from sb3_softac.networks.categorical_actor import CategoricalActor
 from sb3_softac.networks.distributions import PolicySupport
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.updates import losses
 from sb3_softac.updates.actor_gradient import Reparameterized, ScoreFunction, leave_one_out, no_baseline
+from sb3_softac.updates.factory import make_update
+from tests.contract.test_matrix import DiscreteTarget
+from tests.helpers import ready
 
 OBSERVATIONS = spaces.Box(-1.0, 1.0, (2,))
 ALPHA = th.tensor([0.3])
@@ -156,3 +162,30 @@ def test_support_is_a_named_tuple_of_matching_shapes():
         assert isinstance(support, PolicySupport)
         assert support.log_pi.shape == support.weight.shape
         th.testing.assert_close(support.weight.sum(dim=1), th.ones(5))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "expected"),
+    [
+        ({"variant": "v1"}, 3.0),
+        ({"variant": "v1", "baseline": "none"}, 0.0),
+        ({"baseline": "none"}, 0.0),
+        ({"ent_coef": 0.5}, 2.0 + 0.5 * math.log(3)),
+    ],
+    ids=str,
+)
+def test_which_baseline_a_model_subtracts(kwargs, expected):
+    """Q is 2, V of v1 is 3, and the policy uniform over three actions."""
+    settings = {"actor_gradient": "score_function", "buffer_size": 10, "policy_kwargs": {"net_arch": []}}
+    model = ready(SoftAC("MlpPolicy", DiscreteTarget(), **settings, **kwargs))
+    for parameter in model.policy.parameters():
+        parameter.data.zero_()
+    for network in model.critic.q_networks:
+        network[-1].bias.data.fill_(2.0)
+    if model.variant == "v1":
+        model.value_net.vf[-1].bias.data.fill_(3.0)
+    learner, obs = make_update(model)._learner, th.zeros(4, 3)
+    support = learner.support(obs)
+    q = learner.reduce_q(learner.q_of(obs, support))
+    baseline = learner.actor_gradient._baseline_value(obs, q, support, model.temperature.alpha())
+    th.testing.assert_close(baseline, th.full((4, 1), expected))

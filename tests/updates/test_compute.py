@@ -296,8 +296,56 @@ def test_bfloat16_without_the_instructions_works_and_warns():
         ({"engine": "auto", "precision": "float16"}, "`precision` must be one of"),
         ({"engine": "eager", "precision": "bfloat16"}, "needs the products of `engine='fused'`"),
         ({"engine": "fused", "policy_kwargs": {"activation_fn": nn.ELU}}, "cannot run this policy: ELU"),
+        ({"engine": "traced", "policy_kwargs": {"optimizer_class": th.optim.SGD}}, "cannot hold the optimizer SGD"),
     ],
 )
 def test_what_cannot_run_is_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         make(env=Target(), **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("net_arch", "action_space"),
+    [([256, 256], spaces.Discrete(4)), ([1024], spaces.Box(-1.0, 1.0, (2,)))],
+    ids=["discrete", "wide"],
+)
+def test_bfloat16_does_not_round_values(net_arch, action_space):
+    """At 300 neighbours in bfloat16 are 2 apart: critics could not rank actions."""
+    kwargs = {"precision": "bfloat16", "engine": "fused", "policy_kwargs": {"net_arch": net_arch}, "buffer_size": 10}
+    model = SoftAC("MlpPolicy", Target(action_space=action_space), seed=0, **kwargs)
+    with th.no_grad():
+        for network in model.critic.q_networks:
+            network[-1].bias.fill_(300.0)
+    actions = th.zeros(256, 1) if isinstance(action_space, spaces.Discrete) else th.zeros(256, 2)
+    assert model.critic.q_taken(th.randn(256, 3), actions)[0].unique().numel() > 200
+
+
+def test_bfloat16_normalises_observations_before_it_rounds_them():
+    """What is far from zero loses its digits in bfloat16, and keeps them if it is centred first."""
+    policy_kwargs = {"batch_norm": True, "net_arch": [64]}
+    models = [
+        SoftAC(
+            "MlpPolicy", Target(), seed=0, buffer_size=10, engine="fused", precision=each, policy_kwargs=policy_kwargs
+        )
+        for each in ("float32", "bfloat16")
+    ]
+    observations = 1000.0 + th.randn(256, 3)
+    for model in models:
+        model.critic.set_training_mode(True)
+    values = [model.critic.q_taken(observations, th.zeros(256, 2))[0].flatten() for model in models]
+    assert th.corrcoef(th.stack(values))[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("action_space", [None, spaces.Discrete(3)])
+def test_bfloat16_is_for_learning_and_not_for_acting(action_space):
+    kwargs = {"precision": "bfloat16", "engine": "fused", "policy_kwargs": {"net_arch": [256, 256]}, "seed": 0}
+    model = SoftAC("MlpPolicy", Target(action_space=action_space), buffer_size=10, **kwargs)
+    observations = th.randn(64, 3)
+    model.policy.set_training_mode(False)
+    with th.no_grad():
+        together = model.actor.latent(observations), model.actor.support(observations).log_pi
+        one_by_one = th.cat([model.actor.latent(row) for row in observations.split(1)])
+    th.testing.assert_close(together[0], one_by_one, atol=1e-6, rtol=1e-5)
+    model.policy.set_training_mode(True)
+    with th.no_grad():
+        assert not th.allclose(model.actor.latent(observations), one_by_one, atol=1e-6, rtol=1e-5)

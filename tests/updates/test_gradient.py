@@ -6,7 +6,8 @@ import pytest
 import torch as th
 from torch import nn
 
-from sb3_softac.updates.gradient import GradientStep
+from sb3_softac.updates import gradient
+from sb3_softac.updates.gradient import GradientStep, frozen
 
 
 def test_only_the_own_network_gets_a_gradient():
@@ -105,3 +106,60 @@ def test_counts_of_steps_are_one_tensor_until_a_layer_is_frozen():
     assert counts() == [4.0, 4.0, 3.0, 4.0]
     optimizer.step()  # PyTorch's own, along the last gradients
     assert counts() == [5.0, 5.0, 3.0, 5.0]
+
+
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_an_interrupt_while_networks_are_frozen_or_freed_leaves_none_frozen(stop_at, monkeypatch):
+    layer = nn.Linear(2, 2)
+    calls = []
+
+    def interrupted(parameters, requires_grad):
+        for parameter in parameters:
+            calls.append(requires_grad)
+            if len(calls) == stop_at + 1:
+                raise KeyboardInterrupt
+            parameter.requires_grad_(requires_grad)
+
+    monkeypatch.setattr(gradient, "_set_requires_grad", interrupted)
+    with pytest.raises(KeyboardInterrupt), frozen(layer.parameters()):
+        pass
+    assert all(parameter.requires_grad for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight_decay": 0.1},
+        {"maximize": True},
+        {"amsgrad": True},
+        {"decoupled_weight_decay": True, "weight_decay": 0.1},
+        {"betas": (0.5, 0.9), "eps": 1e-3},
+    ],
+    ids=str,
+)
+def test_one_call_for_a_step_respects_every_option(options):
+    trained = []
+    for fused in (False, True):
+        th.manual_seed(0)
+        parameter = nn.Parameter(th.randn(3, 2))
+        optimizer = th.optim.Adam([parameter], lr=0.1, fused=fused, **options)
+        step = GradientStep(optimizer)
+        for k in range(5):
+            loss = (parameter * (k - 2.0)).sin().sum()
+            if fused:
+                step(loss)
+            else:
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        trained.append(parameter.detach())
+    th.testing.assert_close(trained[1], trained[0])
+
+
+def test_frozen_networks_are_frozen_inside_only_and_what_a_user_froze_for_good():
+    layer = nn.Linear(2, 2)
+    layer.bias.requires_grad_(False)
+    with frozen(layer.parameters()):
+        assert not any(parameter.requires_grad for parameter in layer.parameters())
+    assert layer.weight.requires_grad
+    assert not layer.bias.requires_grad

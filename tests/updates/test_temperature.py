@@ -1,5 +1,7 @@
 """A fixed temperature stays, a learned one moves against its constraint."""
 
+import math
+
 import pytest
 import torch as th
 
@@ -41,3 +43,11 @@ def test_fixed_temperature_stays_and_logs_nothing():
     temperature.set_target_entropy(5.0)
     assert temperature.step(th.tensor([100.0])) == {}
     assert temperature.alpha().item() == pytest.approx(0.3)
+
+
+def test_the_loss_that_is_logged_by_hand():
+    """(log alpha) (entropy - target): log 2 times the mean of -3 - -1 and -4 - -1."""
+    log_alpha = th.tensor([2.0]).log().requires_grad_(True)
+    temperature = LearnedTemperature(log_alpha, th.optim.SGD([log_alpha], lr=0.1))
+    temperature.set_target_entropy(-1.0)
+    assert temperature.step(th.tensor([-3.0, -4.0]))["ent_coef_loss"].item() == pytest.approx(math.log(2.0) * -2.5)

@@ -123,15 +123,6 @@ def test_learning_rate_of_the_critics_is_that_of_v_too():
     assert model.actor.optimizer.param_groups[0]["lr"] == LEARNING_RATE
 
 
-def test_shared_features_extractor_is_trained_by_the_actor_alone():
-    model = make_model(policy_kwargs={"net_arch": [8], "share_features_extractor": True})
-    assert model.value_net.features_extractor is model.actor.features_extractor
-    actor_parameters = {id(parameter) for parameter in model.actor.parameters()}
-    for network in (model.critic, model.value_net):
-        owned = {id(p) for group in network.optimizer.param_groups for p in group["params"]}
-        assert not owned & actor_parameters
-
-
 def test_the_value_takes_a_subset_of_the_critics_and_the_actor_all_of_them():
     """Critics worth 1, 2 and 4 by their biases alone; alpha is 0, so that V learns from the subset's minimum."""
     settings = {"ent_coef": 0.0, "n_target_critics": 2, "actor_q_reduction": "mean", "learning_rate": 0.0}
@@ -157,3 +148,23 @@ def test_the_actor_waits_for_its_turn_and_the_value_does_not(gradient):
         assert moved == {"critic", "value_net", "value_target"} | ({"actor"} if is_due else set())
         assert ({"actor_loss", "entropy", "ent_coef_loss"} <= metrics.keys()) is is_due
         assert {"critic_loss", "value_loss"} <= metrics.keys()
+
+
+def test_losses_are_by_the_temperature_before_its_step():
+    def losses_of(**kwargs) -> dict[str, float]:
+        model = zeroed(make_model(**kwargs))
+        model._update_learning_rates()
+        th.manual_seed(5)
+        return update_once(model)
+
+    learned = losses_of(ent_coef="auto_0.5", ent_coef_learning_rate=1.0)
+    fixed = losses_of(ent_coef=0.5)
+    assert {name: learned[name] for name in fixed} == pytest.approx(fixed)
+
+
+def test_gradient_clipping_bounds_every_step():
+    model = make_model(max_grad_norm=1e-3)
+    update_once(model)
+    for network in (model.actor, model.critic, model.value_net):
+        norm = th.stack([p.grad.norm() for p in network.parameters() if p.grad is not None]).norm()
+        assert norm.item() <= 1.001e-3
