@@ -29,7 +29,7 @@ from benchmarks import _machine
 from benchmarks._learning import evaluation, markdown, training
 from benchmarks._learning.hyperparams import parse_overrides
 from benchmarks._learning.plans import Experiment, Series, parse_seeds
-from benchmarks._learning.settings import RunSettings
+from benchmarks._learning.settings import RunSettings, write_atomically
 from sb3_softac import SoftAC
 from sb3_softac.updates.targets import WeightAverage
 
@@ -187,8 +187,7 @@ def main() -> None:
     for run in runs:
         if run.seed not in done:
             stored["rows"] += train(run, options.taus)
-            options.out.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+            write_atomically(path, json.dumps(stored, indent=1) + "\n")
     path.with_suffix(".md").write_text(report(stored), encoding="utf-8")
     print(report(stored))
 

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,21 @@ BASELINES = ("state_value", "leave_one_out", "none")
 Q_REDUCTIONS = ("min", "mean")
 ENGINES = ("auto", "eager", "fused", "traced", "cuda_graph", "compile")
 PRECISIONS = ("float32", "bfloat16")
+CHOICES = {
+    "variant": VARIANTS,
+    "engine": ENGINES,
+    "precision": PRECISIONS,
+    "actor_gradient": ACTOR_GRADIENTS,
+    "baseline": BASELINES,
+    "q_reduction": Q_REDUCTIONS,
+}
+# Numbers that may be None: what else they may be, in words and as a function.
+OPTIONAL_NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "max_grad_norm": ("above 0", lambda norm: norm > 0.0),
+    "critic_ent_coef": ("of at least 0", lambda alpha: alpha >= 0.0),
+    "actor_tau": ("above 0, to 1", lambda tau: 0.0 < tau <= 1.0),
+    "q_target_clip": ("above 0", lambda clip: clip > 0.0),
+}
 
 # Beyond this, a tanh policy rarely explores well: rescale in a wrapper.
 LARGE_ACTION_BOUND = 10.0
@@ -163,26 +179,15 @@ def check(model: "SoftAC") -> None:
     model.tau = bounded_float("tau", model.tau, "from 0 to 1", lambda tau: 0.0 <= tau <= 1.0)
     model.gamma = bounded_float("gamma", model.gamma, "from 0 to 1", lambda gamma: 0.0 <= gamma <= 1.0)
     model.train_freq = train_freq(model.train_freq, model.n_envs)  # type: ignore[assignment]
-    if model.max_grad_norm is not None:
-        model.max_grad_norm = bounded_float("max_grad_norm", model.max_grad_norm, "above 0", lambda norm: norm > 0.0)
-    one_of("variant", model.variant, VARIANTS)
-    one_of("engine", model.engine, ENGINES)
-    one_of("precision", model.precision, PRECISIONS)
-    one_of("actor_gradient", model.actor_gradient, ACTOR_GRADIENTS)
-    one_of("baseline", model.baseline, BASELINES)
-    one_of("q_reduction", model.q_reduction, Q_REDUCTIONS)
+    for name, choices in CHOICES.items():
+        one_of(name, getattr(model, name), choices)
     if model.actor_q_reduction is not None:
         one_of("actor_q_reduction", model.actor_q_reduction, Q_REDUCTIONS)
     if model.n_target_critics is not None:
         model.n_target_critics = positive_int("n_target_critics", model.n_target_critics)
-    if model.critic_ent_coef is not None:
-        model.critic_ent_coef = bounded_float(
-            "critic_ent_coef", model.critic_ent_coef, "of at least 0", lambda alpha: alpha >= 0.0
-        )
-    if model.actor_tau is not None:
-        model.actor_tau = bounded_float("actor_tau", model.actor_tau, "above 0, to 1", lambda tau: 0.0 < tau <= 1.0)
-    if model.q_target_clip is not None:
-        model.q_target_clip = bounded_float("q_target_clip", model.q_target_clip, "above 0", lambda clip: clip > 0.0)
+    for name, (allowed, is_allowed) in OPTIONAL_NUMBERS.items():
+        if getattr(model, name) is not None:
+            setattr(model, name, bounded_float(name, getattr(model, name), allowed, is_allowed))
     model.ent_coef_bounds = ent_coef_bounds(model.ent_coef_bounds)
     scale = number_or_schedule("reward_scale", model.reward_scale, "above 0", lambda scale: scale > 0.0)
     model.reward_scale = scale

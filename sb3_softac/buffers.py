@@ -19,9 +19,9 @@ from sb3_softac.replay_storage import ObservationStore, Rows, Slots, to_numpy
 STORAGES = ("host", "device")
 # Types that torch stores but does not fully index.
 HOST_ONLY_DTYPES = ("uint16", "uint32", "uint64")
-# What is kept of each row beside observations and actions.
 # Observations in batches that are gathered together; more would leave the caches, and images the memory.
 GATHERED_BYTES = 1_000_000
+# What is kept of each row beside observations and actions.
 ROW_ARRAYS = ("rewards", "dones", "timeouts")
 
 

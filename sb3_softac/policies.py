@@ -254,10 +254,10 @@ class SoftACPolicy(BasePolicy):
         :param batch_size: number of environments that explore side by side
         :raises ValueError: without gSDE
         """
-        self.actor.reset_noise(batch_size)  # type: ignore[operator]  # only with gSDE
+        self.actor.reset_noise(batch_size)
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        """Action to take: (B, D) in [-1, 1] for Box, (B,) ids for Discrete.
+        """Action to take: (B, D) in [-1, 1] for Box, (B, F) ids for F discrete factors.
 
         :param obs: observations, first dimension B
         :param deterministic: the mode in place of a sample

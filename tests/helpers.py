@@ -78,7 +78,7 @@ def fixed_samples(model: Any, samples: list[ReplayBufferSamples]) -> None:
 def random_samples(
     n_batches: int, batch_size: int = 32, obs_dim: int = 3, action_dim: int = 2, dtype: th.dtype = th.float32
 ) -> list[ReplayBufferSamples]:
-    """Batches of random transitions with discounts as of n-step returns."""
+    """Batches of random transitions."""
     generator = th.Generator().manual_seed(0)
 
     def normal(*shape: int) -> th.Tensor:

@@ -173,6 +173,13 @@ def test_a_features_extractor_may_be_replaced_after_it_was_used():
     assert dict(actor.named_children()).keys() == {"features_extractor", "latent_pi", "mu", "log_std"}
 
 
+@pytest.mark.parametrize("policy_kwargs", [{}, {"n_components": 2}])
+def test_noise_is_drawn_with_gsde_only(policy_kwargs):
+    model = SoftAC("MlpPolicy", Target(), buffer_size=10, policy_kwargs=policy_kwargs)
+    with pytest.raises(ValueError, match="pass `use_sde=True`"):
+        model.policy.reset_noise()
+
+
 class LinearFeatures(BaseFeaturesExtractor):
     """Has parameters, as an extractor of images has."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 SB3_DEFAULTS = {"batch_size": 256, "width": 256, "critics": 2, "n_envs": 1}
@@ -100,8 +100,3 @@ def named_case(name: str, device: str, seed: int = 0) -> Case:
     if name not in CASES:
         raise ValueError(f"Unknown case {name!r}; known are {', '.join(CASES)}.")
     return Case(device=device, seed=seed, **CASES[name])
-
-
-def as_settings(case: Case) -> dict[str, Any]:
-    """For the JSON, and for the process that builds the agent."""
-    return asdict(case)

@@ -35,7 +35,7 @@ METHODS = {
     "critic forward": tuple(
         f"{network}.{method}"
         for network in ("critic", "critic_target", "value_net", "value_target")
-        for method in ("forward", "q_taken", "q_values")
+        for method in ("forward", "q_taken", "q_values", "q_joint")
     ),
     "optimizers": tuple(
         f"{owner}.{method}"

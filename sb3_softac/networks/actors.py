@@ -108,6 +108,14 @@ class SoftActor(FastFeatures, BasePolicy):
     def resample_noise(self) -> None:
         """Called before each gradient step; an actor whose noise is held between draws draws anew."""
 
+    def reset_noise(self, batch_size: int = 1) -> None:
+        """Draw new gSDE exploration weights.
+
+        :param batch_size: number of environments that explore side by side
+        :raises ValueError: without gSDE
+        """
+        raise ValueError("`reset_noise()` draws gSDE's noise, but this policy has none; pass `use_sde=True`")
+
     def latent(self, obs: PyTorchObs) -> th.Tensor:
         """Last hidden layer.
 
@@ -221,9 +229,7 @@ class SquashedGaussianActor(SoftActor):
     def _sample(self, obs: PyTorchObs, n_samples: int, detach: bool = False) -> tuple[th.Tensor, th.Tensor]:
         """Actions (B, K, D) and their log-probabilities (B, K)."""
         if self.use_sde:
-            latent = self.latent(obs)
-            mean = self.mu(latent).unsqueeze(1)
-            log_std = self.sde_noise.marginal_log_std(latent, self.log_std).unsqueeze(1)
+            latent, mean, log_std = self._sde_gaussian(obs)
             noise = self.sde_noise(latent, self.log_std).unsqueeze(1) / log_std.exp()
         else:
             mean, log_std = self._gaussian(obs)
@@ -243,13 +249,17 @@ class SquashedGaussianActor(SoftActor):
         :return: (B, K)
         """
         if self.use_sde:
-            latent = self.latent(obs)
-            mean = self.mu(latent).unsqueeze(1)
-            log_std = self.sde_noise.marginal_log_std(latent, self.log_std).unsqueeze(1)
+            _, mean, log_std = self._sde_gaussian(obs)
         else:
             mean, log_std = self._gaussian(obs)
         noise = (pre_tanh - mean) / log_std.exp()
         return squashed_gaussian_log_prob(noise, log_std, pre_tanh)
+
+    def _sde_gaussian(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """The latent state (B, L), mean and log standard deviation before tanh, both (B, 1, D); with gSDE."""
+        latent = self.latent(obs)
+        log_std = self.sde_noise.marginal_log_std(latent, self.log_std)
+        return latent, self.mu(latent).unsqueeze(1), log_std.unsqueeze(1)
 
     def _gaussian(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
         """Mean and log standard deviation before tanh, both (B, 1, D); without gSDE."""

@@ -99,15 +99,6 @@ class CategoricalActor(SoftActor):
             return self._sample(obs, 1)[0].squeeze(1)
         return th.stack([log_prob.argmax(dim=-1) for log_prob in self.factor_log_probs(obs)], dim=-1)
 
-    def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
-        """One sampled action for each state.
-
-        :param obs: observations, first dimension B
-        :return: ids (B, F), log-probabilities (B,)
-        """
-        actions, log_pi = self._sample(obs, 1)
-        return actions.squeeze(1), log_pi.squeeze(1)
-
 
 def sum_over_factors(log_probs: Iterable[th.Tensor]) -> th.Tensor:
     """Log-probability of independent factors together."""

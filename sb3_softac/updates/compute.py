@@ -24,8 +24,8 @@ GRAPHS: dict[str, Callable[[th.device], Graphs]] = {
     "cuda_graph": lambda device: CudaGraphs(device),
     "traced": lambda _: TracedGraphs(),
 }
-
-DEVICE_OF_ENGINE = {"cuda_graph": "cuda", "traced": "cpu"}
+ENGINE_OF_DEVICE = {"cuda": "cuda_graph", "cpu": "traced"}
+DEVICE_OF_ENGINE = {engine: device for device, engine in ENGINE_OF_DEVICE.items()}
 
 
 def choose_engine(model: "SoftAC") -> str:
@@ -58,7 +58,7 @@ def choose_engine(model: "SoftAC") -> str:
     if engine != "auto":
         return engine
     can_be_captured = not model.use_sde and optimizer_class in FUSABLE_OPTIMIZERS
-    return {"cuda": "cuda_graph", "cpu": "traced"}.get(device.type, "fused") if can_be_captured else "fused"
+    return ENGINE_OF_DEVICE.get(device.type, "fused") if can_be_captured else "fused"
 
 
 def _check_optimizer(engine: str, optimizer_class: type) -> None:

@@ -151,7 +151,7 @@ def test_an_action_mask_in_the_observation_is_obeyed():
     taken = model.replay_buffer.actions[:60].flatten()
     assert set(taken) <= {1, 3}
     assert model.predict(Masked()._observe(), deterministic=True)[0] in (1, 3)
-    assert np.isfinite(model.logger.name_to_value.get("train/entropy", 0.0))
+    assert np.isfinite(model.logger.name_to_value["train/entropy"])
 
 
 class MaskedByMethod(DiscreteTarget):

@@ -181,3 +181,15 @@ def test_a_deviation_at_its_limit_has_no_gradient():
         gradients.append(actor.log_std.bias.grad.clone())
     assert gradients[0][0] == gradients[1][0] == 0.0
     th.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("use_sde", [False, True])
+def test_one_action_and_its_log_probability_as_in_stable_baselines3(use_sde):
+    actor, obs = make_actor(use_sde=use_sde), th.randn(7, 3)
+    th.manual_seed(1)
+    actions, log_pi = actor.action_log_prob(obs)
+    assert actions.shape == (7, 2)
+    th.manual_seed(1)
+    support = actor.support(obs)
+    th.testing.assert_close(actions, support.actions[:, 0])
+    th.testing.assert_close(log_pi, support.log_pi[:, 0])
