@@ -122,8 +122,8 @@ class SoftAC(CollectingAlgorithm):
     :param critic_learning_rate: of the critics; None: ``learning_rate``
     :param ent_coef_learning_rate: of the temperature; None: ``learning_rate``
     :param max_grad_norm: clip the gradients of actor and critics to this norm; None for no clipping
-    :param precision: of the matrix products while learning: ``"float32"`` or ``"bfloat16"``; losses, optimizers and
-        checkpoints stay float32
+    :param precision: of the matrix products of hidden layers while learning: ``"float32"`` or ``"bfloat16"``; outputs,
+        losses, optimizers, acting and checkpoints stay float32
     :param engine: how a gradient step runs: ``"eager"``: module by module, the reference; ``"fused"``: each network one
         node of the autograd graph; ``"traced"``: on a CPU, its operations recorded once and called again;
         ``"cuda_graph"``: the same on a GPU, captured; ``"compile"``: networks by torch.compile;
