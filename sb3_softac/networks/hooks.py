@@ -32,10 +32,14 @@ class SameChildren:
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
-        self._known = [(module._modules, tuple(module._modules.values())) for module in modules if module._modules]
+        self._holders = [module._modules for module in modules if module._modules]
+        self._known = self._children()
+
+    def _children(self) -> list[tuple[nn.Module | None, ...]]:
+        return [tuple(children.values()) for children in self._holders]
 
     def __call__(self) -> bool:
-        return all(tuple(children.values()) == known for children, known in self._known)
+        return self._children() == self._known
 
 
 class Unchanged:
@@ -47,13 +51,11 @@ class Unchanged:
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
-        self._classes = [(module, type(module)) for module in modules]
-        self._has_same_children = SameChildren(module for module, _ in self._classes)
-        self._hooks = [hooks for module, _ in self._classes for hooks in hooks_of(module)]
+        self._modules = list(modules)
+        self._classes = list(map(type, self._modules))
+        self._hooks = [hooks for module in self._modules for hooks in hooks_of(module)]
+        self._has_same_children = SameChildren(self._modules)
 
     def __call__(self) -> bool:
-        return (
-            not any(self._hooks)
-            and all(type(module) is known for module, known in self._classes)
-            and self._has_same_children()
-        )
+        # Asked several times in each update: comparisons of lists, and no generators.
+        return not any(self._hooks) and list(map(type, self._modules)) == self._classes and self._has_same_children()
