@@ -161,13 +161,9 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
     def _setup_temperature(self) -> None:
         """Create the temperature from ``ent_coef``."""
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engine": None}  # a captured update holds the tensors of this model, not of its copy
-
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", "critic_target", "value_net", "value_target"]
-        made_anew = ["temperature", "_engine", "_engine_name", "_own_lr_schedules", "_actor_copy", "_is_loaded"]
-        made_anew += ["_temperature_settings", "_engine_settings", "_checked_settings", "_n_structures"]
+        made_anew = ["temperature", "_engine", "_own_lr_schedules", "_actor_copy", "_is_loaded"]
         return super()._excluded_save_params() + networks + made_anew
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
@@ -195,7 +191,7 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
         parameters = fit_average(read_parameters(load_path_or_dict, device), is_averaged)
         check_parameters(self, parameters, exact_match)
         super().set_parameters(parameters, exact_match, device)
-        self._engine = None  # holds settings of the optimizers, which the checkpoint has overwritten
+        self._engine.forget()  # it holds settings of the optimizers, which the checkpoint has overwritten
 
     @classmethod
     def load(

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -20,33 +19,13 @@ from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.updates.batch import Batch
-from sb3_softac.updates.compute import choose_engine, make_engine, refine_engine, set_up_networks
+from sb3_softac.updates.compute import choose_engine
+from sb3_softac.updates.current import CurrentEngine
 from sb3_softac.updates.denormals import denormals_as_zero
-from sb3_softac.updates.engine import Engine
-from sb3_softac.updates.factory import make_update
+from sb3_softac.updates.factory import make_temperature
 from sb3_softac.updates.gradient import set_learning_rate
-from sb3_softac.updates.temperature import FixedTemperature, LearnedTemperature, Temperature
+from sb3_softac.updates.temperature import Temperature
 from sb3_softac.wrappers import check_masks
-
-# Attributes that take effect from the next training on, if a user changes them.
-HELD_BY_ENGINE = (
-    "tau",
-    "actor_tau",
-    "target_update_interval",
-    "max_grad_norm",
-    "actor_gradient",
-    "baseline",
-    "q_reduction",
-    "actor_q_reduction",
-    "n_target_critics",
-    "policy_delay",
-    "q_target_clip",
-    "critic_ent_coef",
-    "ent_coef_bounds",
-    "n_action_samples",
-)
-# Attributes that each training reads.
-READ_BY_TRAINING = ("gamma", "target_entropy", "reward_scale")
 
 SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
 
@@ -266,7 +245,7 @@ class SoftAC(CollectingAlgorithm):
 
     def _setup_model(self) -> None:
         arguments.check(self)  # here and not in the constructor: loading can change arguments
-        self._engine_name = choose_engine(self)
+        engine_name = choose_engine(self)
         self.policy_kwargs.update(self._arguments_of_policy())
         super()._setup_model()
         self.actor = self.policy.actor
@@ -275,7 +254,7 @@ class SoftAC(CollectingAlgorithm):
         for name in ("critic_target", "value_net", "value_target"):
             if hasattr(self.policy, name):
                 setattr(self, name, getattr(self.policy, name))
-        self._set_up_engine()
+        self._engine = CurrentEngine(self, engine_name)
         self._actor_copy = ActorCopy(self.actor) if pays_to_copy(self) else None
         self._setup_temperature()
 
@@ -285,11 +264,6 @@ class SoftAC(CollectingAlgorithm):
             "target_networks": self.target_networks,
             "actor_average": self.actor_tau is not None,
         }
-
-    def _set_up_engine(self) -> None:
-        self._engine_name = refine_engine(self, self._engine_name)
-        self._n_structures = self.policy.n_structures
-        set_up_networks(self, self._engine_name)
 
     def _setup_lr_schedule(self) -> None:
         self.lr_schedule = parsing.learning_rate("learning_rate", self.learning_rate)
@@ -306,10 +280,6 @@ class SoftAC(CollectingAlgorithm):
     def _setup_temperature(self) -> None:
         """Create the temperature, in the attributes that Stable-Baselines3's SAC has."""
         self.log_ent_coef, self.ent_coef_optimizer = None, None
-        self._engine: Engine | None = None  # holds the temperature
-        self._engine_settings: tuple[Any, ...] = ()
-        self._temperature_settings: tuple[Any, ...] = ()
-        self._checked_settings: tuple[Any, ...] = ()
         if arguments.learns_ent_coef(self.ent_coef, self.variant):
             initial = parsing.auto_number("ent_coef", self.ent_coef) or 1.0
             self.log_ent_coef = th.tensor([initial], device=self.device).log().requires_grad_(True)
@@ -317,42 +287,7 @@ class SoftAC(CollectingAlgorithm):
         else:
             value = arguments.fixed_ent_coef(self.ent_coef)
             self.ent_coef_tensor = th.tensor(value, device=self.device)
-        self.temperature: Temperature = self._make_temperature()
-
-    def _make_temperature(self) -> Temperature:
-        self._temperature_settings = self._held_by_temperature()
-        if self.log_ent_coef is None or self.ent_coef_optimizer is None:
-            return FixedTemperature(self.ent_coef_tensor)
-        return LearnedTemperature(self.log_ent_coef, self.ent_coef_optimizer, self.ent_coef_bounds)
-
-    def _up_to_date_engine(self) -> Engine:
-        """The engine, made anew when an attribute or an optimizer that it holds was changed.
-
-        :raises ValueError: an attribute that the constructor would refuse
-        """
-        if self._checked_settings != self._settings(HELD_BY_ENGINE + READ_BY_TRAINING):
-            arguments.check(self)
-            arguments.check_ensemble(self.n_target_critics, self.critic.n_critics)
-            self._checked_settings = self._settings(HELD_BY_ENGINE + READ_BY_TRAINING)
-        if self._n_structures != self.policy.n_structures:  # other modules: another engine may be needed
-            self._set_up_engine()
-            self._engine = None
-        if self._temperature_settings != self._held_by_temperature():
-            self.temperature = self._make_temperature()
-        optimizers = [id(optimizer) for group in self.optimizers().values() for optimizer in group]
-        held = (*self._settings(HELD_BY_ENGINE), *self._temperature_settings, *optimizers)
-        if self._engine is None or self._engine_settings != held:
-            self._engine_settings = held
-            self.actor.n_action_samples = self.n_action_samples
-            self._engine = make_engine(self, self._engine_name, make_update(self))
-        return self._engine
-
-    def _held_by_temperature(self) -> tuple[Any, ...]:
-        fixed = self.__dict__.get("ent_coef_tensor")  # not there where it is learned
-        return id(self.log_ent_coef), id(self.ent_coef_optimizer), id(fixed), self.ent_coef_bounds
-
-    def _settings(self, names: Iterable[str]) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in names)
+        self.temperature: Temperature = make_temperature(self)
 
     # Training
 
@@ -400,7 +335,7 @@ class SoftAC(CollectingAlgorithm):
         """
         self.policy.set_training_mode(True)
         self._update_learning_rates()
-        engine = self._up_to_date_engine()
+        engine = self._engine.up_to_date(self)
         progress = self._current_progress_remaining
         self.temperature.set_target_entropy(parsing.value_at(self.target_entropy, progress))
         reward_scale = parsing.value_at(self.reward_scale, progress)

@@ -11,7 +11,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_softac import SoftAC
-from sb3_softac.softac import HELD_BY_ENGINE
+from sb3_softac.updates.current import HELD_BY_ENGINE
 from tests.helpers import SMALL, Target, fixed_samples, parameters_of, random_samples, ready
 
 SAC_LOG_KEYS = {"n_updates", "ent_coef", "ent_coef_loss", "actor_loss", "critic_loss", "learning_rate"}
@@ -319,7 +319,7 @@ def test_an_engine_is_made_anew_for_every_attribute_that_it_holds():
     assert CHANGES.keys() | {"actor_tau"} == set(HELD_BY_ENGINE)  # an average cannot be had later
     model = ready(make_model())
     for name, value in CHANGES.items():
-        engine = model._up_to_date_engine()
-        assert model._up_to_date_engine() is engine
+        engine = model._engine.up_to_date(model)
+        assert model._engine.up_to_date(model) is engine
         setattr(model, name, value)
-        assert model._up_to_date_engine() is not engine, name
+        assert model._engine.up_to_date(model) is not engine, name

@@ -21,6 +21,7 @@ from sb3_softac.updates.engine import Update
 from sb3_softac.updates.gradient import GradientStep
 from sb3_softac.updates.learner import Learner
 from sb3_softac.updates.targets import NoTarget, TargetNetwork, WeightAverage
+from sb3_softac.updates.temperature import FixedTemperature, LearnedTemperature, Temperature
 from sb3_softac.updates.v1 import UpdateV1
 from sb3_softac.updates.v2 import UpdateV2
 
@@ -36,6 +37,16 @@ def make_update(model: "SoftAC") -> Update:
     :param model: set up
     """
     return UPDATES[model.variant](model)
+
+
+def make_temperature(model: "SoftAC") -> Temperature:
+    """The temperature that a model's attributes hold.
+
+    :param model: with those of Stable-Baselines3's SAC
+    """
+    if model.log_ent_coef is None or model.ent_coef_optimizer is None:
+        return FixedTemperature(model.ent_coef_tensor)
+    return LearnedTemperature(model.log_ent_coef, model.ent_coef_optimizer, model.ent_coef_bounds)
 
 
 def actor_q_reduction(model: "SoftAC") -> QReduction:

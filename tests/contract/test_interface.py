@@ -89,21 +89,29 @@ def test_discrete_actions_in_a_normalised_environment(tmp_path):
     np.testing.assert_array_equal(loaded.predict(obs, deterministic=True)[0], model.predict(obs, deterministic=True)[0])
 
 
+class Counter(gym.Env):
+    """Observes how many steps there were; an episode ends after five."""
+
+    observation_space = spaces.Box(0.0, 100.0, (1,))
+    action_space = spaces.Box(-1.0, 1.0, (1,))
+
+    def __init__(self, reward=1.0, time_limit=True):
+        self.reward, self.time_limit = reward, time_limit
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        is_over = self.count >= 5
+        ends = (False, is_over) if self.time_limit else (is_over, False)
+        return np.array([self.count], np.float32), self.reward, *ends, {}
+
+
 def test_rewards_are_unnormalised_in_the_buffer_and_terminal_observations_are_kept():
-    class Counter(gym.Env):
-        observation_space = spaces.Box(0.0, 100.0, (1,))
-        action_space = spaces.Box(-1.0, 1.0, (1,))
-
-        def reset(self, *, seed=None, options=None):
-            super().reset(seed=seed)
-            self.count = 0.0
-            return np.array([0.0], dtype=np.float32), {}
-
-        def step(self, action):
-            self.count += 1.0
-            return np.array([self.count], dtype=np.float32), 10.0, self.count >= 5, False, {}
-
-    model = make_model(VecNormalize(DummyVecEnv([Counter]))).learn(10)
+    model = make_model(VecNormalize(DummyVecEnv([lambda: Counter(reward=10.0, time_limit=False)]))).learn(10)
     buffer = model.replay_buffer
     assert buffer.rewards[:10].flatten().tolist() == [10.0] * 10
     stored = buffer._get_samples(np.arange(10))
@@ -252,22 +260,6 @@ def test_custom_networks():
     ).learn(30)
     assert isinstance(model.critic.optimizer, th.optim.AdamW)
     assert model.critic.qf0[0].out_features == 12
-
-
-class Counter(gym.Env):
-    """Observes how many steps there were; a time limit ends an episode after five."""
-
-    observation_space = spaces.Box(0.0, 100.0, (1,))
-    action_space = spaces.Box(-1.0, 1.0, (1,))
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.count = 0
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action):
-        self.count += 1
-        return np.array([self.count], np.float32), 1.0, False, self.count >= 5, {}
 
 
 def test_the_last_observation_before_a_time_limit_is_stored():

@@ -161,7 +161,7 @@ def train(model: SoftAC, n_steps: int) -> None:
     if not hasattr(model.action_space, "low"):
         samples = samples._replace(actions=(samples.actions[:, :1] > 0).long())
     model.policy.set_training_mode(True)
-    engine = model._up_to_date_engine()
+    engine = model._engine.up_to_date(model)
     for n_updates in range(1, n_steps + 1):
         engine.update(Batch.from_samples(samples, 0.9, 1.0), n_updates)
 

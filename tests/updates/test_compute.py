@@ -138,7 +138,7 @@ def replayed(engine: str, **kwargs) -> SoftAC:
     if engine == "traced":
         return make(engine, Target(), **kwargs)
     model = make("eager", Target(), **kwargs)
-    model._engine_name = engine
+    model._engine.name = engine
     return model
 
 
@@ -153,8 +153,9 @@ def early_graphs():
 
 
 def n_graphs(model: SoftAC) -> int:
-    assert isinstance(model._engine, GraphEngine)
-    return sum(step.replay is not None for step in model._engine._steps.values())
+    engine = model._engine.up_to_date(model)
+    assert isinstance(engine, GraphEngine)
+    return sum(step.replay is not None for step in engine._steps.values())
 
 
 @pytest.mark.usefixtures("early_graphs")
@@ -203,7 +204,7 @@ def test_a_graph_may_hold_networks_that_stay_plain():
 
 def test_settings_of_a_graph_do_not_outlive_it(tmp_path):
     model = make("eager", Target(), batch_size=16)
-    model._engine_name = "cuda_graph"
+    model._engine.name = "cuda_graph"
     with patch.object(compute, "CudaGraphs", lambda device: FakeGraphs()):
         model.learn(30)
     model.save(tmp_path / "agent")

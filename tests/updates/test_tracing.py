@@ -156,14 +156,14 @@ class UsersActivation(nn.Tanh):
     "policy_kwargs", [{"features_extractor_class": UsersExtractor}, {"activation_fn": UsersActivation}]
 )
 def test_modules_of_a_user_are_not_traced(policy_kwargs):
-    assert make("auto", Target())._engine_name == "traced"
-    assert make("auto", Target(), policy_kwargs=policy_kwargs)._engine_name == "fused"
+    assert make("auto", Target())._engine.name == "traced"
+    assert make("auto", Target(), policy_kwargs=policy_kwargs)._engine.name == "fused"
     with pytest.raises(ValueError, match=r"'traced'` cannot hold the module Users.*pass 'auto' or 'fused'"):
         make("traced", Target(), policy_kwargs=policy_kwargs)
 
 
 def test_gsde_and_other_optimizers_are_not_traced():
-    assert make("auto", Target(), use_sde=True)._engine_name == "fused"
-    assert make("auto", Target(), policy_kwargs={"optimizer_class": th.optim.SGD})._engine_name == "fused"
+    assert make("auto", Target(), use_sde=True)._engine.name == "fused"
+    assert make("auto", Target(), policy_kwargs={"optimizer_class": th.optim.SGD})._engine.name == "fused"
     with pytest.raises(ValueError, match=r"'traced'` cannot run gSDE.*pass `engine='fused'`"):
         make("traced", Target(), use_sde=True)

@@ -20,7 +20,7 @@ def make_model(env=None, **kwargs) -> SoftAC:
 
 
 def update_once(model: SoftAC, batch: Batch | None = None, n_updates: int = 1) -> dict[str, float]:
-    engine = model._up_to_date_engine()
+    engine = model._engine.up_to_date(model)
     engine.update(batch or Batch.from_samples(random_samples(1)[0], 0.9, 1.0), n_updates)
     return engine.read_metrics()
 

@@ -17,7 +17,7 @@ def make_model(**kwargs) -> SoftAC:
 
 
 def update_once(model: SoftAC, batch: Batch | None = None) -> dict[str, float]:
-    engine = model._up_to_date_engine()
+    engine = model._engine.up_to_date(model)
     engine.update(batch or Batch.from_samples(random_samples(1)[0], 0.9, 1.0), 1)
     return engine.read_metrics()
 
@@ -161,7 +161,7 @@ def test_actor_and_temperature_wait_for_their_turn(gradient, engine):
     for n_updates in range(1, 7):
         before, log_alpha = parameters_of(model), model.log_ent_coef.clone()
         seen.clear()
-        engine_of_model = model._up_to_date_engine()
+        engine_of_model = model._engine.up_to_date(model)
         engine_of_model.update(batch, n_updates)
         metrics = engine_of_model.read_metrics()
         after = parameters_of(model)
