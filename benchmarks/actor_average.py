@@ -26,10 +26,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from benchmarks import _machine
-from benchmarks._learning import evaluation, markdown, training
+from benchmarks._learning import evaluation, training
 from benchmarks._learning.hyperparams import parse_overrides
 from benchmarks._learning.plans import Experiment, Series, parse_seeds
-from benchmarks._learning.settings import RunSettings, write_atomically
+from benchmarks._learning.settings import RunSettings
+from benchmarks._output import number, table, write_atomically
 from sb3_softac import SoftAC
 from sb3_softac.updates.targets import WeightAverage
 
@@ -149,11 +150,11 @@ def report(stored: dict[str, Any]) -> str:
         f"quarter of the steps, each the mean of {settings['eval_episodes']} episodes, the last one of "
         f"{settings['final_episodes']}, with deterministic actions. The training is the same for all rows; `{ACTOR}`: "
         "the actor itself.\n\n"
-    ) + markdown.table(columns, summary(rows).itertuples())
+    ) + table(columns, summary(rows).itertuples())
 
 
 def _cell(column: str, row: Any) -> str:
-    return markdown.number(getattr(row, column))
+    return number(getattr(row, column))
 
 
 def main() -> None:
@@ -188,7 +189,7 @@ def main() -> None:
         if run.seed not in done:
             stored["rows"] += train(run, options.taus)
             write_atomically(path, json.dumps(stored, indent=1) + "\n")
-    path.with_suffix(".md").write_text(report(stored), encoding="utf-8")
+    write_atomically(path.with_suffix(".md"), report(stored))
     print(report(stored))
 
 

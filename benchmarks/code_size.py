@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import sb3_softac
+from benchmarks._output import Columns, grid, table, write_atomically
 from sb3_softac import SoftAC
 from sb3_softac.updates import losses
 
@@ -70,8 +71,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     out = parser.parse_args().out
     text = report({name: losses_used(env, **kwargs) for name, (env, kwargs) in VARIANTS.items()})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    write_atomically(out, text)
     print(text)
 
 
@@ -188,7 +188,7 @@ def report(used: dict[str, set[str]]) -> str:
 
     :param used: by variant, the functions of ``losses.py`` that it runs
     """
-    return "\n".join([*_losses_table(used), "", *_own_table(), "", *_duplicates()]) + "\n"
+    return "\n".join([*_losses_table(used), *_own_table(), *_duplicates()]) + "\n"
 
 
 def _losses_table(used: dict[str, set[str]]) -> Iterator[str]:
@@ -196,21 +196,29 @@ def _losses_table(used: dict[str, set[str]]) -> Iterator[str]:
     yield "# Lines of code\n\nWithout blank lines, comments and docstrings. Made by `python -m benchmarks.code_size`.\n"
     yield f"## The equations: `updates/losses.py`, {count(LOSSES)} lines\n"
     yield "A cross: this variant ran the function while it trained.\n"
-    yield "| | lines | " + " | ".join(used) + " |"
-    yield "|---" * (len(used) + 2) + "|"
-    for name in names:
-        marks = " | ".join("x" if name in functions else "" for functions in used.values())
-        yield f"| `{name}` | {count(LOSSES, (name,))} | {marks} |"
+    marks = {name: ["x" if name in functions else "" for functions in used.values()] for name in names}
+    yield grid(("", "lines", *used), ((f"`{name}`", count(LOSSES, (name,)), *marks[name]) for name in names))
+
+
+def _lines_of(places: dict[str, tuple[str, ...]]) -> int:
+    return sum(count(PACKAGE / file, names) for file, names in places.items())
+
+
+def _where(places: dict[str, tuple[str, ...]]) -> str:
+    return "; ".join(file + (f" ({', '.join(names)})" if names else "") for file, names in places.items())
+
+
+OWN_COLUMNS: Columns = (
+    ("", lambda item: item[0]),
+    ("lines", lambda item: _lines_of(item[1])),
+    ("where", lambda item: _where(item[1])),
+)
 
 
 def _own_table() -> Iterator[str]:
     total = sum(count(path) for path in PACKAGE.rglob("*.py"))
     yield f"## What a variant has of its own, of {total} lines in the package\n"
-    yield "| | lines | where |\n|---|---|---|"
-    for variant, places in OWN.items():
-        lines = sum(count(PACKAGE / file, names) for file, names in places.items())
-        where = "; ".join(f"{file}" + (f" ({', '.join(names)})" if names else "") for file, names in places.items())
-        yield f"| {variant} | {lines} | {where} |"
+    yield table(OWN_COLUMNS, OWN.items())
 
 
 def _duplicates() -> Iterator[str]:

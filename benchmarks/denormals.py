@@ -10,7 +10,6 @@ faster one.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,6 +21,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from benchmarks import _machine
+from benchmarks._output import Columns, number, publish, ratio_interval, table
 from benchmarks._speed.pairs import Calls, Plan, alternate
 from sb3_softac import SoftAC, softac
 
@@ -79,7 +79,16 @@ def updates(model: OffPolicyAlgorithm, tensors: list[th.Tensor], as_zero: bool) 
     return run
 
 
-def table(result: dict[str, Any]) -> str:
+COLUMNS: Columns = (
+    ("agent", lambda item: item[0]),
+    ("denormal means of gradients: actor", lambda item: f"{item[1]['share']['actor']:.0%}"),
+    ("critics", lambda item: f"{item[1]['share']['critics']:.0%}"),
+    ("an update with them, ms", lambda item: number(1e3 / item[1]["reference_per_second"]["median"])),
+    ("ratio", lambda item: ratio_interval(item[1]["ratio"])),
+)
+
+
+def report(result: dict[str, Any]) -> str:
     """The rows in Markdown."""
     settings = result["settings"]
     lines = [
@@ -90,16 +99,8 @@ def table(result: dict[str, Any]) -> str:
         "The ratio of the rates of updates is the median of neighbouring blocks with its 95% interval; above 1, it is",
         "faster to take denormal numbers for zero, as SoftAC does.",
         "",
-        "| agent | denormal means of gradients: actor | critics | an update with them, ms | ratio |",
-        "|---|---|---|---|---|",
     ]
-    for agent, row in result["agents"].items():
-        ratio, rate = row["ratio"], row["reference_per_second"]["median"]
-        lines.append(
-            f"| {agent} | {row['share']['actor']:.0%} | {row['share']['critics']:.0%} | {1e3 / rate:.1f} "
-            f"| {ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}] |"
-        )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + table(COLUMNS, result["agents"].items())
 
 
 def main() -> None:
@@ -125,10 +126,7 @@ def main() -> None:
         "agents": {name: measure(agent, settings, plan) for name, agent in AGENTS.items()},
         "load_average": {"start": load_at_start, "end": _machine.load_average()},
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "denormals.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    (options.out / "denormals.md").write_text(table(result), encoding="utf-8")
-    print(table(result))
+    publish(options.out / "denormals", result, report(result))
 
 
 if __name__ == "__main__":

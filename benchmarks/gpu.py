@@ -21,6 +21,7 @@ if __package__ in (None, ""):  # started as a file: its folder is on the path, t
 import torch as th
 
 from benchmarks import _machine
+from benchmarks._output import grid, write_atomically
 from benchmarks._speed import acting, markdown, store
 from benchmarks._speed.agent import Agent
 from benchmarks._speed.case import CASES, Case, named_case
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"benchmarks.gpu: {error}", file=sys.stderr)
         return 2
-    (options.out / "gpu.md").write_text(tables(content), encoding="utf-8")
+    write_atomically(options.out / "gpu.md", tables(content))
     print(tables(content))
     return int(any(row.get("equal") is False for row in content["equality"].values()))
 
@@ -150,10 +151,7 @@ def tables(content: dict[str, Any]) -> str:
         "from the initial weights, over five phases: as built, another learning rate, another batch size, after "
         "`set_parameters`, after `load`.",
         "",
-        "| | |",
-        "| --- | --- |",
-        *(f"| {name} | {_verdict(row)} |" for name, row in content["equality"].items()),
-        "",
+        grid(("", ""), ((name, _verdict(row)) for name, row in content["equality"].items())),
         *(f"- Exploring, {name}: {_acting(row)}." for name, row in content["acting"].items()),
         *(f"- Not done: {reason}" for reason in content["not_done"]),
         "",

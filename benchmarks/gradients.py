@@ -13,7 +13,6 @@ reparameterised estimates with the most samples.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from statistics import median
@@ -24,6 +23,7 @@ from stable_baselines3.common.logger import Logger
 
 from benchmarks import _machine
 from benchmarks._learning.estimators import estimator
+from benchmarks._output import Columns, number, publish, table
 from sb3_softac import SoftAC
 from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.factory import make_update
@@ -67,10 +67,7 @@ def main() -> None:
         "versions": _machine.versions(),
         "rows": rows,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "gradients.json").write_text(json.dumps(result, indent=2) + "\n")
-    (options.out / "gradients.md").write_text(table(rows))
-    print(table(rows))
+    publish(options.out / "gradients", result, report(rows))
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -146,7 +143,17 @@ def update_times(agents: dict[Key, SoftAC], rounds: int, updates: int = 20) -> d
     return times
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+COLUMNS: Columns = (
+    ("agent", lambda row: row["agent"]),
+    ("estimator", lambda row: row["name"]),
+    ("variance", lambda row: f"{row['relative_variance']:.3g}"),
+    ("cosine", lambda row: number(row["cosine_of_mean"], 3)),
+    ("update, ms", lambda row: number(row["update_ms"])),
+    ("time", lambda row: number(row["time_ratio"], 2)),
+)
+
+
+def report(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
         "# Gradients of the actor, Pendulum-v1",
@@ -154,15 +161,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         "Variance relative to the squared norm of the exact gradient, cosine between the mean of the estimates and the",
         "exact gradient, time of one whole update and its ratio (paired, median) to the first row. See `gradients.py`.",
         "",
-        "| agent | estimator | variance | cosine | update, ms | time |",
-        "|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        lines.append(
-            f"| {row['agent']} | {row['name']} | {row['relative_variance']:.3g} | {row['cosine_of_mean']:.3f} "
-            f"| {row['update_ms']:.1f} | {row['time_ratio']:.2f} |"
-        )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + table(COLUMNS, rows)
 
 
 if __name__ == "__main__":

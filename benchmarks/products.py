@@ -9,7 +9,6 @@ two critics by a loop or by one batched product. By turns in one process; micros
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import torch as th
 
 from benchmarks import _machine
+from benchmarks._output import Columns, publish, table
 from sb3_softac.networks.products import OneDnnProducts, Products, TorchProducts, onednn_is_available
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -95,7 +95,15 @@ def measure_all(threads: int, batch_size: int, blocks: int, seconds: float) -> l
     return [*rows, row | {"microseconds": measure(twin_calls(batch_size, 256), blocks, seconds)}]
 
 
-def table(result: dict[str, Any]) -> str:
+COLUMNS: Columns = (
+    ("threads", lambda row: row["threads"]),
+    ("layer", lambda row: row["layer"]),
+    ("what", lambda row: row["what"]),
+    ("microseconds", lambda row: ", ".join(f"{name} {value:.0f}" for name, value in row["microseconds"].items())),
+)
+
+
+def report(result: dict[str, Any]) -> str:
     """The rows in Markdown."""
     lines = [
         "# Matrix products of one linear layer, microseconds",
@@ -103,13 +111,8 @@ def table(result: dict[str, Any]) -> str:
         f"Written by `python -m benchmarks.products`; batch {result['settings']['batch_size']}, "
         f"{result['machine']['cpu']}.",
         "",
-        "| threads | layer | what | microseconds |",
-        "|---|---|---|---|",
     ]
-    for row in result["rows"]:
-        times = ", ".join(f"{name} {value:.0f}" for name, value in row["microseconds"].items())
-        lines.append(f"| {row['threads']} | {row['layer']} | {row['what']} | {times} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + table(COLUMNS, result["rows"])
 
 
 def main() -> None:
@@ -128,10 +131,7 @@ def main() -> None:
         for threads in options.threads
         for row in measure_all(threads, options.batch_size, options.blocks, options.seconds)
     ]
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "products.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    (options.out / "products.md").write_text(table(result), encoding="utf-8")
-    print(table(result))
+    publish(options.out / "products", result, report(result))
 
 
 if __name__ == "__main__":

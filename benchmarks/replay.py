@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 
 from benchmarks import _machine
+from benchmarks._output import Columns, grid, number, publish, table
 from benchmarks._speed.pairs import Calls, Plan, alternate
 from sb3_softac.buffers import SingleCopyReplayBuffer
 
@@ -78,10 +79,7 @@ def main() -> None:
         "time": [timing._asdict() | measure(timing, plan) for timing in TIMINGS],
         "load_average": {"start": load_at_start, "end": _machine.load_average()},
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "replay.json").write_text(json.dumps(result, indent=2) + "\n")
-    (options.out / "replay.md").write_text(table(result))
-    print(table(result))
+    publish(options.out / "replay", result, report(result))
 
 
 def steps(space: spaces.Box, n_envs: int, count: int) -> list[tuple[Any, ...]]:
@@ -189,42 +187,40 @@ def calling(what: str, replay: ReplayBuffer, made: list[tuple[Any, ...]]) -> Cal
     return sample_together if what == "20 batches" and isinstance(replay, SingleCopyReplayBuffer) else sample
 
 
-def table(result: dict[str, Any]) -> str:
+MEMORY = ("observation", "transitions", "buffer", "arrays, full", "resident: made", "half full", "full")
+TIME: Columns = (
+    ("call", lambda row: row["what"]),
+    ("observation", lambda row: row["observation"]),
+    ("environments", lambda row: row["n_envs"]),
+    ("ours, us", lambda row: number(1e6 / row["per_second"]["median"])),
+    ("theirs, us", lambda row: number(1e6 / row["reference_per_second"]["median"])),
+    ("speed ratio", lambda row: "{median:.2f} ({q1:.2f} to {q3:.2f})".format(**row["ratio"])),
+)
+
+
+def report(result: dict[str, Any]) -> str:
     """Memory and times in Markdown."""
-    lines = [
-        "# The replay buffer, beside Stable-Baselines3's",
-        "",
-        "Written by `python -m benchmarks.replay`. Memory in MB; ours over theirs in brackets.",
-        "",
-        "| observation | transitions | buffer | arrays, full | resident: made | half full | full |",
-        "|---|---|---|---|---|---|---|",
+    parts = [
+        "# The replay buffer, beside Stable-Baselines3's\n",
+        "Written by `python -m benchmarks.replay`. Memory in MB; ours over theirs in brackets.\n",
+        grid(MEMORY, _memory_rows(result)),
+        f"Time of a call, one thread; batches of {BATCH}, episodes of {EPISODE} steps. The speed ratio is the\n"
+        "median of neighbouring blocks (and its quartiles); above 1, ours is the faster one.\n",
+        table(TIME, result["time"]),
     ]
+    return "\n".join(parts)
+
+
+def _memory_rows(result: dict[str, Any]) -> Iterator[list[str]]:
     for observation, rows in result["memory"].items():
         for buffer, row in rows.items():
             growth = row["resident_growth"]
-            cells = [row["array_bytes"], growth["made"], growth["half full"], growth["full"]]
-            shown = [f"{cell / 1e6:.1f}" for cell in cells]
+            sizes = row["array_bytes"], growth["made"], growth["half full"], growth["full"]
+            shown = [f"{size / 1e6:.1f}" for size in sizes]
             if buffer == "ours":
                 shown[0] += f" ({row['array_bytes'] / rows['theirs']['array_bytes']:.3f})"
-                shown[3] += f" ({growth['full'] / rows['theirs']['resident_growth']['full']:.3f})"
-            transitions = result["settings"]["transitions"][observation]
-            lines.append(f"| {observation} | {transitions} | {buffer} | " + " | ".join(shown) + " |")
-    lines += [
-        "",
-        f"Time of a call, one thread; batches of {BATCH}, episodes of {EPISODE} steps. The speed ratio is the",
-        "median of neighbouring blocks (and its quartiles); above 1, ours is the faster one.",
-        "",
-        "| call | observation | environments | ours, us | theirs, us | speed ratio |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in result["time"]:
-        ours, theirs = (1e6 / row[name]["median"] for name in ("per_second", "reference_per_second"))
-        ratio = row["ratio"]
-        lines.append(
-            f"| {row['what']} | {row['observation']} | {row['n_envs']} | {ours:.1f} | {theirs:.1f} "
-            f"| {ratio['median']:.2f} ({ratio['q1']:.2f} to {ratio['q3']:.2f}) |"
-        )
-    return "\n".join(lines) + "\n"
+                shown[-1] += f" ({growth['full'] / rows['theirs']['resident_growth']['full']:.3f})"
+            yield [observation, str(result["settings"]["transitions"][observation]), buffer, *shown]
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from benchmarks._learning import figures, stats
 from benchmarks._learning.ablations import Ablation
 from benchmarks._learning.data import Runs
-from benchmarks._learning.markdown import Columns, interval, table
 from benchmarks._learning.report import ReportOptions, write_report, write_table
+from benchmarks._output import Columns, interval, table
 
 TITLES = {
     "curves": "learning curves (IQM)",

@@ -15,9 +15,9 @@ from matplotlib.ticker import PercentFormatter
 
 from benchmarks._learning import figures, stats
 from benchmarks._learning.data import Runs
-from benchmarks._learning.markdown import Columns, interval
 from benchmarks._learning.suite import Task
 from benchmarks._learning.targets import scores_by_step
+from benchmarks._output import Columns, interval
 
 # Parts of the budget at which learning curves of different lengths are laid over each other.
 BUDGET = np.linspace(0, 1, 21)

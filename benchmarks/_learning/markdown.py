@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from benchmarks._learning.data import Runs, machine_name
 from benchmarks._learning.settings import LOGGED
-
-Columns = tuple[tuple[str, Callable[[Any], object]], ...]
+from benchmarks._output import Columns, bound, interval, number, table
 
 LEGEND = """\
 Final return: of the finished agent, deterministic unless said, over episodes that start alike for every
@@ -27,15 +24,18 @@ Variances and times of gradients, where there are any, are measured by `benchmar
 and by turns in one process; unlike the seconds of the runs, they are not touched by what else the machine did.
 """
 
-RETURNS: Columns = (
-    ("", lambda row: row.series),
-    ("seeds", lambda row: row.seeds),
-    ("steps", lambda row: row.steps),
+OVER_SEEDS: Columns = (
     ("mean", lambda row: number(row.mean)),
     ("std of seeds", lambda row: number(row.std_of_seeds)),
     ("IQM [95% interval]", lambda row: interval(row.iqm, row.iqm_low, row.iqm_high)),
     ("worst seed", lambda row: number(row.worst_seed)),
     ("best seed", lambda row: number(row.best_seed)),
+)
+RETURNS: Columns = (
+    ("", lambda row: row.series),
+    ("seeds", lambda row: row.seeds),
+    ("steps", lambda row: row.steps),
+    *OVER_SEEDS,
     ("std of episodes", lambda row: number(row.std_of_episodes)),
     ("stochastic mean", lambda row: number(row.stochastic_mean)),
 )
@@ -64,11 +64,7 @@ MILESTONES: Columns = (
     ("", lambda row: row.series),
     ("at step", lambda row: row.step),
     ("seeds", lambda row: row.seeds),
-    ("mean", lambda row: number(row.mean)),
-    ("std of seeds", lambda row: number(row.std_of_seeds)),
-    ("IQM [95% interval]", lambda row: interval(row.iqm, row.iqm_low, row.iqm_high)),
-    ("worst seed", lambda row: number(row.worst_seed)),
-    ("best seed", lambda row: number(row.best_seed)),
+    *OVER_SEEDS,
 )
 GRADIENTS: Columns = (
     ("", lambda row: row.series),
@@ -139,25 +135,3 @@ def _provenance(runs: Runs, env: str, reference: str) -> list[str]:
 
 def _machine(name: str, n_runs: int, timed: str) -> str:
     return f"Machine: {name}; {n_runs} run(s){'' if name == timed else ', whose seconds are left out'}."
-
-
-def number(value: float, digits: int = 1) -> str:
-    """A number as it reads in a table; ``-`` where there is none."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
-
-
-def bound(value: float, is_bound: bool) -> str:
-    """A ratio, with a sign if it is this or less."""
-    return f"<= {number(value, 2)}" if is_bound else number(value, 2)
-
-
-def interval(value: float, low: float, high: float, digits: int = 1) -> str:
-    """A value with its interval."""
-    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
-
-
-def table(columns: Columns, rows: Iterable[Any]) -> str:
-    """A table, from the title and the cell of each column."""
-    lines = [[title for title, _ in columns], ["---"] * len(columns)]
-    lines += [[str(cell(row)) for _, cell in columns] for row in rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

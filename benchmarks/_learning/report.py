@@ -16,8 +16,8 @@ from benchmarks._learning.data import Runs
 from benchmarks._learning.estimators import gradient_table
 from benchmarks._learning.markdown import Tables, markdown
 from benchmarks._learning.milestones import milestone_table, summary
-from benchmarks._learning.settings import write_atomically
 from benchmarks._learning.times import ratio, times
+from benchmarks._output import write_atomically
 
 Draw = Callable[[Runs, str, "ReportOptions", Path], None]
 

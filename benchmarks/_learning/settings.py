@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._algorithms import check_algorithm
+from benchmarks._output import write_atomically
 
 # Columns of what an agent's train() logs as train/<name>; empty for an algorithm that has no such thing.
 LOGGED = ("ent_coef", "entropy")
@@ -128,14 +129,6 @@ def store(
     _write_rows(files.final, FINAL_COLUMNS, final)
     write_atomically(files.meta, json.dumps({"settings": settings.to_json(), **meta}, indent=2) + "\n")
     return files
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _write_rows(path: Path, columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:

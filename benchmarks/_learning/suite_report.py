@@ -9,10 +9,10 @@ import pandas as pd
 
 from benchmarks._learning import aggregates
 from benchmarks._learning.data import Runs
-from benchmarks._learning.markdown import table
 from benchmarks._learning.report import ReportOptions, write_report, write_table
 from benchmarks._learning.suite import Task, thresholds
 from benchmarks._learning.targets import TARGETS, TIME_TARGETS, target_table, time_table
+from benchmarks._output import table
 
 TARGETS_TEXT = """\
 ## Targets

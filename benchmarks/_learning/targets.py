@@ -7,10 +7,10 @@ from dataclasses import asdict
 import pandas as pd
 
 from benchmarks._learning.data import Runs
-from benchmarks._learning.markdown import Columns, bound, number
 from benchmarks._learning.milestones import summary
 from benchmarks._learning.suite import Target, Task
 from benchmarks._learning.times import ratio, times
+from benchmarks._output import Columns, bound, number
 
 TARGETS: Columns = (
     ("", lambda row: row.env),

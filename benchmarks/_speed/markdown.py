@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
+from benchmarks._output import grid, ratio_interval
 from benchmarks._speed.timers import PARTS
 
 MEASURES = {"updates": "updates/s", "learn": "steps/s of learn()"}
@@ -39,10 +40,7 @@ def ratios(content: dict[str, Any], title: str) -> str:
         "ratio above 1 means that the contender is faster; medians over pairs of neighbouring blocks, with the 95% "
         f"interval of the median (order statistics) and the quartiles. {how}.",
         "",
-        *_table(
-            RATIO_COLUMNS,
-            [row for point in points for row in _ratio_rows(point)],
-        ),
+        grid(RATIO_COLUMNS, (row for point in points for row in _ratio_rows(point))),
         *_others(points),
         *_startup(points),
         *_left_out(points),
@@ -65,7 +63,7 @@ def _ratio_rows(point: dict[str, Any]) -> Iterable[list[str]]:
                 f"{1e3 / rate:.3g}",
                 settings["reference"]["name"],
                 f"{found['reference_per_second']['median']:.1f}",
-                interval(ratio),
+                ratio_interval(ratio),
                 f"{ratio['q1']:.2f} to {ratio['q3']:.2f}",
                 f"{found['cpu_time_ratio']['median']:.2f}",
                 str(found["pairs"]),
@@ -80,15 +78,11 @@ def _others(points: list[dict[str, Any]]) -> list[str]:
         for measure, measured in point.get("measures", {}).items():
             first, *_ = measured["contenders"]
             for other, ratio in measured["contenders"][first]["over"].items():
-                what = f"{settings['axis']} {settings['value']}"
-                rows.append([what, str(settings["threads"]), MEASURES[measure], f"{first} / {other}", interval(ratio)])
+                where = f"{settings['axis']} {settings['value']}", settings["threads"], MEASURES[measure]
+                rows.append([*where, f"{first} / {other}", ratio_interval(ratio)])
     if not rows:
         return []
-    return [
-        "Between contenders, by their blocks in the same rounds:",
-        "",
-        *_table(("", "threads", "", "", "ratio"), rows),
-    ]
+    return ["Between contenders, by their blocks in the same rounds:", "", grid(("", "threads", "", "", "ratio"), rows)]
 
 
 def _startup(points: list[dict[str, Any]]) -> list[str]:
@@ -111,7 +105,7 @@ def _startup(points: list[dict[str, Any]]) -> list[str]:
         return []
     repeats = max(max(1, settings["plan"]["repeats"]) for settings, *_ in found)
     head = f"Building, first updates and peak memory up to them (medians of at most {repeats} start(s)):"
-    return [head, "", *_table(("", "threads", "", *columns.values()), rows)]
+    return [head, "", grid(("", "threads", "", *columns.values()), rows)]
 
 
 def _left_out(points: list[dict[str, Any]]) -> list[str]:
@@ -151,8 +145,8 @@ def profile(content: dict[str, Any]) -> str:
         "Medians over rounds of blocks in turn, of timers around the methods that the loop calls; what a part calls "
         "that has a timer of its own counts there alone. The actor's forward pass of acting is in acting.",
         "",
-        *_table(head, [[part, *(f"{row['parts'][part]:.3f}" for row in rows)] for part in PARTS]),
-        *_table(
+        grid(head, [[part, *(f"{row['parts'][part]:.3f}" for row in rows)] for part in PARTS]),
+        grid(
             head,
             [
                 [title, *(f"{row[key]:.3f}" for row in rows)]
@@ -163,13 +157,3 @@ def profile(content: dict[str, Any]) -> str:
         *provenance([content]),
     ]
     return "\n".join(lines) + "\n"
-
-
-def interval(ratio: dict[str, float]) -> str:
-    """Median and its interval."""
-    return f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return [*(f"| {' | '.join(line)} |" for line in lines), ""]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from benchmarks._output import ratio_interval, write_atomically
 from benchmarks._speed.pairs import Plan
 from benchmarks._speed.points import Point, Start, measure
 
@@ -49,10 +49,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def write(content: dict[str, Any], path: Path) -> None:
     """Replace the file in one go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
 def _key(settings: dict[str, Any]) -> tuple[Any, ...]:
@@ -71,6 +68,4 @@ def report(point: dict[str, Any]) -> None:
         print(f"  not measured: {point['skipped']}", flush=True)
     for name, measured in point.get("measures", {}).items():
         for contender, found in measured["contenders"].items():
-            ratio = found["ratio"]
-            interval = f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
-            print(f"  {name:8} {contender:18} {interval}", flush=True)
+            print(f"  {name:8} {contender:18} {ratio_interval(found['ratio'])}", flush=True)

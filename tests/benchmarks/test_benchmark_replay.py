@@ -47,6 +47,6 @@ def test_table_has_a_row_for_each_measurement():
         "memory": {"17 numbers": {"ours": row, "theirs": row | {"array_bytes": 8e6}}},
         "time": [replay.TIMINGS[0]._asdict() | speeds | {"ratio": {"median": 1.5, "q1": 1.25, "q3": 2.0}}],
     }
-    lines = replay.table(result).splitlines()
+    lines = replay.report(result).splitlines()
     assert "| 17 numbers | 600 | ours | 4.0 (0.500) | 1.0 | 2.0 | 3.0 (1.000) |" in lines
     assert "| add | 17 numbers | 1 | 10.0 | 10.0 | 1.50 (1.25 to 2.00) |" in lines

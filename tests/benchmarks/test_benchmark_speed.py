@@ -14,7 +14,8 @@ import pytest
 import torch as th
 
 from benchmarks import gpu, speed
-from benchmarks._speed import equality, markdown
+from benchmarks._output import ratio_interval
+from benchmarks._speed import equality
 from benchmarks._speed.case import Case, named_case
 from benchmarks._speed.points import AXES
 
@@ -255,4 +256,4 @@ def test_what_is_measured_by_default() -> None:
 
 
 def test_an_interval_reads_from_the_middle_outwards() -> None:
-    assert markdown.interval({"median": 2, "low": 1.5, "high": 2.5}) == "2.00 [1.50, 2.50]"
+    assert ratio_interval({"median": 2, "low": 1.5, "high": 2.5}) == "2.00 [1.50, 2.50]"
