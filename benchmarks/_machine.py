@@ -65,13 +65,21 @@ def load_average() -> float | None:
 
 
 def _commit() -> str:
-    """Commit of this checkout, with ``-dirty`` where tracked files differ from it; empty outside a checkout of git."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]  # no tag: the commit itself
+    """Commit of this checkout, with ``-dirty`` where tracked files differ from it; empty outside a checkout of git.
+
+    Results do not count: earlier measurements have written them.
+    """
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        commit = _git("rev-parse", "--short", "HEAD")
+        changed = _git("diff", "--name-only", "HEAD", "--", ":/", ":(exclude)results")
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return done.stdout.strip()
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    here = Path(__file__).parent
+    return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _cpu_model() -> str:

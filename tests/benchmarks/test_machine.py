@@ -16,8 +16,10 @@ def checkout(tmp_path: Path, monkeypatch) -> Path:
     """A checkout with one commit, which the module believes to be in."""
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
-    module = tmp_path / "_machine.py"
-    module.write_text("before")
+    module = tmp_path / "benchmarks" / "_machine.py"
+    for file in (module, module.parent / "results" / "runs.csv", tmp_path / "package.py"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("before")
     identity = ("-c", "user.name=n", "-c", "user.email=e@example.org")
     for arguments in (("init", "-q"), ("add", "."), (*identity, "commit", "-q", "-m", "first")):
         subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
@@ -30,7 +32,9 @@ def test_versions_name_the_commit_and_whether_files_differ_from_it(checkout: Pat
     commit = _machine.versions()["commit"]
     assert len(commit) >= 7
     assert head.stdout.startswith(commit)
-    checkout.write_text("after")
+    (checkout.parent / "results" / "runs.csv").write_text("of an earlier measurement")
+    assert _machine.versions()["commit"] == commit
+    (checkout.parents[1] / "package.py").write_text("after")
     assert _machine.versions()["commit"] == f"{commit}-dirty"
 
 
