@@ -89,6 +89,20 @@ def test_updates_are_those_of_sac_in_single_precision(case, gradient_steps):
     assert_same_parameters(sac, softac, largest=1e-4, mean=1e-6)
 
 
+@pytest.mark.parametrize("use_sde", [False, True])
+def test_networks_answer_as_those_of_sac(use_sde):
+    sac, softac = pair(th.float32, use_sde=use_sde)
+    samples = random_samples(1)[0]
+    obs, actions = samples.observations, samples.actions
+
+    def answers(model: SAC | SoftAC):
+        th.manual_seed(5)
+        distribution = model.actor.get_action_dist_params(obs)
+        return distribution, model.actor(obs), model.critic(obs, actions), model.critic.q1_forward(obs, actions)
+
+    th.testing.assert_close(answers(softac), answers(sac))
+
+
 def test_n_step_discounts_are_used():
     sac, softac = pair(th.float32)
     samples = [s._replace(discounts=th.full((32, 1), 0.7)) for s in random_samples(3)]

@@ -273,14 +273,24 @@ class SquashedGaussianActor(SoftActor):
         :param deterministic: the mode of the Gaussian before tanh in place of a sample
         :return: (B, D), in [-1, 1]
         """
+        if deterministic:
+            return self.mu(self.latent(obs)).tanh()
+        mean, log_std, sde = self.get_action_dist_params(obs)
+        noise = self.sde_noise(sde["latent_sde"], log_std) if self.use_sde else log_std.exp() * th.randn_like(mean)
+        return (mean + noise).tanh()
+
+    def get_action_dist_params(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, dict[str, th.Tensor]]:
+        """Mean and log standard deviation of the Gaussian before tanh, in Stable-Baselines3's form.
+
+        :param obs: observations, first dimension B
+        :return: mean (B, D), log standard deviation (B, D), and an empty dict; with gSDE, where the deviation is that
+            of the exploration weights: (B, D), (latent_dim, D), and ``{"latent_sde": (B, latent_dim)}``
+        """
         latent = self.latent(obs)
         mean = self.mu(latent)
-        if deterministic:
-            return mean.tanh()
         if self.use_sde:
-            return (mean + self.sde_noise(latent, self.log_std)).tanh()
-        log_std = self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX)
-        return (mean + log_std.exp() * th.randn_like(mean)).tanh()
+            return mean, self.log_std, {"latent_sde": latent}
+        return mean, self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX), {}
 
     def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
         """One reparameterised sample for each state; Stable-Baselines3's interface to :meth:`support`.

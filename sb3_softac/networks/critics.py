@@ -175,6 +175,15 @@ class Critic(FeaturesNetwork):
         """
         return tuple(self.q_taken(obs, actions).unsqueeze(-1))
 
+    def q1_forward(self, obs: PyTorchObs, actions: th.Tensor) -> th.Tensor:
+        """Values by the first critic, in Stable-Baselines3's form.
+
+        :param obs: observations, first dimension B
+        :param actions: (B, D)
+        :return: (B, 1)
+        """
+        return self(obs, actions)[0]
+
 
 class ContinuousCritic(Critic):
     """N networks (s, a) -> Q, for Box actions in [-1, 1]."""
