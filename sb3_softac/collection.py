@@ -34,8 +34,9 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         # `replay_buffer` makes it when it is first needed.
         deferred = self.__dict__.get("replay_buffer") is None
         n_steps = self.n_steps
-        if self.replay_buffer_class in (None, SingleCopyReplayBuffer) and not self.optimize_memory_usage:
+        if self.replay_buffer_class is None and not self.optimize_memory_usage:
             self.replay_buffer_class = SingleCopyReplayBuffer
+        if self.replay_buffer_class is not None and issubclass(self.replay_buffer_class, SingleCopyReplayBuffer):
             self.n_steps = 1  # for Stable-Baselines3, which would warn that a class it does not know ignores it
         elif n_steps > 1 and self.replay_buffer_class is NStepReplayBuffer:
             self.replay_buffer_class = None  # chosen by an earlier set-up: choose again, `n_steps` may have changed
@@ -54,7 +55,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
     def _make_replay_buffer(self) -> ReplayBuffer:
         assert self.replay_buffer_class is not None  # chosen in _setup_model()
         kwargs = dict(self.replay_buffer_kwargs)
-        if self.replay_buffer_class is SingleCopyReplayBuffer:
+        if issubclass(self.replay_buffer_class, SingleCopyReplayBuffer):
             kwargs |= self._return_arguments()
         if issubclass(self.replay_buffer_class, HerReplayBuffer):
             if self.env is None:
@@ -109,6 +110,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         if self._predicts_by_own_code():
             return super()._sample_action(learning_starts, action_noise, n_envs)
         assert self._last_obs is not None
+        self.policy.set_training_mode(False)  # as predict() does: a callback may have trained in the meantime
         with th.no_grad():
             if self._actor_copy is None:
                 action = self.policy(obs_as_tensor(self._last_obs, self.device))
@@ -127,8 +129,10 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         return self.policy.unscale_action(scaled), scaled
 
     def _predicts_by_own_code(self) -> bool:
-        """Whether a subclass has a ``predict()`` of its own, which then explores as well."""
-        return type(self).predict is not BaseAlgorithm.predict or type(self.policy).predict is not BasePolicy.predict
+        """Whether model or policy has its own ``predict()``, by a subclass or set on it, which then explores too."""
+        has_own = "predict" in vars(self) or "predict" in vars(self.policy)
+        policy_predict = getattr(type(self.policy), "predict", None)  # a compiled policy's class has none
+        return has_own or type(self).predict is not BaseAlgorithm.predict or policy_predict is not BasePolicy.predict
 
     def _random_action(
         self, learning_starts: int, action_noise: ActionNoise | None, n_envs: int
@@ -157,7 +161,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         :param dones: (n_envs,)
         :param infos: n_envs dicts
         """
-        if self._vec_normalize_env is not None or dones.any():
+        is_kept = type(replay_buffer).add is SingleCopyReplayBuffer.add  # another may write into what it is given
+        if not is_kept or self._vec_normalize_env is not None or dones.any():
             super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
             return
         assert self._last_obs is not None

@@ -82,9 +82,9 @@ def check_masks(env: VecEnv | None) -> None:
     :param env: that a model learns from
     :raises ValueError: masks that are normalised, which makes others of them
     """
-    if env is None:
+    if env is None or isinstance(env.action_space, spaces.Box):
         return
-    normalize = None if isinstance(env.action_space, spaces.Box) else unwrap_vec_normalize(env)
+    normalize = unwrap_vec_normalize(env)
     normalized = normalize.norm_obs_keys or [] if normalize is not None and normalize.norm_obs else []
     if ACTION_MASK in normalized:
         raise ValueError(

@@ -617,6 +617,27 @@ def test_observations_may_be_lists_and_parts_of_them_empty():
     assert model.replay_buffer.sample(4).observations["nothing"].shape == (4, 0)
 
 
+def test_a_subclass_has_returns_of_several_steps_too():
+    class Own(SingleCopyReplayBuffer):
+        """Nothing else."""
+
+    model = SoftAC("MlpPolicy", Target(), n_steps=3, replay_buffer_class=Own, seed=0, **SMALL).learn(40)
+    assert model.replay_buffer.n_steps == model.n_steps == 3
+
+
+def test_a_buffer_that_writes_into_the_next_observation_changes_only_what_it_stores():
+    class Blinded(ReplayBuffer):
+        """Stores zeros."""
+
+        def add(self, obs, next_obs, action, reward, done, infos):
+            next_obs[:] = 0.0
+            super().add(obs, next_obs, action, reward, done, infos)
+
+    model = SoftAC("MlpPolicy", Target(), replay_buffer_class=Blinded, seed=0, **SMALL).learn(25)
+    assert not model.replay_buffer.next_observations[:25].any()
+    assert model._last_obs.any()
+
+
 @pytest.mark.parametrize("name", ["sample", "_get_samples"])
 @pytest.mark.parametrize("gradient_steps", [1, 8])
 def test_a_buffer_that_samples_by_its_own_code_is_asked_for_each_batch(name: str, gradient_steps: int):

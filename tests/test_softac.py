@@ -240,6 +240,44 @@ def test_a_predict_of_ones_own_explores_too():
     assert len(calls) == 40 - 16
 
 
+@pytest.mark.parametrize("part", ["model", "policy"])
+def test_a_predict_that_was_set_on_model_or_policy_explores_too(part: str):
+    calls = []
+    model = make_model()
+    owner = model if part == "model" else model.policy
+    original = owner.predict
+
+    def shielded(*args, **kwargs):
+        calls.append(model.num_timesteps)
+        return original(*args, **kwargs)
+
+    owner.predict = shielded
+    model.learn(40)
+    assert len(calls) == 40 - 16
+
+
+def test_a_compiled_policy_explores():
+    model = make_model()
+    model.policy = th.compile(model.policy, backend="eager")
+    assert model.learn(40)._n_updates == 24
+
+
+def test_exploring_evaluates_after_a_callback_has_trained():
+    modes = []
+    model = make_model(train_freq=10)
+    model.actor.register_forward_hook(lambda actor, _inputs, _output: modes.append(actor.training))
+
+    def train(local_variables: dict, _globals: dict) -> bool:
+        if model.num_timesteps > 20:
+            model.train(1, 16)
+            modes.clear()
+        return True
+
+    model.learn(40, callback=train)
+    model._sample_action(0, None, 1)
+    assert modes == [False]
+
+
 @pytest.mark.parametrize("use_sde", [True, False])
 def test_no_hidden_layers(use_sde: bool):
     model = make_model(use_sde=use_sde, policy_kwargs={"net_arch": {"pi": [], "qf": [8]}}).learn(30)
@@ -270,6 +308,15 @@ def test_the_actor_is_exported_as_the_manual_of_stable_baselines3_does(engine: s
     exported = th.jit.trace(Exported().eval(), observations)
     expected, _ = model.policy.predict(observations.numpy(), deterministic=True)
     np.testing.assert_allclose(exported(observations).detach().numpy(), expected, atol=1e-6)
+
+
+def test_the_actor_is_exported_by_torch_export():
+    actor = make_model(policy_kwargs={"net_arch": [64, 64]}).learn(30).actor.eval()
+    exported = th.export.export(actor, (th.randn(64, 3), True))
+    names = {str(node.target) for node in exported.graph.nodes}
+    assert not [name for name in names if "mkldnn" in name or "sb3_softac" in name]
+    observations = th.randn(64, 3)
+    th.testing.assert_close(exported.module()(observations, True), actor(observations, True))
 
 
 def test_noise_of_gsde_comes_to_the_device_of_the_networks():

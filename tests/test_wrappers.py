@@ -9,6 +9,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_softac import ActionMaskObservation, SoftAC
 from sb3_softac.wrappers import masks_in, sample_allowed
+from tests.helpers import Target
 
 SMALL, LARGE = spaces.MultiDiscrete([2, 3]), spaces.MultiDiscrete([10, 10, 10])
 
@@ -131,3 +132,15 @@ def test_masks_are_not_normalised():
     vec_env = DummyVecEnv([MaskedBox])
     SoftAC("MultiInputPolicy", VecNormalize(vec_env, norm_obs_keys=["x"]), **kwargs).learn(40)
     assert vec_env.envs[0].unwrapped.forbidden_actions == 0
+
+
+def test_a_vec_env_of_continuous_actions_is_not_asked_for_masks():
+    class Closed(DummyVecEnv):
+        """Tells its render mode only."""
+
+        def get_attr(self, attr_name, indices=None):
+            if attr_name != "render_mode":
+                raise NotImplementedError(attr_name)
+            return super().get_attr(attr_name, indices)
+
+    SoftAC("MlpPolicy", Closed([lambda: Target()]))

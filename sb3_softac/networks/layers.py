@@ -117,7 +117,7 @@ def pays(x: th.Tensor) -> bool:
 
     :param x: (B, I)
     """
-    if th.jit.is_tracing():  # for export, which knows PyTorch's operations only
+    if th.jit.is_tracing() or th.compiler.is_exporting():  # for export, which knows PyTorch's operations only
         return False
     return th.is_grad_enabled() or x.shape[0] >= MIN_ROWS
 
