@@ -79,9 +79,12 @@ def check_parameters(model: BaseAlgorithm, parameters: TensorDict, exact_match: 
             "algorithm made the checkpoint"
         )
     for name, state in parameters.items():
-        if name not in expected:
-            raise ParameterMismatchError(f"Key {name} is an invalid object name: this model has {sorted(expected)}")
-        module = recursive_getattr(model, name)
+        module = recursive_getattr(model, name, None)
+        if name not in expected and not isinstance(module, nn.Module | th.optim.Optimizer):
+            raise ParameterMismatchError(
+                f"Key {name} is an invalid object name: this model has {sorted(expected)}, "
+                "and with `exact_match=False` any network or optimizer in them, as 'actor'"
+            )
         if isinstance(module, nn.Module):
             _check_state(name, module.state_dict(), state, exact_match)  # type: ignore[arg-type]
 
@@ -183,7 +186,8 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
         """Load networks and optimizers in place; nothing is changed if anything does not fit.
 
         :param load_path_or_dict: a checkpoint, or a dict as :meth:`get_parameters` returns it
-        :param exact_match: refuse missing and unexpected entries
+        :param exact_match: refuse missing and unexpected entries; False: a single network's will do, as ``"actor"``,
+            whose average begins anew at it
         :param device: of the loaded tensors
         :raises ValueError: the parameters are not for these networks
         """
@@ -191,6 +195,8 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
         parameters = fit_average(read_parameters(load_path_or_dict, device), is_averaged)
         check_parameters(self, parameters, exact_match)
         super().set_parameters(parameters, exact_match, device)
+        if self.policy.actor_average is not None and not {"actor", "policy.actor"}.isdisjoint(parameters):
+            self.policy.actor_average.load_state_dict(self.policy.actor.state_dict())
         self._engine.forget()  # it holds settings of the optimizers, which the checkpoint has overwritten
 
     @classmethod

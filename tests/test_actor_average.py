@@ -134,3 +134,9 @@ def test_its_step_can_be_changed_between_trainings():
     model.actor_tau = 1.0
     model.learn(10, reset_num_timesteps=False)
     np.testing.assert_allclose(deterministic(model), actions_of(model.actor), atol=1e-5)
+
+
+def test_an_actor_that_is_loaded_alone_acts():
+    model, other = make_model(actor_tau=0.001).learn(40), make_model(seed=1).learn(40)
+    model.set_parameters({"actor": other.actor.state_dict()}, exact_match=False)
+    np.testing.assert_allclose(deterministic(model), deterministic(other), atol=1e-6)

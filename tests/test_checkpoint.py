@@ -9,6 +9,7 @@ import torch as th
 from stable_baselines3 import DQN, PPO, SAC, TD3, HerReplayBuffer
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.utils import set_random_seed
 
 from sb3_softac import SoftAC
@@ -115,6 +116,16 @@ def test_set_parameters_copies_everything():
     other.set_parameters(model.get_parameters())
     assert_same_action(model, other)
     assert other.actor.optimizer.state_dict()["state"][0]["step"] == model._n_updates
+
+
+@pytest.mark.parametrize("name", ["actor", "policy.actor", "critic_target", "actor.optimizer"])
+def test_set_parameters_of_one_part(name: str):
+    model, other = make_model(seed=1).learn(40), make_model().learn(30)
+    state = recursive_getattr(model, name).state_dict()
+    other.set_parameters({name: state}, exact_match=False)
+    th.testing.assert_close(recursive_getattr(other, name).state_dict(), state, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="differ"):
+        other.set_parameters({name: state})
 
 
 def test_set_parameters_from_a_file(tmp_path):
