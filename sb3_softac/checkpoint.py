@@ -155,6 +155,7 @@ def open_sac(
 class CheckpointedAlgorithm(OffPolicyAlgorithm):
     """The half of SoftAC that deals with files: what is saved, what is loaded, what is imported."""
 
+    policy: SoftACPolicy
     variant: str
     ent_coef: str | float
     ent_coef_optimizer: th.optim.Optimizer | None

@@ -115,7 +115,6 @@ class SoftAC(CollectingAlgorithm):
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
-    policy: SoftACPolicy
     actor: SoftActor
     critic: Critic
     critic_target: Critic  # v2 only, if there are targets
