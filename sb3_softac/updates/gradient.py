@@ -50,6 +50,9 @@ class GradientStep:
                 parameter.grad = None  # else what was frozen since the last step would go on along its last gradient
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = in_layout_of(parameter, gradient)
+            # `backward()` would call these.
+            for hook in (parameter._post_accumulate_grad_hooks or {}).values():
+                hook(parameter)
         if not parameters:  # a user froze them all
             return
         if self._max_grad_norm is not None:
@@ -90,6 +93,14 @@ def step_is_hooked(optimizer: th.optim.Optimizer) -> bool:
     """Whether something is to be called around a step: a hook, or a scheduler of PyTorch, which wraps ``step()``."""
     own = optimizer.__dict__
     return bool(own["_optimizer_step_pre_hooks"] or own["_optimizer_step_post_hooks"] or "step" in own)
+
+
+def gradient_is_hooked(parameter: th.Tensor) -> bool:
+    """Whether something is to be called with the gradient of a parameter.
+
+    :param parameter: a leaf
+    """
+    return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)
 
 
 @th.no_grad()
@@ -180,6 +191,8 @@ def set_learning_rate(optimizer: th.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         if isinstance(group["lr"], th.Tensor):
             group["lr"].fill_(rate)
+        elif group.get("capturable"):  # a user has put a number in the tensor's place
+            group["lr"] = _rate_tensor(rate, group["params"][0].device)
         else:
             group["lr"] = rate
 

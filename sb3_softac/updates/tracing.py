@@ -10,7 +10,7 @@ from torch import nn
 
 from sb3_softac.networks.hooks import Unchanged
 from sb3_softac.updates import passes
-from sb3_softac.updates.gradient import step_is_hooked
+from sb3_softac.updates.gradient import gradient_is_hooked, step_is_hooked
 
 # `make_fx` patches `nn.Module` while it records, for all threads: a search with several jobs trains in some of them.
 TRACING = threading.Lock()
@@ -67,6 +67,7 @@ class HeldByTrace:
     def __init__(self, policy: nn.Module, optimizers: Iterable[th.optim.Optimizer]) -> None:
         self._networks_are_unchanged = Unchanged(policy.modules())
         self._optimizers = list(optimizers)
+        self._dropouts = [module for module in policy.modules() if isinstance(module, nn.Dropout)]
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
         trained = [parameter for group in groups for parameter in group["params"]]  # the temperature's, too
         self._parameters = list({id(parameter): parameter for parameter in (*policy.parameters(), *trained)}.values())
@@ -81,6 +82,8 @@ class HeldByTrace:
         """
         if not self._networks_are_unchanged() or any(map(step_is_hooked, self._optimizers)):
             return None
+        if any(map(gradient_is_hooked, self._parameters)):
+            return None
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
         if not all(isinstance(group["lr"], th.Tensor) for group in groups):
             return None
@@ -93,6 +96,7 @@ class HeldByTrace:
             *[(parameter.requires_grad, parameter.data_ptr()) for parameter in self._parameters],
             *[group["lr"].data_ptr() for group in groups],
             *[group[name] for group in groups for name in self.OPTIONS],
+            *[dropout.p for dropout in self._dropouts],
         )
 
 

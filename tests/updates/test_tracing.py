@@ -121,6 +121,37 @@ def test_hooks_are_called(hooked: str):
     assert n_graphs(model) == 1
 
 
+@pytest.mark.parametrize("engine", ["eager", "fused", "traced"])
+@pytest.mark.parametrize("kind", ["hook", "post_accumulate_grad_hook"])
+def test_hooks_of_parameters_are_called(engine: str, kind: str):
+    model, calls = train(make(engine, Target())), []
+    handle = getattr(model.actor.mu.weight, f"register_{kind}")(lambda _: calls.append(1))
+    train(model)
+    assert len(calls) == 8
+    handle.remove()
+    train(model)
+    assert len(calls) == 8
+
+
+def test_dropout_that_is_changed_after_some_updates_takes_effect():
+    plain, traced = (train(make(engine, Target(), policy_kwargs={"dropout": 0.01})) for engine in ("fused", "traced"))
+    for model in (plain, traced):
+        for module in model.critic.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.9
+        train(model)
+    for name, value in plain.critic.state_dict().items():
+        assert th.equal(traced.critic.state_dict()[name], value), name
+
+
+def test_a_number_as_learning_rate_does_not_end_tracing():
+    model = train(make("traced", Target()))
+    model.actor.optimizer.param_groups[0]["lr"] = 1e-5
+    train(model)
+    assert isinstance(model.actor.optimizer.param_groups[0]["lr"], th.Tensor)
+    assert n_graphs(model) == 2
+
+
 def test_models_train_side_by_side_in_threads():
     """As the jobs of a search do."""
     original = nn.Module.__call__
