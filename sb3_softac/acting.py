@@ -25,6 +25,12 @@ class ActorCopy:
     """
 
     def __init__(self, actor: SoftActor) -> None:
+        self._actor = actor
+        self._n_structures = 0
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        actor = self._actor
         self._followed = [*actor.parameters(), *actor.buffers()]
         self._copy = deepcopy(actor).cpu().eval()
         for network in self._copy.modules():
@@ -33,11 +39,15 @@ class ActorCopy:
         self._own = [*self._copy.parameters(), *self._copy.buffers()]
         self._seen: tuple[int, ...] = ()
 
-    def up_to_date(self, n_updates: int) -> SoftActor:
+    def up_to_date(self, n_updates: int, n_structures: int = 0) -> SoftActor:
         """The copy, with the weights of the original as they are now.
 
         :param n_updates: gradient steps done in the whole run, as a replayed CUDA graph leaves no other trace
+        :param n_structures: another number than before where the actor holds other modules than before
         """
+        if n_structures != self._n_structures:
+            self._n_structures = n_structures
+            self._begin_anew()
         # The count of a tensor's changes in place, by optimizers and by loading.
         state = (n_updates, *(tensor._version for tensor in self._followed))
         if state != self._seen:

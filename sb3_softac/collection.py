@@ -115,7 +115,8 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
             if self._actor_copy is None:
                 action = self.policy(obs_as_tensor(self._last_obs, self.device))
             else:
-                action = self._actor_copy.up_to_date(self._n_updates)(obs_as_tensor(self._last_obs, CPU))
+                actor = self._actor_copy.up_to_date(self._n_updates, self.policy.n_structures)
+                action = actor(obs_as_tensor(self._last_obs, CPU))
         scaled = action.cpu().numpy().reshape(-1, *self.action_space.shape)  # type: ignore[misc]
         if not isinstance(self.action_space, spaces.Box):
             return scaled, scaled

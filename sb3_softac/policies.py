@@ -177,9 +177,8 @@ class SoftACPolicy(BasePolicy):
     def _build(self, lr_schedule: Schedule, actor_average: bool) -> None:
         """Create networks and optimizers, in Stable-Baselines3's order, so that a seed gives its weights."""
         self.actor = self.make_actor()
-        # A copy: making another would take random numbers from a run that is to be the same with an average.
-        self.actor_average = deepcopy(self.actor).eval() if actor_average else None
         self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
+        self.actor_average = self._copy_of_actor() if actor_average else None
         # A target has its own features extractor in any case: it is an average over time.
         shared = self.actor.features_extractor if self.share_features_extractor else None
         self.critic = self.make_critic(shared)
@@ -194,6 +193,10 @@ class SoftACPolicy(BasePolicy):
         self.n_structures = 0  # of modules, since a user may put in others
         self._choose_switched()
         self.set_training_mode(True)
+
+    def _copy_of_actor(self) -> SoftActor:
+        """Without an optimizer. To make an actor would take random numbers that a run without an average does not."""
+        return deepcopy(self.actor, {id(self.actor.optimizer): None}).eval()
 
     def _choose_switched(self) -> None:
         """The modules of the trained networks that follow :meth:`set_training_mode`, and those that never do."""
@@ -285,6 +288,8 @@ class SoftACPolicy(BasePolicy):
         :param mode: True for training, False for evaluation
         """
         if not self._has_same_children():  # a user put in another features extractor, say
+            if self.actor_average is not None:
+                self.actor_average = self._copy_of_actor()
             self._choose_switched()
         # Called several times in each step of the environment: without the recursion and the checks of `nn.Module`.
         for module in self._switched_modules:

@@ -84,3 +84,16 @@ def test_checkpoints_do_not_hold_it(tmp_path):
     model._actor_copy = ActorCopy(model.actor)
     model.save(tmp_path / "model.zip")
     assert SoftAC.load(tmp_path / "model.zip")._actor_copy is None
+
+
+def test_another_head_explores():
+    model = SoftAC("MlpPolicy", Target(), seed=0, train_freq=4, **SMALL)
+    model._actor_copy = ActorCopy(model.actor)
+    model.learn(40)
+    model.actor.mu = th.nn.Linear(16, 2)
+    with th.no_grad():
+        model.actor.mu.weight.zero_()
+        model.actor.mu.bias.fill_(9.0)
+    model.actor.optimizer = th.optim.Adam(model.actor.parameters(), lr=0.0)
+    model.learn(20, reset_num_timesteps=False)
+    assert model.replay_buffer.actions[41:60].min() > 0.99

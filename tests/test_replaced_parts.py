@@ -131,3 +131,21 @@ def test_a_features_extractor(engine: str, n_steps: int):
     assert not th.equal(model.actor.features_extractor[1].weight, before)
     actions = [model.predict(OBSERVATIONS[0], deterministic=True)[0] for _ in range(3)]
     np.testing.assert_array_equal(actions, actions[:1] * 3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "head", [nn.Linear(16, 2), nn.Sequential(nn.Linear(16, 8), nn.Linear(8, 2))], ids=["linear", "deep"]
+)
+def test_an_average_begins_anew_at_another_head(engine: str, head: nn.Module):
+    model = trained(engine, actor_tau=0.001)
+    model.actor.mu = head
+    model.actor.optimizer = actor_optimizer(model)
+    actions, _ = model.predict(OBSERVATIONS, deterministic=True)
+    with th.no_grad():
+        np.testing.assert_allclose(actions, model.actor(th.as_tensor(OBSERVATIONS), True).numpy(), atol=1e-6)
+    go_on(model)
+    average = dict(model.policy.actor_average.named_parameters())
+    for name, parameter in model.actor.named_parameters():
+        assert not th.equal(average[name], parameter), name
+        th.testing.assert_close(average[name], parameter, rtol=0, atol=0.05)
