@@ -26,13 +26,11 @@ class ActorCopy:
 
     def __init__(self, actor: SoftActor) -> None:
         self._actor = actor
-        self._n_structures = 0
-        self._begin_anew()
+        self._n_structures: int | None = None  # not copied yet
 
     def _begin_anew(self) -> None:
-        actor = self._actor
-        self._followed = [*actor.parameters(), *actor.buffers()]
-        self._copy = deepcopy(actor).cpu().eval()
+        self._followed = [*self._actor.parameters(), *self._actor.buffers()]
+        self._copy = deepcopy(self._actor).cpu().eval()
         for network in self._copy.modules():
             if isinstance(network, MLP):
                 network.compute_plainly()
