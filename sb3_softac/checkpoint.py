@@ -16,7 +16,6 @@ from stable_baselines3.sac import policies as sac_policies
 from torch import nn
 
 from sb3_softac import arguments, parsing
-from sb3_softac.buffers import SingleCopyReplayBuffer
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 
 SelfCheckpointed = TypeVar("SelfCheckpointed", bound="CheckpointedAlgorithm")
@@ -122,15 +121,14 @@ def _check_state(name: str, own: dict[str, th.Tensor], given: dict[str, th.Tenso
 
 def open_sac(
     path_or_model: str | pathlib.Path | io.BufferedIOBase | SAC,
-) -> tuple[str | pathlib.Path | io.BufferedIOBase, type[SoftACPolicy]]:
-    """A checkpoint of Stable-Baselines3's SAC, and the policy class that takes its weights.
+) -> tuple[str | pathlib.Path | io.BufferedIOBase, dict[str, Any]]:
+    """A checkpoint of Stable-Baselines3's SAC, and the classes that take the place of those in it.
 
     :param path_or_model: the file, or the model
-    :return: something that ``load`` reads, and our policy class
+    :return: something that ``load`` reads, and its ``custom_objects``
     :raises ValueError: another algorithm's, or a policy class that has no counterpart
     """
     file: Any = path_or_model
-    policy_class: Any
     if isinstance(path_or_model, BaseAlgorithm):
         if not isinstance(path_or_model, SAC):
             raise ValueError(
@@ -138,18 +136,21 @@ def open_sac(
             )
         file = io.BytesIO()
         path_or_model.save(file)
-        policy_class = path_or_model.policy_class
+        data: dict[str, Any] = vars(path_or_model)
     else:
-        data, _, _ = load_from_zip_file(file, device="cpu")
-        policy_class = (data or {}).get("policy_class")
+        data = load_from_zip_file(file, device="cpu")[0] or {}
     if isinstance(file, io.IOBase):
         file.seek(0)
+    policy_class: Any = data.get("policy_class")
     if policy_class not in POLICY_OF_SAC:
         raise ValueError(
             "`from_sac()` imports Stable-Baselines3's SAC with one of its own policies, "
             f"but the policy is {policy_class!r}"
         )
-    return file, POLICY_OF_SAC[policy_class]
+    classes: dict[str, Any] = {"policy_class": POLICY_OF_SAC[policy_class]}
+    if data.get("replay_buffer_class") in REPLAY_OF_SAC:
+        classes["replay_buffer_class"] = None  # the algorithm chooses, as it does where the user names none
+    return file, classes
 
 
 class CheckpointedAlgorithm(OffPolicyAlgorithm):
@@ -252,21 +253,33 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
         :param device: to put the model on
         :param kwargs: arguments of the constructor to change
         :return: a model that acts as the imported one does
-        :raises ValueError: not a SAC of Stable-Baselines3, or one with a policy class of its own
+        :raises ValueError: not a SAC of Stable-Baselines3, one with a policy class of its own, or returns that the
+            model's replay buffer does not give
         """
-        file, policy_class = open_sac(path_or_model)
+        file, classes = open_sac(path_or_model)
         source = path_or_model if isinstance(path_or_model, SAC) else None
         if env is None and source is not None:
             env = source.get_env()
-        model = cls.load(file, env, device, custom_objects={"policy_class": policy_class}, **kwargs)
+        model = cls.load(file, env, device, custom_objects=classes, **kwargs)
         for name in SAC_ONLY_ATTRIBUTES:
             model.__dict__.pop(name, None)
-        replaceable = model.replay_buffer_class in REPLAY_OF_SAC and not model.optimize_memory_usage
-        if replaceable and "replay_buffer_class" not in kwargs:
-            model.replay_buffer_class = SingleCopyReplayBuffer
         if "n_steps" in kwargs:  # which a SAC keeps twice
             for name in ("n_steps", "gamma"):
                 model.replay_buffer_kwargs.pop(name, None)
         if source is not None and source.replay_buffer is not None:
+            if not {"n_steps", "gamma"}.isdisjoint(kwargs):
+                _check_returns(source.replay_buffer, model.n_steps, model.gamma)
             model.replay_buffer = source.replay_buffer
         return model
+
+
+def _check_returns(buffer: ReplayBuffer, n_steps: int, gamma: float) -> None:
+    """Refuse a replay buffer of Stable-Baselines3, which keeps these two itself, if its returns are others."""
+    own_n_steps = getattr(buffer, "n_steps", 1)
+    own_gamma = gamma if own_n_steps == 1 else getattr(buffer, "gamma", gamma)
+    if (own_n_steps, own_gamma) != (n_steps, gamma):
+        raise ValueError(
+            f"`n_steps={n_steps}` and `gamma={gamma}` are asked for, but the model's replay buffer, which would be "
+            f"shared, has returns of {own_n_steps} step(s), discounted by {own_gamma}. Import the model's zip file "
+            "instead, and begin with an empty replay buffer"
+        )

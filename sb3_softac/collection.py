@@ -11,13 +11,13 @@ from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_softac.acting import ActorCopy
 from sb3_softac.buffers import SingleCopyReplayBuffer
 from sb3_softac.checkpoint import CheckpointedAlgorithm
+from sb3_softac.policies import SoftACPolicy, check_actions
 from sb3_softac.wrappers import masks_in, sample_allowed
 
 CPU = th.device("cpu")
@@ -120,11 +120,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         scaled = action.cpu().numpy().reshape(-1, *self.action_space.shape)  # type: ignore[misc]
         if not isinstance(self.action_space, spaces.Box):
             return scaled, scaled
-        if np.isnan(scaled).any():
-            raise ValueError(
-                f"The action is {scaled}: an observation is not a number, or learning has diverged. "
-                "stable_baselines3's `VecCheckNan` around the environment finds the first; load the last checkpoint"
-            )
+        check_actions(scaled)
         if action_noise is not None:
             scaled = np.clip(scaled + action_noise(), -1.0, 1.0)
         return self.policy.unscale_action(scaled), scaled
@@ -133,7 +129,7 @@ class CollectingAlgorithm(CheckpointedAlgorithm):
         """Whether model or policy has its own ``predict()``, by a subclass or set on it, which then explores too."""
         has_own = "predict" in vars(self) or "predict" in vars(self.policy)
         policy_predict = getattr(type(self.policy), "predict", None)  # a compiled policy's class has none
-        return has_own or type(self).predict is not BaseAlgorithm.predict or policy_predict is not BasePolicy.predict
+        return has_own or type(self).predict is not BaseAlgorithm.predict or policy_predict is not SoftACPolicy.predict
 
     def _random_action(
         self, learning_starts: int, action_noise: ActionNoise | None, n_envs: int

@@ -4,6 +4,7 @@ from copy import deepcopy
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
@@ -205,6 +206,7 @@ class SoftACPolicy(BasePolicy):
         self._switched_modules = [module for module in modules if not isinstance(module, BatchRenorm)]
         self._batch_norms = [module for module in modules if isinstance(module, BatchRenorm)]
         self._has_same_children = SameChildren(modules)
+        self._modules_of_actor = list(self.actor.modules())
         self.n_structures += 1
 
     @staticmethod
@@ -271,6 +273,26 @@ class SoftACPolicy(BasePolicy):
         average = self.actor_average if deterministic else None
         return (self.actor if average is None else average)(observation, deterministic)
 
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Action to take in the environment, in the bounds of its space.
+
+        :param observation: one, or B of them
+        :param state: returned as it is: the policy has none
+        :param episode_start: of no use without a state
+        :param deterministic: the mode in place of a sample
+        :return: one action, or B of them, and the state
+        :raises ValueError: a Box action that is not a number
+        """
+        actions, state = super().predict(observation, state, episode_start, deterministic)
+        check_actions(actions)
+        return actions, state
+
     def train(self: SelfPolicy, mode: bool = True) -> SelfPolicy:
         """What :meth:`set_training_mode` does, by the name that it has in any other module.
 
@@ -288,7 +310,7 @@ class SoftACPolicy(BasePolicy):
         :param mode: True for training, False for evaluation
         """
         if not self._has_same_children():  # a user put in another features extractor, say
-            if self.actor_average is not None:
+            if self.actor_average is not None and list(self.actor.modules()) != self._modules_of_actor:
                 self.actor_average = self._copy_of_actor()
             self._choose_switched()
         # Called several times in each step of the environment: without the recursion and the checks of `nn.Module`.
@@ -323,6 +345,19 @@ class SoftACPolicy(BasePolicy):
 
 
 MlpPolicy = SoftACPolicy
+
+
+def check_actions(actions: np.ndarray) -> None:
+    """Refuse actions that an environment would take for numbers.
+
+    :param actions: of any shape
+    :raises ValueError: one is NaN
+    """
+    if np.isnan(actions).any():
+        raise ValueError(
+            f"The action is {actions}: an observation is not a number, or learning has diverged. "
+            "stable_baselines3's `VecCheckNan` around the environment finds the first; load the last checkpoint"
+        )
 
 
 class CnnPolicy(SoftACPolicy):

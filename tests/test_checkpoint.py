@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch as th
 from stable_baselines3 import DQN, PPO, SAC, TD3, HerReplayBuffer
-from stable_baselines3.common.buffers import NStepReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.utils import set_random_seed
@@ -320,6 +320,26 @@ def test_n_steps_may_change_when_a_sac_is_imported(tmp_path):
     SAC("MlpPolicy", Target(), n_steps=3, **SMALL).save(tmp_path / "sac.zip")
     assert SoftAC.from_sac(tmp_path / "sac.zip", env=Target()).replay_buffer.n_steps == 3
     assert SoftAC.from_sac(tmp_path / "sac.zip", env=Target(), n_steps=1).replay_buffer.n_steps == 1
+
+
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_returns_that_the_buffer_of_an_imported_model_does_not_give(n_steps: int, tmp_path):
+    sac = SAC("MlpPolicy", Target(), n_steps=n_steps, gamma=0.9, **SMALL)
+    with pytest.raises(ValueError, match=rf"returns of {n_steps} step\(s\).*Import the model's zip file"):
+        SoftAC.from_sac(sac, n_steps=4 - n_steps)
+    sac.save(tmp_path / "sac.zip")
+    assert SoftAC.from_sac(tmp_path / "sac.zip", env=Target(), n_steps=4 - n_steps).replay_buffer.n_steps == 4 - n_steps
+    if n_steps == 1:
+        assert SoftAC.from_sac(sac, gamma=0.5).replay_buffer is sac.replay_buffer
+    else:
+        with pytest.raises(ValueError, match=r"discounted by 0\.9"):
+            SoftAC.from_sac(sac, gamma=0.5)
+
+
+def test_the_buffer_of_an_imported_sac_that_saves_memory(tmp_path):
+    kwargs = SMALL | {"replay_buffer_kwargs": {"handle_timeout_termination": False}}
+    SAC("MlpPolicy", Target(), optimize_memory_usage=True, **kwargs).save(tmp_path / "sac.zip")
+    assert type(SoftAC.from_sac(tmp_path / "sac.zip", env=Target()).replay_buffer) is ReplayBuffer
 
 
 def test_only_a_sac_is_imported():

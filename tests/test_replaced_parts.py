@@ -133,6 +133,17 @@ def test_a_features_extractor(engine: str, n_steps: int):
     np.testing.assert_array_equal(actions, actions[:1] * 3)
 
 
+def test_an_average_goes_on_where_a_critic_is_replaced():
+    model = trained("fused", actor_tau=0.001)
+    average = model.policy.actor_average
+    before = [parameter.clone() for parameter in average.parameters()]
+    model.critic.features_extractor = nn.Sequential(nn.Flatten(), nn.Linear(3, 3))
+    model.critic.optimizer = th.optim.Adam(model.critic.parameters())
+    model.predict(OBSERVATIONS, deterministic=True)
+    assert model.policy.actor_average is average
+    assert all(map(th.equal, before, average.parameters()))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("is_deep", [False, True])
 def test_an_average_begins_anew_at_another_head(engine: str, is_deep: bool):

@@ -226,6 +226,14 @@ def test_what_is_not_a_number_ends_learning_before_the_agent_acts_on_it(part: st
         model.learn(400)
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_an_observation_that_is_not_a_number_has_no_action(deterministic: bool):
+    model = make_model()
+    obs = np.full((1, *model.observation_space.shape), np.nan, dtype=np.float32)
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="an observation is not a number"):
+        model.predict(obs, deterministic=deterministic)
+
+
 def test_a_predict_of_ones_own_explores_too():
     calls = []
 

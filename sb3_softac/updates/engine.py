@@ -106,6 +106,10 @@ class CudaGraphs:
         return graph.replay
 
 
+# Kinds of updates that are kept. A run has a few; one whose weight decay, say, changes all the time has no end of them.
+MAX_KINDS = 16
+
+
 class GraphEngine:
     """Captures the whole update once and replays it: one launch in place of some hundred.
 
@@ -126,15 +130,20 @@ class GraphEngine:
         self._graphs = graphs
         self._held = held
         self._steps: dict[Hashable, _GraphStep] = {}
+        self._metrics: dict[Hashable, _MetricSums] = {}  # by phase: updates of one phase have the same
         self._can_capture = True
 
     def update(self, batch: Batch, n_updates: int) -> None:
         """One gradient step; see :class:`Engine`."""
         held = self._held()
-        kind = (_layout(batch), self._update.phase(n_updates), held)
+        phase = self._update.phase(n_updates)
+        kind = (_layout(batch), phase, held)
         step = self._steps.get(kind)
         if step is None:
-            step = self._steps[kind] = _GraphStep(batch, lambda own: self._update(own, n_updates))
+            if len(self._steps) == MAX_KINDS:
+                del self._steps[next(iter(self._steps))]
+            metrics = self._metrics.setdefault(phase, _MetricSums())
+            step = self._steps[kind] = _GraphStep(batch, lambda own: self._update(own, n_updates), metrics)
         step.load(batch)
         if step.replay is not None:
             step.replay()
@@ -161,7 +170,7 @@ class GraphEngine:
 
     def read_metrics(self) -> dict[str, float]:
         """Means; see :class:`Engine`."""
-        sums = [step.metrics for step in self._steps.values() if step.metrics.n_updates > 0]
+        sums = [own for own in self._metrics.values() if own.n_updates > 0]
         if not sums:
             return {}
         values = th.cat([own.values for own in sums]).tolist()
@@ -176,9 +185,10 @@ class _GraphStep:
 
     :param batch: gives the layout
     :param update: of a batch
+    :param metrics: of all updates of its phase
     """
 
-    def __init__(self, batch: Batch, update: Callable[[Batch], dict[str, th.Tensor]]) -> None:
+    def __init__(self, batch: Batch, update: Callable[[Batch], dict[str, th.Tensor]], metrics: "_MetricSums") -> None:
         self._batch = Batch(*[_map(th.clone, field) for field in batch])
         self._places = _all_tensors(self._batch)
         if not isinstance(batch.discount, th.Tensor):  # a number, which may change as everything else may
@@ -187,7 +197,7 @@ class _GraphStep:
         self._update = update
         self.replay: Callable[[], None] | None = None
         self.n_runs = 0
-        self.metrics = _MetricSums()
+        self.metrics = metrics
 
     def load(self, batch: Batch) -> None:
         """Copy a batch to where the graph reads it."""
@@ -202,7 +212,7 @@ class _GraphStep:
 
 
 class _MetricSums:
-    """Sums of the metrics of updates of one kind in one tensor, which a graph can add to."""
+    """Sums of the metrics of updates of one phase in one tensor, which a graph can add to."""
 
     def __init__(self) -> None:
         self.n_updates = 0

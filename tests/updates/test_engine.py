@@ -1,12 +1,13 @@
 """Engines run the update they are given and average what it reports."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 import torch as th
 
 from sb3_softac.updates.batch import Batch
-from sb3_softac.updates.engine import EagerEngine, GraphEngine
+from sb3_softac.updates.engine import MAX_KINDS, EagerEngine, GraphEngine
 from tests.helpers import random_samples
 
 
@@ -125,6 +126,19 @@ def test_each_phase_and_each_size_has_a_graph():
     for n_updates, batch in enumerate(batches(30, batch_size=16), start=1):
         engine.update(batch, n_updates)
     assert graphs.n_captures == 4
+
+
+def test_kinds_without_end_are_forgotten_and_their_metrics_are_not():
+    n_kinds, n_each = 2 * MAX_KINDS, FakeGraphs.warm_ups + 2
+    held, graphs = itertools.count(), FakeGraphs()
+    engine = GraphEngine(Recorder(), graphs, lambda: next(held) // n_each)  # a weight decay that falls, say
+    given = batches(n_kinds * n_each)
+    for n_updates, batch in enumerate(given, start=1):
+        engine.update(batch, n_updates)
+    assert graphs.n_captures == n_kinds
+    assert len(engine._steps) == MAX_KINDS
+    expected = sum(batch.reward.mean().item() for batch in given) / len(given)
+    assert engine.read_metrics()["reward"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_graph_reads_the_discount_of_each_batch():

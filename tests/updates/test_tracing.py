@@ -52,6 +52,12 @@ def slow_down(model: SoftAC) -> None:
         group["lr"] = 1e-5
 
 
+def test_no_gradients_of_the_recorded_update_are_left_behind():
+    model = train(make("traced", Target()))
+    assert n_graphs(model) == 1
+    assert all(parameter.grad is None for parameter in (*model.policy.parameters(), model.log_ent_coef))
+
+
 @pytest.mark.parametrize("change", [freeze, forget_less, go_back, move, slow_down])
 def test_a_change_takes_effect(change: Callable[[SoftAC], None]):
     plain, traced = train(make("fused", Target())), train(make("traced", Target()))
