@@ -13,6 +13,7 @@ STEPS ?= 8000
 EVAL_FREQ ?= 1000
 # One thread is nearly as fast for such small networks, and does not stall on a busy machine.
 THREADS ?= 1
+LOGS ?= logs
 TRAIN_FLAGS ?=
 
 PY = $(VENV)/bin/python
@@ -24,7 +25,7 @@ PACKAGING_FILES = setup.cfg setup.py pyproject.toml constraints.txt sb3_softac/v
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 18
 	@echo
-	@echo "Variables: PYTHON=python3.12 VENV=.venv; train: ENV=Pendulum-v1 STEPS=8000 EVAL_FREQ=1000 THREADS=1 TRAIN_FLAGS='--seed 1'"
+	@echo "Variables: PYTHON=python3.12 VENV=.venv; train: ENV=Pendulum-v1 STEPS=8000 EVAL_FREQ=1000 THREADS=1 LOGS=logs TRAIN_FLAGS='--seed 1'"
 
 # One environment; an extra is installed into it once, and again when what it hangs on changes.
 $(VENV)/.installed-%: $(PACKAGING_FILES)
@@ -35,8 +36,8 @@ $(VENV)/.installed-%: $(PACKAGING_FILES)
 
 train: $(VENV)/.installed-zoo ## train SoftAC on ENV with rl_zoo3's own command, evaluate, plot the learning curve
 	$(PY) -m rl_zoo3.train --algo softac --env $(ENV) --progress --eval-freq $(EVAL_FREQ) \
-		-n $(STEPS) --num-threads $(THREADS) $(TRAIN_FLAGS)
-	@$(PY) -m sb3_softac.report "$$(ls -td logs/softac/$(subst /,-,$(ENV))_* | head -n 1)"
+		-n $(STEPS) --num-threads $(THREADS) -f "$(LOGS)" $(TRAIN_FLAGS)
+	@$(PY) -m sb3_softac.report "$$(ls -td "$(LOGS)"/softac/$(subst /,-,$(ENV))_* | head -n 1)"
 
 # The networks of the tests are small.
 test: export OMP_NUM_THREADS = 1

@@ -250,6 +250,12 @@ def _check_combinations(model: "SoftAC") -> None:
 
 
 def _check_gradient(model: "SoftAC") -> None:
+    made_with_sde = model.policy_kwargs.get("use_sde", model.use_sde)
+    if made_with_sde != model.use_sde:
+        raise ValueError(
+            f"`use_sde={model.use_sde}` was given at loading, but the actor was made with `use_sde={made_with_sde}`, "
+            "with other weights; leave it as it is"
+        )
     if model.use_sde and model.n_action_samples > 1:
         raise ValueError(
             f"`n_action_samples={model.n_action_samples}` needs independent samples, which gSDE does not give: "

@@ -201,6 +201,23 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
             self.policy.actor_average.load_state_dict(self.policy.actor.state_dict())
         self._engine.forget()  # it holds settings of the optimizers, which the checkpoint has overwritten
 
+    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
+        """Load what :meth:`save_replay_buffer` wrote; the present one stays if that does not fit.
+
+        :param path: the pickle, or an open one
+        :param truncate_last_traj: with hindsight, take the last trajectory for finished
+        :raises ValueError: it is for other spaces or another number of environments
+        """
+        before = self.__dict__.get("replay_buffer")
+        super().load_replay_buffer(path, truncate_last_traj)
+        try:
+            _check_buffer(self)
+        except ValueError:
+            del self.replay_buffer
+            if before is not None:
+                self.replay_buffer = before
+            raise
+
     @classmethod
     def load(
         cls: type[SelfCheckpointed],
@@ -271,6 +288,16 @@ class CheckpointedAlgorithm(OffPolicyAlgorithm):
                 _check_returns(source.replay_buffer, model.n_steps, model.gamma)
             model.replay_buffer = source.replay_buffer
         return model
+
+
+def _check_buffer(model: OffPolicyAlgorithm) -> None:
+    for name in ("n_envs", "observation_space", "action_space"):
+        own, given = getattr(model, name), getattr(model.replay_buffer, name)
+        if own != given:
+            raise ValueError(
+                f"The replay buffer is for `{name}={given}`, but the model has {own}; load the model with such an "
+                "environment, or go on without the buffer"
+            )
 
 
 def _check_returns(buffer: ReplayBuffer, n_steps: int, gamma: float) -> None:

@@ -20,7 +20,7 @@ def positive_int(name: str, value: Any, minimum: int = 1) -> int:
     try:
         is_whole = isinstance(value, numbers.Real) and float(value).is_integer()
         number = int(value) if is_whole else operator.index(value)
-    except TypeError:
+    except (TypeError, OverflowError):
         number = None
     if number is None or isinstance(value, bool) or number < minimum:
         raise ValueError(f"`{name}` must be a whole number of at least {minimum}, but {value!r} was given")
@@ -39,7 +39,7 @@ def bounded_float(name: str, value: Any, allowed: str, is_allowed: Callable[[flo
     try:
         # Python reads 1_000 as 1000, which in "lin_1_000" would be two numbers.
         number = math.nan if isinstance(value, bool) or "_" in str(value) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and is_allowed(number)):
         raise ValueError(f"`{name}` must be a number {allowed}, but {value!r} was given")

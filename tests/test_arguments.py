@@ -35,6 +35,8 @@ REFUSED = [
     ("gamma", -0.01),
     ("gamma", 1.01),
     ("gamma", math.nan),
+    ("gamma", 10**400),
+    ("batch_size", -(10**400)),
     ("train_freq", 0),
     ("train_freq", (1, "minutes")),
     ("train_freq", (0, "episode")),

@@ -8,6 +8,7 @@ import pytest
 import torch as th
 from stable_baselines3 import DQN, PPO, SAC, TD3, HerReplayBuffer
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.utils import set_random_seed
@@ -320,6 +321,29 @@ def test_n_steps_may_change_when_a_sac_is_imported(tmp_path):
     SAC("MlpPolicy", Target(), n_steps=3, **SMALL).save(tmp_path / "sac.zip")
     assert SoftAC.from_sac(tmp_path / "sac.zip", env=Target()).replay_buffer.n_steps == 3
     assert SoftAC.from_sac(tmp_path / "sac.zip", env=Target(), n_steps=1).replay_buffer.n_steps == 1
+
+
+def test_a_replay_buffer_that_does_not_fit_is_refused_and_the_own_one_stays(tmp_path):
+    model = make_model().learn(20)
+    model.save(tmp_path / "model")
+    model.save_replay_buffer(tmp_path / "buffer.pkl")
+    two = SoftAC.load(tmp_path / "model", env=make_vec_env(Target, n_envs=2))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"is for `n_envs=1`, but the model has 2"):
+            two.load_replay_buffer(tmp_path / "buffer.pkl")
+        assert two.replay_buffer.n_envs == 2
+    discrete = SoftAC("MlpPolicy", DiscreteTarget(), **SMALL)
+    own = discrete.replay_buffer
+    with pytest.raises(ValueError, match="_space="):
+        discrete.load_replay_buffer(tmp_path / "buffer.pkl")
+    assert discrete.replay_buffer is own
+
+
+@pytest.mark.parametrize("use_sde", [False, True])
+def test_sde_cannot_be_switched_at_loading(use_sde: bool, tmp_path):
+    make_model(use_sde=use_sde).save(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"`use_sde={not use_sde}` was given at loading"):
+        SoftAC.load(tmp_path / "model", use_sde=not use_sde)
 
 
 @pytest.mark.parametrize("n_steps", [1, 3])

@@ -15,7 +15,7 @@ def main() -> None:
         path = write_learning_curve(folder)
     except ImportError as error:  # pandas or matplotlib, which training itself does not need
         parser.exit(1, f"error: {error}. Install the extra: pip install 'sb3_softac[zoo]'\n")
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
     print(f"Learning curve: {path}")
 

@@ -57,7 +57,7 @@ def _plot_evaluations(axes: "Axes", run: Run) -> None:
 
 def _decorate(axes: "Axes", run: Run) -> None:
     title = f"{run.algo} on {run.env_id}" if run.algo else run.env_id
-    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=22)
+    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=22, parse_math=False)
     axes.text(0, 1.025, _summary(run), transform=axes.transAxes, fontsize=9.5, color=INK)
     axes.set_xlabel("environment steps", color=INK)
     axes.set_ylabel("return of an episode", color=INK)

@@ -1,6 +1,7 @@
 """Reading the folder of one run of rl_zoo3."""
 
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import BadZipFile
@@ -13,7 +14,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Wrappers of which a step is several frames: the argument that says how many, and its default.
-SKIPPING_WRAPPERS = {"FrameSkip": ("skip", 4), "MaxAndSkipEnv": ("skip", 4), "AtariWrapper": ("frame_skip", 4)}
+SKIPPING_WRAPPERS = {
+    "FrameSkip": ("skip", 4),
+    "MaxAndSkipEnv": ("skip", 4),
+    "MaxAndSkipObservation": ("skip", 4),
+    "AtariWrapper": ("frame_skip", 4),
+    "AtariPreprocessing": ("frame_skip", 4),
+}
 
 
 class Evaluations(NamedTuple):
@@ -77,7 +84,7 @@ def load_run(folder: str | Path) -> Run:
 def _check_is_run(folder: Path) -> None:
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: give the folder of one run, such as logs/softac/Pendulum-v1_1.")
-    if get_monitor_files(str(folder)) or (folder / "evaluations.npz").is_file():
+    if get_monitor_files(escape(str(folder))) or (folder / "evaluations.npz").is_file():
         return
     below = sorted({str(path.parent) for path in folder.rglob("*monitor.csv")})
     hint = f"; runs below it: {', '.join(below[:5])}{', ...' if len(below) > 5 else ''}" if below else ""
@@ -85,19 +92,21 @@ def _check_is_run(folder: Path) -> None:
 
 
 def _read_episodes(folder: Path) -> "pd.DataFrame":
-    try:
-        monitored = load_results(str(folder))
-    except LoadMonitorResultsError:  # evaluated, but not monitored
-        import pandas as pd
+    import pandas as pd  # late, as it is in an extra
 
+    try:
+        monitored = load_results(escape(str(folder)))
+    except LoadMonitorResultsError:  # evaluated, but not monitored
         return pd.DataFrame(columns=["timesteps", "returns"])
     except (AssertionError, IndexError, KeyError, ValueError) as error:
         raise ValueError(
             f"One of {folder}/*.monitor.csv is not what a Monitor writes ({error}): delete it or train again."
         ) from error
+    # A line that was cut off may not even hold numbers.
+    numbers = monitored[["r", "l"]].apply(pd.to_numeric, errors="coerce").dropna()
     # Sorted by time over all environments, so the running sum of lengths counts the frames of the run.
-    timesteps = monitored["l"].cumsum() // _frames_per_step(folder)
-    return monitored.assign(timesteps=timesteps).rename(columns={"r": "returns"})
+    timesteps = numbers["l"].astype(int).cumsum() // _frames_per_step(folder)
+    return numbers.assign(timesteps=timesteps).rename(columns={"r": "returns"})
 
 
 def _frames_per_step(folder: Path) -> int:
@@ -145,7 +154,7 @@ def _read_yaml(folder: Path, name: str) -> dict[str, Any]:
     for path in sorted(folder.glob(f"*/{name}")):
         try:
             content = yaml.load(path.read_text(), Loader=_ArgumentsLoader)  # a SafeLoader
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, TypeError, IndexError):  # cut off anywhere
             continue
         if isinstance(content, dict):
             return content

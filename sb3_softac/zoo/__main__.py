@@ -6,13 +6,12 @@ import sys
 
 from sb3_softac.zoo import ALGO, register
 
+# Without those that start other Python processes, which would need the hook: record_training and benchmark.
 SCRIPTS = {
     "train": "rl_zoo3.train",
     "enjoy": "rl_zoo3.enjoy",
     "record_video": "rl_zoo3.record_video",
-    "record_training": "rl_zoo3.record_training",
     "load_from_hub": "rl_zoo3.load_from_hub",
-    "benchmark": "rl_zoo3.benchmark",
     "plot_train": "rl_zoo3.plots.plot_train",
     "plot_from_file": "rl_zoo3.plots.plot_from_file",
     "all_plots": "rl_zoo3.plots.all_plots",

@@ -16,6 +16,10 @@ if TYPE_CHECKING:  # rl_zoo3 imports it anyway, but a model needs none
     from optuna import Trial
 
 HER_PARAMS = ("n_sampled_goal", "goal_selection_strategy")
+# Of what the file says of HER's replay buffer, which training from a stored trial would replace by what was drawn.
+FIXED_HER_PREFIX = "replay_buffer_kwargs."
+# What Optuna stores as a category.
+CATEGORIES = (bool, int, float, str, type(None))
 
 
 def _target_entropy_factor(trial: "Trial", n_actions: int) -> float:
@@ -26,7 +30,8 @@ def _target_entropy_factor(trial: "Trial", n_actions: int) -> float:
 
 
 def _n_critics(trial: "Trial", _: int) -> int:
-    return trial.suggest_int("n_critics", int(_fixed(trial, "n_target_critics") or 1), 4)
+    fewest = int(_fixed(trial, "n_target_critics") or 1)
+    return trial.suggest_int("n_critics", fewest, max(fewest, 4))
 
 
 # Flat on purpose, no entry depends on another's value: the zoo's multivariate TPE models only parameters that
@@ -65,6 +70,10 @@ def sample_softac_params(
         suggest(trial, n_actions)
     if _has_n_step_returns(trial, additional_args):
         trial.suggest_categorical("n_steps", [1, 3, 5])
+    if additional_args["using_her_replay_buffer"]:
+        for name, value in additional_args["her_kwargs"].items():
+            if name not in HER_PARAMS and isinstance(value, CATEGORIES):
+                trial.suggest_categorical(f"{FIXED_HER_PREFIX}{name}", [value])
 
     hyperparams = convert_softac_params(trial.params)
     if additional_args["using_her_replay_buffer"]:
@@ -84,7 +93,8 @@ def convert_softac_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
 
     drawn = dict(sampled_params)
     ours = {name: drawn.pop(name) for name in SEARCH_SPACE}
-    her_kwargs = {name: drawn.pop(name) for name in HER_PARAMS if name in drawn}
+    is_of_her = {name: name in HER_PARAMS or name.startswith(FIXED_HER_PREFIX) for name in drawn}
+    her_kwargs = {name.removeprefix(FIXED_HER_PREFIX): drawn.pop(name) for name in is_of_her if is_of_her[name]}
 
     hyperparams = convert_offpolicy_params(drawn)
     hyperparams.update(

@@ -107,8 +107,28 @@ def test_evaluations_without_episodes(run_folder):
 
 
 def test_arguments_that_were_cut_off_are_left_out(run_folder):
-    (run_folder / "Pendulum-v1" / "args.yml").write_text("[unfinished")
-    assert load_run(run_folder).algo is None
+    path = run_folder / "Pendulum-v1" / "args.yml"
+    whole = path.read_bytes()
+    for content in (b"[unfinished", b"\xff", *(whole[:n_bytes] for n_bytes in range(0, len(whole), 7))):
+        path.write_bytes(content)
+        assert load_run(run_folder).algo in (None, "softac")
+
+
+@pytest.mark.parametrize("rest", ["-", "-12", "-12.5,1", "-12.5,200,"])
+def test_a_last_episode_that_was_cut_off_is_left_out(run_folder, rest: str):
+    path = run_folder / "0.monitor.csv"
+    path.write_text(path.read_text() + rest)
+    episodes = load_run(run_folder).episodes
+    assert len(episodes) - 60 == (rest.count(",") > 0)
+    assert episodes["timesteps"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("name", ["brackets[1]", "of_$x_{^$_dollars", "a *"])
+def test_a_folder_of_any_name(run_folder, name: str):
+    (run_folder / "Pendulum-v1" / "args.yml").unlink()
+    folder = run_folder.rename(run_folder.parent / name)
+    assert len(load_run(folder).episodes) == 60
+    assert write_learning_curve(folder).is_file()
 
 
 @pytest.mark.parametrize(
@@ -116,6 +136,7 @@ def test_arguments_that_were_cut_off_are_left_out(run_folder):
     [
         ([{"rl_zoo3.wrappers.FrameSkip": {"skip": 2}}, "gymnasium.wrappers.GrayscaleObservation"], 2),
         ("stable_baselines3.common.atari_wrappers.AtariWrapper", 4),
+        ({"gymnasium.wrappers.MaxAndSkipObservation": {"skip": 5}}, 5),
         (None, 1),
     ],
 )
@@ -135,6 +156,11 @@ def test_the_command_says_where_the_picture_is(run_folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["report", str(run_folder)])
     command.main()
     assert capsys.readouterr().out == f"Learning curve: {run_folder / 'learning_curve.png'}\n"
+
+
+def test_the_command_fails_in_one_line_where_it_cannot_write(run_folder, monkeypatch, capsys):
+    (run_folder / "learning_curve.png").mkdir()
+    test_the_command_fails_in_one_line(run_folder, monkeypatch, capsys)
 
 
 def test_the_command_fails_in_one_line(tmp_path, monkeypatch, capsys):

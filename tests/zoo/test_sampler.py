@@ -44,10 +44,10 @@ def test_a_stored_trial_with_her(tmp_path):
     study, drawn = draw(n_trials=5, additional_args=HER)
     for trial, hyperparams in zip(study.trials, drawn, strict=True):
         read_back = convert_softac_params(trial.params)
-        # What the hyperparameter file fixes is not part of the trial.
-        assert hyperparams["replay_buffer_kwargs"].pop("copy_info_dict") is True
         assert read_back == hyperparams
-        assert set(read_back["replay_buffer_kwargs"]) == {"n_sampled_goal", "goal_selection_strategy"}
+        # What the hyperparameter file fixes too: the zoo puts the trial's in the place of the file's.
+        assert read_back["replay_buffer_kwargs"]["copy_info_dict"] is True
+        assert set(read_back["replay_buffer_kwargs"]) == {"n_sampled_goal", "goal_selection_strategy", "copy_info_dict"}
 
 
 @pytest.mark.parametrize("additional_args", [PLAIN, HER])
@@ -134,6 +134,8 @@ def test_n_steps_only_where_the_replay_buffer_can(additional_args, fixed, has_n_
 def test_there_are_no_fewer_critics_than_the_file_asks_for():
     _, drawn = draw(n_target_critics="3")
     assert {hyperparams["policy_kwargs"]["n_critics"] for hyperparams in drawn} == {3, 4}
+    _, drawn = draw(n_trials=2, n_target_critics="5")
+    assert {hyperparams["policy_kwargs"]["n_critics"] for hyperparams in drawn} == {5}
 
 
 def test_networks_that_are_drawn_have_targets_whatever_the_file_says():
