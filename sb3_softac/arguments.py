@@ -227,6 +227,7 @@ def ent_coef_bounds(value: Any) -> tuple[float, float] | None:
 
 
 def _check_combinations(model: "SoftAC") -> None:
+    _check_sde(model)
     _check_gradient(model)
     flag("target_networks", model.target_networks)
     if not model.target_networks and model.q_target_clip is not None:
@@ -249,13 +250,16 @@ def _check_combinations(model: "SoftAC") -> None:
     _check_observations(model)
 
 
-def _check_gradient(model: "SoftAC") -> None:
+def _check_sde(model: "SoftAC") -> None:
     made_with_sde = model.policy_kwargs.get("use_sde", model.use_sde)
     if made_with_sde != model.use_sde:
         raise ValueError(
             f"`use_sde={model.use_sde}` was given at loading, but the actor was made with `use_sde={made_with_sde}`, "
             "with other weights; leave it as it is"
         )
+
+
+def _check_gradient(model: "SoftAC") -> None:
     if model.use_sde and model.n_action_samples > 1:
         raise ValueError(
             f"`n_action_samples={model.n_action_samples}` needs independent samples, which gSDE does not give: "
