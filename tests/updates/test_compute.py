@@ -13,57 +13,9 @@ from sb3_softac import SoftAC
 from sb3_softac.updates import compute
 from sb3_softac.updates.engine import GraphEngine
 from sb3_softac.updates.tracing import TracedGraphs
+from tests.configurations import BOX, DISCRETE
 from tests.helpers import Target, dict_space, fixed_samples, image_space, random_samples, ready
 from tests.updates.test_engine import FakeGraphs
-
-CASES = {
-    "default": {},
-    "v1": {"variant": "v1", "reward_scale": 2.0},
-    "five critics": {"policy_kwargs": {"n_critics": 5}},
-    "layer norm": {"policy_kwargs": {"layer_norm": True}},
-    "v1, layer norm": {"variant": "v1", "policy_kwargs": {"layer_norm": True}},
-    "dropout": {"policy_kwargs": {"dropout": 0.2, "layer_norm": True}},
-    "gSDE": {"use_sde": True},
-    "mixture": {"policy_kwargs": {"n_components": 3}},
-    "samples": {"n_action_samples": 3},
-    "score function": {"actor_gradient": "score_function"},
-    "v1, score function": {"actor_gradient": "score_function", "variant": "v1"},
-    "leave one out": {"actor_gradient": "score_function", "baseline": "leave_one_out", "n_action_samples": 3},
-    "clipped": {"q_target_clip": 0.5, "max_grad_norm": 0.5, "critic_ent_coef": 0.0, "q_reduction": "mean"},
-    "shared features": {"policy_kwargs": {"share_features_extractor": True}},
-    "tanh": {"policy_kwargs": {"activation_fn": nn.Tanh}},
-    "elu, which stays plain": {"policy_kwargs": {"activation_fn": nn.ELU}},
-    "REDQ": {"policy_kwargs": {"n_critics": 5}, "n_target_critics": 2, "actor_q_reduction": "mean"},
-    "v1, REDQ": {"variant": "v1", "policy_kwargs": {"n_critics": 5}, "n_target_critics": 2},
-    "delayed": {"policy_delay": 2},
-    "v1, delayed": {"variant": "v1", "policy_delay": 2},
-    "delayed, score function": {"policy_delay": 3, "actor_gradient": "score_function"},
-    "averaged": {"actor_tau": 0.3},
-    "averaged CrossQ": {
-        "actor_tau": 0.3,
-        "policy_kwargs": {"batch_norm": True},
-        "target_networks": False,
-        "policy_delay": 2,
-    },
-    "v1, averaged": {"variant": "v1", "actor_tau": 0.3},
-    "own targets": {"target_networks": False},
-    "v1, own targets": {"variant": "v1", "target_networks": False},
-    "own targets, samples, REDQ": {
-        "target_networks": False,
-        "n_action_samples": 3,
-        "policy_kwargs": {"n_critics": 4, "layer_norm": True},
-        "n_target_critics": 2,
-    },
-    "batch norm": {"policy_kwargs": {"batch_norm": True}},
-    "v1, batch norm": {"policy_kwargs": {"batch_norm": True}, "variant": "v1"},
-    "v1, CrossQ": {"policy_kwargs": {"batch_norm": True}, "variant": "v1", "target_networks": False},
-    "CrossQ": {"policy_kwargs": {"batch_norm": True}, "target_networks": False, "policy_delay": 2},
-    "AdamW": {"policy_kwargs": {"optimizer_class": th.optim.AdamW}},
-    "RMSprop": {"policy_kwargs": {"optimizer_class": th.optim.RMSprop}},
-}
-DISCRETE = ["default", "v1", "five critics", "layer norm", "score function", "clipped"]
-DISCRETE += ["REDQ", "v1, REDQ", "delayed", "v1, delayed", "own targets", "v1, own targets"]
-DISCRETE += ["averaged", "batch norm", "CrossQ", "v1, CrossQ"]
 
 
 def make(engine: str, env: Target, policy: str = "MlpPolicy", **kwargs) -> SoftAC:
@@ -86,16 +38,16 @@ def assert_same_training(plain: SoftAC, fast: SoftAC, samples, tolerance: float)
     th.testing.assert_close(ours, theirs, rtol=10 * tolerance, atol=10 * tolerance, check_dtype=False)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", BOX)
 def test_fused_equals_eager_for_box_actions(case):
-    models = [make(engine, Target(), **CASES[case]) for engine in ("eager", "auto")]
+    models = [make(engine, Target(), **BOX[case]) for engine in ("eager", "auto")]
     assert_same_training(*models, random_samples(5, batch_size=40, dtype=th.float64), tolerance=1e-9)
 
 
 @pytest.mark.parametrize("case", ["default", "v1", "five critics", "layer norm", "CrossQ", "mixture", "score function"])
 def test_fused_equals_eager_in_single_precision_and_full_size(case):
     """As users run it: the products and layouts of wide layers, which small networks do not reach."""
-    kwargs = copy.deepcopy(CASES[case])
+    kwargs = copy.deepcopy(BOX[case])
     kwargs.setdefault("policy_kwargs", {})["net_arch"] = [256, 256]
     models = [make(engine, Target(spaces.Box(-1.0, 1.0, (17,))), **kwargs) for engine in ("eager", "fused")]
     samples = random_samples(5, batch_size=256, obs_dim=17)
@@ -114,7 +66,7 @@ def test_fused_equals_eager_for_discrete_actions(case):
     samples = random_samples(5, batch_size=40, dtype=th.float64)
     samples = [batch._replace(actions=(batch.actions[:, :1] > 0).long()) for batch in samples]
     env = Target(action_space=spaces.Discrete(2))
-    models = [make(engine, env, **CASES[case]) for engine in ("eager", "auto")]
+    models = [make(engine, env, **BOX[case]) for engine in ("eager", "auto")]
     assert_same_training(*models, samples, tolerance=1e-9)
 
 
@@ -163,7 +115,7 @@ def n_graphs(model: SoftAC) -> int:
 @pytest.mark.parametrize("case", REPLAYED)
 def test_a_replayed_update_equals_the_plain_one(case, engine):
     """What a CUDA graph needs, without a GPU: batches in place, and learning rates as tensors, in single precision."""
-    settings = {"tau": 0.5, "target_update_interval": 2, **CASES[case]}
+    settings = {"tau": 0.5, "target_update_interval": 2, **BOX[case]}
     plain, graph = make("eager", Target(), **settings), replayed(engine, **settings)
     assert_same_training(plain, graph, random_samples(12, batch_size=40, dtype=th.float64), tolerance=1e-8)
     assert n_graphs(graph) == 2
@@ -182,7 +134,7 @@ def test_a_replayed_update_equals_the_plain_one(case, engine):
 )
 def test_a_graph_for_steps_with_the_actor_and_one_for_those_without(case, n_kinds, engine):
     """Targets move every second step, the actor every second or every third."""
-    settings = {"tau": 0.5, "target_update_interval": 2, **CASES[case]}
+    settings = {"tau": 0.5, "target_update_interval": 2, **BOX[case]}
     plain, graph = make("eager", Target(), **settings), replayed(engine, **settings)
     assert_same_training(plain, graph, random_samples(30, batch_size=40, dtype=th.float64), tolerance=1e-8)
     assert n_graphs(graph) == n_kinds
