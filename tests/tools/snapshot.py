@@ -1,4 +1,4 @@
-"""One hash over the parameters that many configurations learn: equal before and after a change that should change nothing.
+"""One hash of what many configurations learn: equal before and after a change that should change nothing.
 
     python -m tests.tools.snapshot            # one line: the hash of all
     python -m tests.tools.snapshot --each     # a line for each configuration, to find the one that differs
