@@ -26,7 +26,7 @@ from benchmarks._learning.estimators import estimator
 from benchmarks._output import Columns, number, publish, table
 from sb3_softac import SoftAC
 from sb3_softac.updates.batch import Batch
-from sb3_softac.updates.factory import make_update
+from sb3_softac.updates.variants import make_update
 
 Key = tuple[str, str]  #: agent, estimator
 RESULTS = Path(__file__).resolve().parent / "results" / "gradients"
@@ -120,13 +120,15 @@ def make_agent(seed: int, **kwargs: Any) -> SoftAC:
 
 def estimate(agent: SoftAC, batch: Batch, n_estimates: int) -> th.Tensor:
     """Gradients of the actor's loss on one batch, each with fresh noise: (n_estimates, parameters)."""
-    learner = make_update(agent)._learner  # type: ignore[attr-defined]
-    alpha = agent.temperature.alpha()
+    settings, networks = agent.current_settings().update, agent.policy.networks()
+    update = make_update(agent.variant, networks, agent.temperature, settings)
+    actor, critics, alpha = update.actor, update.critics, agent.temperature.alpha()  # type: ignore[attr-defined]
     parameters = list(agent.actor.parameters())
     gradients = []
     for _ in range(n_estimates):
-        support = learner.support(batch.obs)
-        loss = learner.actor_gradient.loss(batch.obs, learner.q_of(batch.obs, support), support, alpha)
+        support = actor.support_at(batch.obs, is_due=True)
+        q = critics.reduce_q(critics.q_of(batch.obs, support, is_due=True))
+        loss = actor.gradient.loss(batch.obs, q, support, alpha)
         gradients.append(th.nn.utils.parameters_to_vector(th.autograd.grad(loss, parameters)))
     return th.stack(gradients)
 

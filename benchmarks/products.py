@@ -19,7 +19,7 @@ import torch as th
 
 from benchmarks import _machine
 from benchmarks._output import Columns, publish, table
-from sb3_softac.networks.products import OneDnnProducts, Products, TorchProducts, onednn_is_available
+from sb3_softac.networks.fused.products import OneDnnProducts, Products, TorchProducts, onednn_is_available
 
 RESULTS = Path(__file__).resolve().parent / "results"
 #: inputs and outputs of a layer

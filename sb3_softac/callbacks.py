@@ -5,7 +5,7 @@ import time
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_softac.parsing import bounded_float
+from sb3_softac.settings.parsing import POSITIVE, number
 
 
 class StopTrainingOnMaxTime(BaseCallback):
@@ -24,7 +24,7 @@ class StopTrainingOnMaxTime(BaseCallback):
 
     def __init__(self, max_seconds: float, verbose: int = 0) -> None:
         super().__init__(verbose)
-        self.max_seconds = bounded_float("max_seconds", max_seconds, "above 0", lambda seconds: seconds > 0)
+        self.max_seconds = number("max_seconds", max_seconds, POSITIVE)
         self._deadline = math.inf
 
     def _on_training_start(self) -> None:

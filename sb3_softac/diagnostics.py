@@ -16,7 +16,7 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from sb3_softac.networks.categorical_actor import CategoricalActor
 from sb3_softac.networks.distributions import MASKED_LOGIT, masked_log_softmax, tanh_log_det
 from sb3_softac.softac import SoftAC
-from sb3_softac.updates.factory import actor_q_reduction
+from sb3_softac.updates.variants import actor_q_reduction
 
 # tanh(10) is 1 in single precision; beyond it there are no further actions.
 PRE_TANH_LIMIT = 10.0
@@ -54,7 +54,7 @@ def policy_improvement(model: SoftAC, observations: Any) -> PolicyImprovement:
         raise ValueError("`ent_coef` is 0, for which exp(Q / ent_coef) is no distribution; it must be above 0")
     model.policy.set_training_mode(False)
     obs, _ = model.policy.obs_to_tensor(observations)
-    reduce_q = actor_q_reduction(model)
+    reduce_q = actor_q_reduction(model.current_settings().update)
     if not isinstance(model.action_space, spaces.Box):
         if not isinstance(model.actor, CategoricalActor) or not model.actor.has_exact_support:
             raise ValueError(f"{model.action_space} has too many joint actions to list")

@@ -1,6 +1,7 @@
 """Policies of SoftAC: an actor, an ensemble of critics and its target, with their optimizers."""
 
 from copy import deepcopy
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -20,6 +21,7 @@ from torch import nn
 
 from sb3_softac.networks.actors import SoftActor, SquashedGaussianActor
 from sb3_softac.networks.batch_renorm import WARMUP_STEPS, BatchRenorm
+from sb3_softac.networks.blocks import MLP, HiddenLayers
 from sb3_softac.networks.categorical_actor import CategoricalActor
 from sb3_softac.networks.critics import (
     ContinuousCritic,
@@ -29,10 +31,13 @@ from sb3_softac.networks.critics import (
     OneHotCritic,
     ValueNetwork,
 )
-from sb3_softac.networks.discrete import is_enumerable
-from sb3_softac.networks.hooks import SameChildren
+from sb3_softac.networks.fused.unchanged import SameChildren
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
-from sb3_softac.parsing import bounded_float, flag, positive_int
+from sb3_softac.networks.networks import Networks
+from sb3_softac.settings.policy import PolicySettings
+from sb3_softac.settings.rows import read_table
+from sb3_softac.settings.variants import VARIANT_NETWORKS, VARIANTS
+from sb3_softac.spaces import is_enumerable, masks_in
 
 TargetT = TypeVar("TargetT", bound=FeaturesNetwork)
 SelfPolicy = TypeVar("SelfPolicy", bound="SoftACPolicy")
@@ -79,9 +84,9 @@ class SoftACPolicy(BasePolicy):
     actor: SoftActor
     actor_average: SoftActor | None
     critic: Critic
-    critic_target: Critic  # v2 only, if there are targets
-    value_net: ValueNetwork  # v1 only
-    value_target: ValueNetwork  # v1 only, if there are targets
+    critic_target: Critic | None  # v2 only, if there are targets
+    value_net: ValueNetwork | None  # v1 only
+    value_target: ValueNetwork | None  # v1 only, if there are targets
 
     def __init__(
         self,
@@ -111,103 +116,119 @@ class SoftACPolicy(BasePolicy):
         target_networks: bool = True,
         actor_average: bool = False,
     ) -> None:
+        settings = read_table(PolicySettings, locals())
+        extractor_class = settings.features_extractor_class or self.default_features_extractor_class
+        settings = replace(settings, features_extractor_class=extractor_class)
         super().__init__(
             observation_space,
             action_space,
-            features_extractor_class or self.default_features_extractor_class,
-            features_extractor_kwargs,
-            optimizer_class=optimizer_class,
-            optimizer_kwargs=optimizer_kwargs,
+            extractor_class,
+            settings.features_extractor_kwargs,
+            optimizer_class=settings.optimizer_class,
+            optimizer_kwargs=settings.optimizer_kwargs,
             squash_output=isinstance(action_space, spaces.Box),
-            normalize_images=normalize_images,
+            normalize_images=settings.normalize_images,
         )
-        self.net_arch = [256, 256] if net_arch is None else net_arch
-        self.share_features_extractor = flag("share_features_extractor", share_features_extractor)
-        actor_arch, critic_arch = get_actor_critic_arch(self.net_arch)
-        momentum = bounded_float("batch_norm_momentum", batch_norm_momentum, "in (0, 1]", lambda m: 0.0 < m <= 1.0)
-        self.batch_norm_momentum = momentum
-        self.renorm_warmup_steps = positive_int("renorm_warmup_steps", renorm_warmup_steps, minimum=0)
-        make_norm = partial(BatchRenorm, momentum=momentum, warmup_steps=self.renorm_warmup_steps)
-        shared_kwargs = {
-            "observation_space": observation_space,
-            "action_space": action_space,
-            "activation_fn": activation_fn,
-            "normalize_images": normalize_images,
-            "batch_norm": make_norm if flag("batch_norm", batch_norm) else None,
-        }
-        sde_kwargs = {
-            "use_sde": use_sde,
-            "log_std_init": log_std_init,
-            "use_expln": use_expln,
-            "clip_mean": clip_mean,
-        }
-        self.n_components = positive_int("n_components", n_components)
-        self.n_critics = positive_int("n_critics", n_critics)
-        self.variant = variant
-        self.target_networks = target_networks
-        self.actor_class, actor_kwargs = self._choose_actor(sde_kwargs)
-        self.actor_kwargs = shared_kwargs | {"net_arch": actor_arch} | actor_kwargs
-        self.value_kwargs = shared_kwargs | {
-            "net_arch": critic_arch,
-            "share_features_extractor": share_features_extractor,
-            "layer_norm": flag("layer_norm", layer_norm),
-            "dropout": bounded_float("dropout", dropout, "from 0 to below 1", lambda p: 0.0 <= p < 1.0),
-        }
-        self.critic_kwargs = self.value_kwargs | {"n_critics": self.n_critics}
-        self._sde_kwargs = sde_kwargs
-        self._build(lr_schedule, actor_average)
+        self.settings = settings
+        self.net_arch = settings.net_arch
+        self.share_features_extractor = settings.share_features_extractor
+        self.n_critics = settings.n_critics
+        self.variant = settings.variant
+        self._build(lr_schedule)
 
-    def _choose_actor(self, sde_kwargs: dict[str, Any]) -> tuple[type[SoftActor], dict[str, Any]]:
+    # Networks
+
+    def _shared_arguments(self) -> dict[str, Any]:
+        """The arguments that actors, critics and state values have in common."""
+        return {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "activation_fn": self.settings.activation_fn,
+            "normalize_images": self.normalize_images,
+        }
+
+    def _hidden_layers(self) -> HiddenLayers:
+        settings = self.settings
+        norm = partial(BatchRenorm, momentum=settings.batch_norm_momentum, warmup_steps=settings.renorm_warmup_steps)
+        return HiddenLayers(settings.layer_norm, settings.dropout, norm if settings.batch_norm else None)
+
+    def _choose_actor(self) -> tuple[type[SoftActor], dict[str, Any]]:
         """The actor for the action space, and the arguments that are its own."""
-        is_mixture = self.n_components > 1
+        settings = self.settings
+        is_mixture = settings.n_components > 1
         if not isinstance(self.action_space, spaces.Box):
             if is_mixture:
                 raise ValueError(
-                    f"`n_components={self.n_components}` needs Box actions, but the space is {self.action_space}, "
+                    f"`n_components={settings.n_components}` needs Box actions, but the space is {self.action_space}, "
                     "whose categorical distribution has every mode already; pass `n_components=1`"
                 )
             return CategoricalActor, {}
-        if is_mixture and sde_kwargs["use_sde"]:
+        if is_mixture and settings.use_sde:
             raise ValueError(
-                f"`n_components={self.n_components}` needs `use_sde=False`: the noise of gSDE belongs to one Gaussian"
+                f"`n_components={settings.n_components}` needs `use_sde=False`: the noise of gSDE belongs to one "
+                "Gaussian"
             )
         if is_mixture:
-            return SquashedMixtureActor, {"n_components": self.n_components}
-        return SquashedGaussianActor, sde_kwargs
+            return SquashedMixtureActor, {"n_components": settings.n_components}
+        return SquashedGaussianActor, {
+            "use_sde": settings.use_sde,
+            "log_std_init": settings.log_std_init,
+            "use_expln": settings.use_expln,
+            "clip_mean": settings.clip_mean,
+        }
 
-    def _build(self, lr_schedule: Schedule, actor_average: bool) -> None:
+    def _build(self, lr_schedule: Schedule) -> None:
         """Create networks and optimizers, in Stable-Baselines3's order, so that a seed gives its weights."""
         self.actor = self.make_actor()
         self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
-        self.actor_average = self._copy_of_actor() if actor_average else None
+        self.actor_average = self._copy_of_actor() if self.settings.actor_average else None
         # A target has its own features extractor in any case: it is an average over time.
         shared = self.actor.features_extractor if self.share_features_extractor else None
         self.critic = self.make_critic(shared)
-        if self.variant == "v1":
-            self.value_net = self.make_value_net(shared)
-            self.value_net.optimizer = self._make_optimizer(self._owned_parameters(self.value_net), lr_schedule)
-        if self.target_networks and self.variant == "v1":
-            self.value_target = self._as_target(self.make_value_net(), self.value_net)
-        elif self.target_networks:
-            self.critic_target = self._as_target(self.make_critic(), self.critic)
+        for name in VARIANT_NETWORKS:
+            setattr(self, name, None)
+        for name in VARIANTS[self.variant].networks:
+            setattr(self, name, self._make_variant_network(name, shared))
+        for name in VARIANTS[self.variant].optimizers:
+            network = getattr(self, name)
+            network.optimizer = self._make_optimizer(self._owned_parameters(network), lr_schedule)
         self.critic.optimizer = self._make_optimizer(self._owned_parameters(self.critic), lr_schedule)
-        self.n_structures = 0  # of modules, since a user may put in others
+        self.structure_version = 0  # of modules, since a user may put in others
         self._choose_switched()
         self.set_training_mode(True)
+
+    def _make_variant_network(self, name: str, shared: BaseFeaturesExtractor | None) -> FeaturesNetwork | None:
+        """A network that not every variant has; None for a target where there are to be no targets."""
+        if name == "value_net":
+            return self.make_value_net(shared)
+        if not self.settings.target_networks:
+            return None
+        if name == "value_target":
+            assert self.value_net is not None
+            return self._as_target(self.make_value_net(), self.value_net)
+        return self._as_target(self.make_critic(), self.critic)
+
+    def networks(self) -> Networks:
+        """All networks, None for those that the variant lacks."""
+        return Networks(
+            self.actor, self.critic, self.critic_target, self.value_net, self.value_target, self.actor_average
+        )
 
     def _copy_of_actor(self) -> SoftActor:
         """Without an optimizer. To make an actor would take random numbers that a run without an average does not."""
         return deepcopy(self.actor, {id(self.actor.optimizer): None}).eval()
 
     def _choose_switched(self) -> None:
-        """The modules of the trained networks that follow :meth:`set_training_mode`, and those that never do."""
-        networks = [self.actor, self.critic, *([self.value_net] if self.variant == "v1" else [])]
-        modules = [self, *(module for network in networks for module in network.modules())]
+        """List the modules that follow :meth:`set_training_mode`, and those that never do."""
+        trained = [self.actor, self.critic, *([] if self.value_net is None else [self.value_net])]
+        targets = [target for target in (self.critic_target, self.value_target) if target is not None]
+        modules = [self, *(module for network in trained for module in network.modules())]
         self._switched_modules = [module for module in modules if not isinstance(module, BatchRenorm)]
+        self._switched_modules += [dropout for target in targets for dropout in _dropouts_of(target)]
         self._batch_norms = [module for module in modules if isinstance(module, BatchRenorm)]
         self._has_same_children = SameChildren(modules)
         self._modules_of_actor = list(self.actor.modules())
-        self.n_structures += 1
+        self.structure_version += 1
 
     @staticmethod
     def _as_target(target: TargetT, online: TargetT) -> TargetT:
@@ -223,23 +244,57 @@ class SoftACPolicy(BasePolicy):
         return [parameter for parameter in network.parameters() if id(parameter) not in foreign]
 
     def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> th.optim.Optimizer:
-        return self.optimizer_class(parameters, lr=lr_schedule(1.0), **self.optimizer_kwargs)  # type: ignore[call-arg]
+        try:
+            return self.optimizer_class(parameters, lr=lr_schedule(1.0), **self.optimizer_kwargs)  # type: ignore[call-arg]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`optimizer_kwargs={self.optimizer_kwargs}` are not what `optimizer_class={self.optimizer_class}` "
+                f"takes: {error}"
+            ) from error
+
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """A new features extractor.
+
+        :raises ValueError: arguments that its class does not take
+        """
+        try:
+            return super().make_features_extractor()
+        except TypeError as error:
+            raise ValueError(
+                f"`features_extractor_kwargs={self.features_extractor_kwargs}` are not what "
+                f"`features_extractor_class={self.features_extractor_class}` takes: {error}"
+            ) from error
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> SoftActor:
         """Create an actor.
 
         :param features_extractor: to share; None for one of its own
         """
-        kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
-        return self.actor_class(**kwargs).to(self.device)
+        actor_class, own_arguments = self._choose_actor()
+        arguments = self._shared_arguments() | own_arguments
+        arguments |= {"net_arch": self._net_arch_of("pi"), "batch_norm": self._hidden_layers().batch_norm}
+        return actor_class(**self._update_features_extractor(arguments, features_extractor)).to(self.device)
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
         """Create an ensemble of critics.
 
         :param features_extractor: to share; None for one of its own
         """
-        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        return self._critic_class()(**kwargs).to(self.device)
+        arguments = self._value_arguments() | {"n_critics": self.n_critics}
+        return self._critic_class()(**self._update_features_extractor(arguments, features_extractor)).to(self.device)
+
+    def _value_arguments(self) -> dict[str, Any]:
+        """The arguments that critics and state values have in common."""
+        return self._shared_arguments() | {
+            "net_arch": self._net_arch_of("qf"),
+            "share_features_extractor": self.share_features_extractor,
+            "hidden": self._hidden_layers(),
+        }
+
+    def _net_arch_of(self, part: str) -> list[int]:
+        """Hidden layers of the actor, ``"pi"``, or of the critics, ``"qf"``."""
+        actor_arch, critic_arch = get_actor_critic_arch(self.net_arch)
+        return actor_arch if part == "pi" else critic_arch
 
     def _critic_class(self) -> type[Critic]:
         if isinstance(self.action_space, spaces.Box):
@@ -251,7 +306,8 @@ class SoftACPolicy(BasePolicy):
 
         :param features_extractor: to share; None for one of its own
         """
-        return ValueNetwork(**self._update_features_extractor(self.value_kwargs, features_extractor)).to(self.device)
+        arguments = self._update_features_extractor(self._value_arguments(), features_extractor)
+        return ValueNetwork(**arguments).to(self.device)
 
     def reset_noise(self, batch_size: int = 1) -> None:
         """Draw new gSDE exploration weights.
@@ -287,8 +343,9 @@ class SoftACPolicy(BasePolicy):
         :param episode_start: of no use without a state
         :param deterministic: the mode in place of a sample
         :return: one action, or B of them, and the state
-        :raises ValueError: a Box action that is not a number
+        :raises ValueError: a Box action that is not a number, or a mask that allows no action
         """
+        masks_in(observation, self.action_space)
         actions, state = super().predict(observation, state, episode_start, deterministic)
         check_actions(actions)
         return actions, state
@@ -321,30 +378,35 @@ class SoftACPolicy(BasePolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
+        data.update({field.name: getattr(self.settings, field.name) for field in fields(self.settings)})
         data.update(
-            net_arch=self.net_arch,
             lr_schedule=self._dummy_schedule,  # a policy that is loaded alone does not learn
-            optimizer_class=self.optimizer_class,
-            optimizer_kwargs=self.optimizer_kwargs,
-            features_extractor_class=self.features_extractor_class,
-            features_extractor_kwargs=self.features_extractor_kwargs,
-            share_features_extractor=self.share_features_extractor,
-            n_critics=self.n_critics,
-            layer_norm=self.value_kwargs["layer_norm"],
-            dropout=self.value_kwargs["dropout"],
-            batch_norm=self.value_kwargs["batch_norm"] is not None,
-            batch_norm_momentum=self.batch_norm_momentum,
-            renorm_warmup_steps=self.renorm_warmup_steps,
-            n_components=self.n_components,
-            variant=self.variant,
-            target_networks=self.target_networks,
-            actor_average=self.actor_average is not None,
-            activation_fn=self.actor_kwargs["activation_fn"],
         )
-        return data | self._sde_kwargs
+        return data
 
 
 MlpPolicy = SoftACPolicy
+
+
+def _dropouts_of(target: FeaturesNetwork) -> list[nn.Module]:
+    """Dropout in a target's fully connected layers, which is drawn as in the trained network.   arXiv:2110.02034"""
+    layers = [module for network in target.modules() if isinstance(network, MLP) for module in network.modules()]
+    return [module for module in layers if isinstance(module, nn.Dropout)]
+
+
+def check_policy_class(policy: Any) -> None:
+    """Refuse the policy class of another algorithm, as it stands in that algorithm's checkpoints.
+
+    :param policy: a class, or a name that is checked elsewhere
+    :raises ValueError: a class that is not a ``SoftACPolicy``
+    """
+    if isinstance(policy, str) or (isinstance(policy, type) and issubclass(policy, SoftACPolicy)):
+        return
+    raise ValueError(
+        "`policy` must be 'MlpPolicy', 'CnnPolicy', 'MultiInputPolicy' or a subclass of sb3_softac's SoftACPolicy, but "
+        f"{policy!r} was given. If it comes from a checkpoint, another algorithm made it; "
+        "`SoftAC.from_sac()` imports those of Stable-Baselines3's SAC"
+    )
 
 
 def check_actions(actions: np.ndarray) -> None:

@@ -1,36 +1,51 @@
 """SoftAC: Soft Actor-Critic behind the interface of Stable-Baselines3."""
 
+import io
 import math
+import pathlib
 import warnings
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch as th
-from stable_baselines3.common.base_class import maybe_make_env
+from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, ReplayBufferSamples, Schedule, TensorDict
+from stable_baselines3.sac import SAC
 
-from sb3_softac import arguments, parsing
-from sb3_softac.acting import ActorCopy, pays_to_copy
-from sb3_softac.checkpoint import check_policy_class
-from sb3_softac.collection import CollectingAlgorithm
+from sb3_softac.buffers import make as buffers
+from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
+from sb3_softac.collecting.explore import Explorer, random_allowed_action
+from sb3_softac.engines import adam
+from sb3_softac.engines.base import Engine
+from sb3_softac.engines.denormals import denormals_as_zero
+from sb3_softac.engines.keeper import EngineKeeper
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
-from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
+from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy, check_policy_class
+from sb3_softac.saving import parameters as saved
+from sb3_softac.saving import sac
+from sb3_softac.settings.arguments import EntCoef, check_ensemble, read_ent_coef
+from sb3_softac.settings.model import Attributes, Settings, check_arguments
+from sb3_softac.settings.parsing import NOT_NEGATIVE, schedule, value_at, whole_number
+from sb3_softac.settings.policy import check_decided
+from sb3_softac.settings.rows import check_known
+from sb3_softac.settings.variants import VARIANT_NETWORKS, VARIANTS
+from sb3_softac.spaces import check_action_space
 from sb3_softac.updates.batch import Batch
-from sb3_softac.updates.compute import choose_engine
-from sb3_softac.updates.current import CurrentEngine
-from sb3_softac.updates.denormals import denormals_as_zero
-from sb3_softac.updates.factory import make_temperature
-from sb3_softac.updates.gradient import set_learning_rate
-from sb3_softac.updates.temperature import Temperature
+from sb3_softac.updates.temperature import Temperature, make_temperature
 from sb3_softac.wrappers import check_masks
 
 SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
 
 
-class SoftAC(CollectingAlgorithm):
+class SoftAC(OffPolicyAlgorithm):
     """Soft Actor-Critic: off-policy maximum-entropy reinforcement learning with a stochastic actor.
 
     Papers: arXiv:1812.05905 (v2), arXiv:1801.01290 (v1), arXiv:1910.07207 (Discrete actions). Box or Discrete: the
@@ -115,11 +130,12 @@ class SoftAC(CollectingAlgorithm):
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
+    policy: SoftACPolicy
     actor: SoftActor
     critic: Critic
-    critic_target: Critic  # v2 only, if there are targets
-    value_net: ValueNetwork  # v1 only
-    value_target: ValueNetwork  # v1 only, if there are targets
+    critic_target: Critic | None  # v2 only, if there are targets
+    value_net: ValueNetwork | None  # v1 only
+    value_target: ValueNetwork | None  # v1 only, if there are targets
 
     def __init__(
         self,
@@ -173,14 +189,15 @@ class SoftAC(CollectingAlgorithm):
         precision: str = "float32",
         engine: str = "auto",
     ) -> None:
+        check_arguments(locals())
         check_policy_class(policy)
         if env is not None:  # None while loading
             env = self._wrap_env(maybe_make_env(env, verbose), verbose)
-            arguments.check_action_space(env.action_space)
+            check_action_space(env.action_space)
         super().__init__(
             policy,
             env,
-            learning_rate,  # type: ignore[arg-type]  # a string is parsed in _setup_lr_schedule()
+            learning_rate,  # type: ignore[arg-type]  # a string is read in _setup_lr_schedule()
             buffer_size,
             learning_starts,
             batch_size,
@@ -234,61 +251,157 @@ class SoftAC(CollectingAlgorithm):
         if env is not None:
             check_masks(self.env)
         if _init_setup_model:
-            arguments.check_policy_kwargs(self.policy_kwargs, self._arguments_of_policy())
             if env is None:
                 raise ValueError("`env` must be an environment or the id of one, but None was given")
+            check_decided(policy_kwargs or {}, self._arguments_of_policy())
             self._setup_model()
             self.replay_buffer = self._make_replay_buffer()
 
     # Set-up
 
     def _setup_model(self) -> None:
-        arguments.check(self)  # here and not in the constructor: loading can change arguments
-        engine_name = choose_engine(self)
-        self.policy_kwargs.update(self._arguments_of_policy())
-        super()._setup_model()
-        self.actor = self.policy.actor
-        self.critic = self.policy.critic
-        arguments.check_ensemble(self.n_target_critics, self.critic.n_critics)
-        for name in ("critic_target", "value_net", "value_target"):
-            if hasattr(self.policy, name):
-                setattr(self, name, getattr(self.policy, name))
-        self._engine = CurrentEngine(self, engine_name)
-        self._actor_copy = ActorCopy(self.actor) if pays_to_copy(self) else None
-        self._setup_temperature()
+        settings = Attributes(self).settings  # here and not in the constructor: loading can change arguments
+        self.policy_kwargs = settings.set_up.policy_kwargs | self._arguments_of_policy()
+        check_known(
+            "policy_kwargs", self.policy_kwargs, self.policy_class, ("observation_space", "action_space", "lr_schedule")
+        )
+        self.replay_buffer_class = buffers.choose_class(
+            self.replay_buffer_class, self.optimize_memory_usage, self.n_steps
+        )
+        buffers.check_replay_kwargs(self.replay_buffer_class, self.replay_buffer_kwargs)
+        with buffers.without_allocation(self):
+            super()._setup_model()
+        for name in ("actor", "critic", *VARIANT_NETWORKS):
+            setattr(self, name, getattr(self.policy, name))
+        check_ensemble(settings.update.n_target_critics, self.critic.n_critics)
+        self._engine = EngineKeeper(self.policy, settings.engine, self._is_loaded)
+        self._attributes = Attributes(self)  # set-up has changed some
+        self._explorer = Explorer(self.policy, settings.run.train_freq, self.n_envs)
+        self._setup_temperature(settings.run.ent_coef)
 
     def _arguments_of_policy(self) -> dict[str, Any]:
+        """The arguments of the policy that follow from those of the algorithm."""
         return {
             "variant": self.variant,
             "target_networks": self.target_networks,
             "actor_average": self.actor_tau is not None,
+            "use_sde": self.use_sde,
         }
 
     def _setup_lr_schedule(self) -> None:
-        self.lr_schedule = parsing.learning_rate("learning_rate", self.learning_rate)
-        own_rates = {
-            "actor": self.actor_learning_rate,
-            "critic": self.critic_learning_rate,
-            "ent_coef": self.ent_coef_learning_rate,
-        }
-        self._own_lr_schedules = {
-            name: None if rate is None else parsing.learning_rate(f"{name}_learning_rate", rate)
-            for name, rate in own_rates.items()
-        }
+        self.lr_schedule = schedule("learning_rate", self.learning_rate, NOT_NEGATIVE)
 
-    def _setup_temperature(self) -> None:
+    def _setup_temperature(self, ent_coef: EntCoef) -> None:
         """Create the temperature, in the attributes that Stable-Baselines3's SAC has."""
         self.log_ent_coef, self.ent_coef_optimizer = None, None
-        if arguments.learns_ent_coef(self.ent_coef, self.variant):
-            initial = parsing.auto_number("ent_coef", self.ent_coef) or 1.0
-            self.log_ent_coef = th.tensor([initial], device=self.device).log().requires_grad_(True)
+        vars(self).pop("ent_coef_tensor", None)
+        if ent_coef.is_learned:
+            self.log_ent_coef = th.tensor([ent_coef.value], device=self.device).log().requires_grad_(True)
             self.ent_coef_optimizer = th.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1.0))
         else:
-            value = arguments.fixed_ent_coef(self.ent_coef)
-            self.ent_coef_tensor = th.tensor(value, device=self.device)
-        self.temperature: Temperature = make_temperature(self)
+            self.ent_coef_tensor = th.tensor(ent_coef.value, device=self.device)
+        self._parts_of_temperature: tuple[Any, ...] = ()
+        self._update_temperature(self._attributes.settings)
 
-    # Training
+    def _update_temperature(self, settings: Settings) -> None:
+        """Make the temperature anew if one of its parts was replaced."""
+        parts = (vars(self).get("ent_coef_tensor"), self.log_ent_coef, self.ent_coef_optimizer)
+        bounds = settings.update.ent_coef_bounds
+        identity = (*map(id, parts), bounds)
+        if identity != self._parts_of_temperature:
+            self.temperature: Temperature = make_temperature(*parts, bounds, adam.step)
+            self._parts_of_temperature = identity
+
+    def current_settings(self) -> Settings:
+        """Settings for the arguments as they are now: a changed one takes effect, or is refused by name."""
+        settings, changed = self._attributes.up_to_date(self)
+        if "n_target_critics" in changed:
+            check_ensemble(settings.update.n_target_critics, self.critic.n_critics)
+        if changed & {"n_steps", "gamma"}:
+            buffers.check_returns(self.replay_buffer, settings.run.n_steps, settings.run.gamma)
+        if "learning_rate" in changed:
+            self._setup_lr_schedule()
+        if "ent_coef" in changed:
+            self._setup_temperature(settings.run.ent_coef)
+        if "train_freq" in changed:
+            self._explorer = Explorer(self.policy, settings.run.train_freq, self.n_envs)
+        return settings
+
+    # Acting
+
+    @cached_property
+    def replay_buffer(self) -> ReplayBuffer:  # type: ignore[override]
+        """The replay buffer, allocated when first used: an agent that is loaded to act has none."""
+        return self._make_replay_buffer()
+
+    def _make_replay_buffer(self) -> ReplayBuffer:
+        assert self.replay_buffer_class is not None  # chosen in _setup_model()
+        return buffers.make_replay_buffer(
+            self._attributes.settings.set_up,
+            self.replay_buffer_class,
+            (self.observation_space, self.action_space),
+            self.n_envs,
+            self.device,
+            self.env,
+            self._return_arguments(self._attributes.settings),
+        )
+
+    @staticmethod
+    def _return_arguments(settings: Settings) -> Mapping[str, Any]:
+        return buffers.return_arguments(settings.run.n_steps, settings.run.gamma, settings.set_up.replay_buffer_kwargs)
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Explore: at random before learning starts, then by the policy.
+
+        :param learning_starts: environment steps with random actions
+        :param action_noise: added to the actions
+        :param n_envs: number of environments
+        :return: (n_envs, ...) action for the environments, and the one to store, which is in [-1, 1] for Box
+        """
+        if self.num_timesteps < learning_starts and not (self.use_sde and self.use_sde_at_warmup):
+            action = random_allowed_action(self._last_obs, self.action_space)
+            if action is not None:
+                return action, action
+        elif not self._predicts_by_own_code():
+            return self._explorer.action(self._last_obs, self._n_updates, action_noise)
+        return super()._sample_action(learning_starts, action_noise, n_envs)
+
+    def _predicts_by_own_code(self) -> bool:
+        """Whether model or policy has its own ``predict()``, by a subclass or set on it, which then explores too."""
+        has_own = "predict" in vars(self) or "predict" in vars(self.policy)
+        policy_predict = getattr(type(self.policy), "predict", None)  # a compiled policy's class has none
+        return has_own or type(self).predict is not BaseAlgorithm.predict or policy_predict is not SoftACPolicy.predict
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: Any,
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Store a step; in the middle of an episode the buffer's copy of it is the only one.
+
+        :param replay_buffer: where to
+        :param buffer_action: (n_envs, ...) as stored
+        :param new_obs: (n_envs, ...) next observations, or a dict of such
+        :param reward: (n_envs,); a simulator may give a list
+        :param dones: (n_envs,); a simulator may give a list
+        :param infos: n_envs dicts
+        """
+        reward, dones = np.asarray(reward), np.asarray(dones)
+        is_kept = type(replay_buffer).add is SingleCopyReplayBuffer.add  # another may write into what it is given
+        if not is_kept or self._vec_normalize_env is not None or dones.any():
+            super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+            return
+        assert self._last_obs is not None
+        replay_buffer.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)  # type: ignore[arg-type]
+        self._last_obs = self._last_original_obs = new_obs
+
+    # Learning
 
     def learn(
         self: SelfSoftAC,
@@ -308,8 +421,10 @@ class SoftAC(CollectingAlgorithm):
         :param reset_num_timesteps: start counting from zero, or continue
         :param progress_bar: show one, with tqdm and rich
         :return: self
+        :raises ValueError: an attribute that was changed to what the constructor would refuse
         """
-        steps = parsing.positive_int("total_timesteps", total_timesteps, minimum=0)
+        steps = whole_number("total_timesteps", total_timesteps, minimum=0)
+        self.current_settings()
         if self.batch_size > self.buffer_size:
             warnings.warn(
                 f"`batch_size={self.batch_size}` is more than the replay buffer holds "
@@ -331,46 +446,197 @@ class SoftAC(CollectingAlgorithm):
 
         :param gradient_steps: how often
         :param batch_size: transitions in each gradient step
+        :raises ValueError: an attribute that was changed to what the constructor would refuse, or learning that has
+            diverged
         """
+        settings = self.current_settings()
         self.policy.set_training_mode(True)
-        self._update_learning_rates()
-        engine = self._engine.up_to_date(self)
+        self._update_learning_rates(settings)
+        engine = self._current_engine(settings)
         progress = self._current_progress_remaining
-        self.temperature.set_target_entropy(parsing.value_at(self.target_entropy, progress))
-        reward_scale = parsing.value_at(self.reward_scale, progress)
+        self.temperature.set_target_entropy(*settings.run.target_entropy.at(progress))
+        reward_scale = value_at(settings.run.reward_scale, progress)
         with denormals_as_zero():
-            for samples in self._batches(gradient_steps, batch_size):
+            for samples in self._batches(gradient_steps, batch_size, settings):
                 self._n_updates += 1
-                engine.update(Batch.from_samples(samples, self.gamma, reward_scale), self._n_updates)
+                engine.update(Batch.from_samples(samples, settings.run.gamma, reward_scale), self._n_updates)
+        self._log_training(engine.read_metrics())
+
+    def _current_engine(self, settings: Settings | None = None) -> Engine:
+        """The engine that runs the next gradient step.
+
+        :param settings: of the arguments as they are now; None: read them
+        """
+        settings = self.current_settings() if settings is None else settings
+        self._update_temperature(settings)
+        optimizers = list(chain(*self.optimizers().values()))
+        return self._engine.up_to_date(self.policy, self.temperature, optimizers, settings.update, settings.engine)
+
+    def _batches(self, n_batches: int, batch_size: int, settings: Settings) -> Iterator[ReplayBufferSamples]:
+        returns = self._return_arguments(settings)
+        return buffers.batches(self.replay_buffer, n_batches, batch_size, returns, self._vec_normalize_env)
+
+    def _log_training(self, metrics: dict[str, float]) -> None:
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        metrics = engine.read_metrics()
         for name, value in metrics.items():
             self.logger.record(f"train/{name}", value)
         if not all(map(math.isfinite, metrics.values())):
             raise ValueError(
-                f"After {self._n_updates} gradient steps learning has diverged: {metrics}. An observation or a reward "
-                "was not finite (stable_baselines3's `VecCheckNan` around the environment finds it), or the learning "
-                "rate is too high. Load the last checkpoint"
+                f"After {self._n_updates} gradient steps learning has diverged: {metrics}. {self._cause(metrics)}"
             )
         self.temperature.warn_of_runaway(metrics.get("ent_coef", 0.0))
 
+    def _cause(self, metrics: dict[str, float]) -> str:
+        """Why metrics are not finite, most probably, and what to do."""
+        if math.isinf(metrics.get("ent_coef", 0.0)) or self.temperature.has_run_away:
+            return (
+                "The learned temperature, `ent_coef`, grew beyond all bounds: the policy cannot be as random as "
+                "`target_entropy` asks for. Ask for less, bound it (`ent_coef_bounds`), or fix it. Load the last "
+                "checkpoint"
+            )
+        return (
+            "An observation or a reward was not finite (stable_baselines3's `VecCheckNan` around the environment finds "
+            "it), or the learning rate is too high. Load the last checkpoint"
+        )
+
     def optimizers(self) -> dict[str, list[th.optim.Optimizer]]:
         """Every optimizer, by the learning rate that it follows."""
-        value_optimizers = [self.value_net.optimizer] if self.variant == "v1" else []
+        variant_optimizers = [getattr(self, name).optimizer for name in VARIANTS[self.variant].optimizers]
         return {
             "actor": [self.actor.optimizer],
-            "critic": [self.critic.optimizer, *value_optimizers],
+            "critic": [self.critic.optimizer, *variant_optimizers],
             "ent_coef": [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer],
         }
 
-    def _update_learning_rates(self) -> None:
+    def _update_learning_rates(self, settings: Settings) -> None:
         """Set each optimizer's learning rate for the current progress, and log the common one."""
         progress = self._current_progress_remaining
         self.logger.record("train/learning_rate", self.lr_schedule(progress))
         for name, group in self.optimizers().items():
-            own_schedule = self._own_lr_schedules[name]
+            own_schedule = getattr(settings.run, f"{name}_learning_rate")
             rate = (own_schedule or self.lr_schedule)(progress)
             if own_schedule is not None:
                 self.logger.record(f"train/{name}_learning_rate", rate)
             for optimizer in group:
-                set_learning_rate(optimizer, rate)
+                adam.set_learning_rate(optimizer, rate)
+
+    # Files
+
+    def _excluded_save_params(self) -> list[str]:
+        networks = ["actor", "critic", *VARIANT_NETWORKS]
+        made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "_explorer", "_attributes"]
+        return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        with_optimizers = ["actor", "critic", *VARIANTS[self.variant].optimizers]
+        state_dicts = ["policy", *(f"{name}.optimizer" for name in with_optimizers)]
+        if self.ent_coef_optimizer is None:
+            return state_dicts, ["ent_coef_tensor"]
+        return [*state_dicts, "ent_coef_optimizer"], ["log_ent_coef"]
+
+    def set_parameters(
+        self,
+        load_path_or_dict: str | TensorDict,
+        exact_match: bool = True,
+        device: th.device | str = "auto",
+    ) -> None:
+        """Load networks and optimizers in place; nothing is changed if anything does not fit.
+
+        :param load_path_or_dict: a checkpoint, or a dict as :meth:`get_parameters` returns it
+        :param exact_match: refuse missing and unexpected entries; False: a single network's will do, as ``"actor"``,
+            whose average begins anew at it
+        :param device: of the loaded tensors
+        :raises ValueError: the parameters are not for these networks
+        """
+        average = self.policy.actor_average
+        parameters = saved.fit_average(saved.read_parameters(load_path_or_dict, device), average is not None)
+        saved.check_parameters(self, parameters, exact_match)
+        super().set_parameters(parameters, exact_match, device)
+        if average is not None and not {"actor", "policy.actor"}.isdisjoint(parameters):
+            average.load_state_dict(self.policy.actor.state_dict())
+        self._engine.forget()  # it holds settings of the optimizers, which the checkpoint has overwritten
+
+    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
+        """Load what :meth:`save_replay_buffer` wrote; the present one stays if that does not fit.
+
+        :param path: the pickle, or an open one
+        :param truncate_last_traj: with hindsight, take the last trajectory for finished
+        :raises ValueError: it is for other spaces or another number of environments
+        """
+        before = vars(self).get("replay_buffer")
+        super().load_replay_buffer(path, truncate_last_traj)
+        try:
+            buffers.check_spaces(self.replay_buffer, self)
+        except ValueError:
+            del self.replay_buffer
+            if before is not None:
+                self.replay_buffer = before
+            raise
+
+    @classmethod
+    def load(
+        cls: type[SelfSoftAC],
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> SelfSoftAC:
+        """Load a model that :meth:`save` wrote. The replay buffer is not in it, and is allocated only when needed.
+
+        :param path: the zip file, or an open one
+        :param env: to go on learning in; None if the model only acts
+        :param device: to put the model on
+        :param custom_objects: replace entries of the file, for those that cannot be unpickled
+        :param print_system_info: print the systems that saved and that load
+        :param force_reset: reset the environment before learning goes on
+        :param kwargs: arguments of the constructor to change. A learned ``ent_coef`` stays as learned if the new one is
+            learned too, and is set up anew if learning is switched on or off
+        :raises ValueError: the file was made by another algorithm, or for other spaces
+        """
+        ent_coef = kwargs.pop("ent_coef", None)
+        model = super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+        if ent_coef is not None:
+            model._change_ent_coef(read_ent_coef("ent_coef", ent_coef, model.variant), ent_coef)
+        return model
+
+    def _change_ent_coef(self, meaning: EntCoef, ent_coef: str | float) -> None:
+        """Change the argument, and the temperature itself only if learning is switched on or off."""
+        stays_learned = meaning.is_learned and self.ent_coef_optimizer is not None
+        self.ent_coef = ent_coef
+        self._attributes = Attributes(self)
+        if not stays_learned:
+            self._setup_temperature(meaning)
+
+    @classmethod
+    def from_sac(
+        cls: type[SelfSoftAC],
+        path_or_model: str | pathlib.Path | io.BufferedIOBase | SAC,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        **kwargs: Any,
+    ) -> SelfSoftAC:
+        """Import a SAC of Stable-Baselines3: networks, optimizers, temperature, counters and arguments.
+
+        :param path_or_model: its zip file, or the model itself, whose environment and replay buffer are then shared
+        :param env: to go on learning in; None: the model's, or none
+        :param device: to put the model on
+        :param kwargs: arguments of the constructor to change
+        :return: a model that acts as the imported one does
+        :raises ValueError: not a SAC of Stable-Baselines3, one with a policy class of its own, or returns that the
+            model's replay buffer does not give
+        """
+        file, classes = sac.open_sac(path_or_model)
+        source = path_or_model if isinstance(path_or_model, SAC) else None
+        if env is None and source is not None:
+            env = source.get_env()
+        model = cls.load(file, env, device, custom_objects=classes, **kwargs)
+        for name in sac.SAC_ONLY_ATTRIBUTES:
+            vars(model).pop(name, None)
+        if source is not None and source.replay_buffer is not None:
+            if not {"n_steps", "gamma"}.isdisjoint(kwargs):
+                buffers.check_returns(source.replay_buffer, model.n_steps, model.gamma)
+            model.replay_buffer = source.replay_buffer
+        return model

@@ -8,8 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from sb3_softac.networks.categorical_actor import ACTION_MASK
-from sb3_softac.networks.discrete import discrete_sizes
+from sb3_softac.spaces import ACTION_MASK, check_mask_space, discrete_sizes, has_action_masks
 
 
 class ActionMaskObservation(gym.Wrapper):
@@ -54,36 +53,15 @@ class ActionMaskObservation(gym.Wrapper):
         return self._with_mask(observation), reward, terminated, truncated, info
 
 
-def masks_in(observation: Any) -> np.ndarray | None:
-    """The action masks in a batch of observations: (n_envs, A), or None.
-
-    :param observation: of a vectorised environment
-    """
-    return observation.get(ACTION_MASK) if isinstance(observation, dict) else None
-
-
-def sample_allowed(action_space: spaces.Discrete | spaces.MultiDiscrete, masks: np.ndarray) -> np.ndarray:
-    """A random action for each mask, among those that it allows.
-
-    :param action_space: its generator is used
-    :param masks: (n_envs, A), the factors of MultiDiscrete one after another
-    :return: (n_envs,), or (n_envs, F) for MultiDiscrete
-    """
-    ends = np.cumsum(discrete_sizes(action_space))[:-1]
-    factors = [np.split(mask.astype(np.int8), ends) for mask in masks]
-    if isinstance(action_space, spaces.Discrete):
-        return np.array([action_space.sample(mask=factor[0]) for factor in factors])
-    return np.array([action_space.sample(mask=tuple(parts)) for parts in factors])
-
-
 def check_masks(env: VecEnv | None) -> None:
     """Warn of an environment whose action masks nobody reads.
 
     :param env: that a model learns from
-    :raises ValueError: masks that are normalised, which makes others of them
+    :raises ValueError: masks that are normalised, which makes others of them, or of another size than the actions
     """
     if env is None or isinstance(env.action_space, spaces.Box):
         return
+    check_mask_space(env.observation_space, env.action_space)
     normalize = unwrap_vec_normalize(env)
     normalized = normalize.norm_obs_keys or [] if normalize is not None and normalize.norm_obs else []
     if ACTION_MASK in normalized:
@@ -91,9 +69,7 @@ def check_masks(env: VecEnv | None) -> None:
             "`VecNormalize` normalises the observation's 'action_mask', which then no longer says what is allowed; "
             f"pass `norm_obs_keys={[key for key in normalized if key != ACTION_MASK]}` to it"
         )
-    if isinstance(env.observation_space, spaces.Dict) and ACTION_MASK in env.observation_space.spaces:
-        return
-    if env.has_attr("action_masks"):
+    if not has_action_masks(env.observation_space, env.action_space) and env.has_attr("action_masks"):
         warnings.warn(
             "The environment has `action_masks()`, but its observation has no 'action_mask', so that the masks are "
             "ignored; wrap it in sb3_softac.ActionMaskObservation",

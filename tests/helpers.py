@@ -51,6 +51,14 @@ class Target(gym.Env):
         return self.observation_space.sample(), reward, over and not self._truncate, over and self._truncate, {}
 
 
+class DiscreteTarget(Target):
+    """Discrete actions, of which the first is best."""
+
+    def __init__(self, observation_space: spaces.Space | None = None) -> None:
+        super().__init__(observation_space)
+        self.action_space = spaces.Discrete(3)
+
+
 def image_space(channels_first: bool = True) -> spaces.Box:
     """A small uint8 image."""
     shape = (1, 36, 36) if channels_first else (36, 36, 1)

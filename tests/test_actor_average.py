@@ -1,5 +1,7 @@
 """An average of the actor acts where actions are deterministic, and leaves the learning as it was."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch as th
@@ -110,7 +112,7 @@ def test_loading_can_begin_an_average_and_drop_one(tmp_path):
 
 
 def test_an_imported_sac_can_be_averaged():
-    sac = SAC("MlpPolicy", Target(), **SMALL, seed=0).learn(30)
+    sac = SAC("MlpPolicy", Target(), **copy.deepcopy(SMALL), seed=0).learn(30)
     model = SoftAC.from_sac(sac, actor_tau=0.01)
     np.testing.assert_allclose(deterministic(model), deterministic(sac), atol=1e-5)
 

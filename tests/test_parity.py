@@ -74,7 +74,7 @@ def test_updates_are_those_of_sac_in_double_precision(case, gradient_steps):
     with (
         # Both would cast to float.
         patch("stable_baselines3.common.policies.preprocess_obs", lambda obs, *args, **kwargs: obs),
-        patch("sb3_softac.networks.layers.preprocess", lambda obs, *args: obs),
+        patch("sb3_softac.networks.blocks.preprocess", lambda obs, *args: obs),
         patch("sb3_softac.networks.distributions.SDE_VARIANCE_FLOOR", 0.0),
     ):
         train_both(sac, softac, samples, gradient_steps)

@@ -47,8 +47,7 @@ def test_policy_alone_on_disk(policy, use_sde, tmp_path):
     loaded = CLASSES[policy].load(tmp_path / "policy.pt")
     obs = model.observation_space.sample()
     np.testing.assert_array_equal(loaded.predict(obs, deterministic=True)[0], model.predict(obs, deterministic=True)[0])
-    assert loaded.actor_kwargs == model.policy.actor_kwargs
-    assert loaded.critic_kwargs == model.policy.critic_kwargs
+    assert loaded.settings == model.policy.settings
     assert loaded.actor.optimizer.defaults["eps"] == 1e-5
 
 
@@ -106,20 +105,23 @@ def test_layer_norm_and_dropout_are_the_critics_and_in_the_order_of_droq(variant
     assert [type(layer) for layer in policy.actor.latent_pi] == [nn.Linear, nn.ReLU]
 
 
-def test_targets_drop_nothing_while_the_critics_learn():
+def test_dropout_is_drawn_in_the_targets_values_too():
+    """As in DroQ, arXiv:2110.02034: the target is an average of networks that drop, and drops."""
     policy = make_model("MlpPolicy", policy_kwargs={"dropout": 0.5, "net_arch": [8]}).policy
     policy.set_training_mode(True)
     assert policy.critic.qf0[1].training
-    assert not policy.critic_target.qf0[1].training
+    assert policy.critic_target.qf0[1].training
     policy.set_training_mode(False)
     assert not policy.critic.qf0[1].training
+    assert not policy.critic_target.qf0[1].training
 
 
 def test_what_only_evaluates_does_so_however_the_policy_is_switched():
     kwargs = dict(net_arch=[8], dropout=0.1, batch_norm=True)
     model = SoftAC("MlpPolicy", Target(), buffer_size=10, actor_tau=0.1, policy_kwargs=kwargs)
     assert model.policy.train() is model.policy
-    evaluating = [*model.policy.actor_average.modules(), *model.critic_target.modules()]
+    targets = [module for module in model.critic_target.modules() if not isinstance(module, nn.Dropout)]
+    evaluating = [*model.policy.actor_average.modules(), *targets]
     assert not any(module.training for module in evaluating)
     assert model.critic.training
     assert model.predict(np.zeros(3), deterministic=True)[0].shape == (2,)

@@ -6,7 +6,7 @@ import torch as th
 from torch import nn
 
 from sb3_softac import SoftAC
-from sb3_softac.updates.tracing import TracedGraphs
+from sb3_softac.engines.traced import TraceCapture
 from tests.helpers import SMALL, Target
 
 ENGINES = ["eager", "fused", "traced"]
@@ -15,7 +15,7 @@ OBSERVATIONS = np.random.default_rng(0).uniform(-1, 1, (40, 3)).astype(np.float3
 
 @pytest.fixture(autouse=True)
 def early_graphs(monkeypatch):
-    monkeypatch.setattr(TracedGraphs, "warm_ups", 3)
+    monkeypatch.setattr(TraceCapture, "warm_ups", 3)
 
 
 def trained(engine: str, n_steps: int = 30, **kwargs) -> SoftAC:

@@ -11,7 +11,8 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_softac import SoftAC
-from sb3_softac.updates.current import HELD_BY_ENGINE
+from sb3_softac.settings.arguments import UpdateSettings
+from sb3_softac.settings.rows import names_of
 from tests.helpers import SMALL, Target, fixed_samples, parameters_of, random_samples, ready
 
 SAC_LOG_KEYS = {"n_updates", "ent_coef", "ent_coef_loss", "actor_loss", "critic_loss", "learning_rate"}
@@ -348,7 +349,7 @@ def test_schedules_reach_the_updates():
 
 def test_the_temperature_has_a_learning_rate_of_its_own():
     model = ready(make_model(ent_coef_learning_rate=0.25))
-    model._update_learning_rates()
+    model._update_learning_rates(model.current_settings())
     assert model.ent_coef_optimizer.param_groups[0]["lr"] == 0.25
     assert model.actor.optimizer.param_groups[0]["lr"] == 3e-4
 
@@ -371,10 +372,10 @@ CHANGES = {
 
 
 def test_an_engine_is_made_anew_for_every_attribute_that_it_holds():
-    assert CHANGES.keys() | {"actor_tau"} == set(HELD_BY_ENGINE)  # an average cannot be had later
+    assert CHANGES.keys() | {"actor_tau"} == set(names_of(UpdateSettings))  # an average cannot be had later
     model = ready(make_model())
     for name, value in CHANGES.items():
-        engine = model._engine.up_to_date(model)
-        assert model._engine.up_to_date(model) is engine
+        engine = model._current_engine()
+        assert model._current_engine() is engine
         setattr(model, name, value)
-        assert model._engine.up_to_date(model) is not engine, name
+        assert model._current_engine() is not engine, name

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_softac import ActionMaskObservation, SoftAC
-from sb3_softac.wrappers import masks_in, sample_allowed
+from sb3_softac.spaces import masks_in, sample_allowed
 from tests.helpers import Target
 
 SMALL, LARGE = spaces.MultiDiscrete([2, 3]), spaces.MultiDiscrete([10, 10, 10])
@@ -107,9 +107,10 @@ def test_random_actions_reach_all_that_is_allowed_and_nothing_else(space) -> Non
 
 
 def test_which_observations_have_masks() -> None:
-    assert masks_in(np.zeros((2, 3))) is None
-    assert masks_in({"observation": np.zeros((2, 3))}) is None
-    assert masks_in({"action_mask": np.ones((2, 5))}).shape == (2, 5)
+    assert masks_in(np.zeros((2, 3)), SMALL) is None
+    assert masks_in({"observation": np.zeros((2, 3))}, SMALL) is None
+    assert masks_in({"action_mask": np.ones((2, 5))}, SMALL).shape == (2, 5)
+    assert masks_in({"action_mask": np.ones((2, 5))}, spaces.Box(-1.0, 1.0, (2,))) is None
 
 
 class MaskedBox(ChangingMasks):

@@ -87,7 +87,7 @@ def fresh_state_dependent_noise(model: BaseAlgorithm, n_episodes: int) -> Iterat
 def state_dependent_noise(model: BaseAlgorithm) -> Any:
     """The object that keeps the matrices of gSDE: of the actor or the policy, under SB3's name or SoftAC's."""
     owner = getattr(model.policy, "actor", model.policy)
-    for name in ("action_dist", "sde_noise"):
+    for name in ("sde_noise", "action_dist"):
         if hasattr(owner, name):
             return getattr(owner, name)
     raise ValueError(f"Cannot evaluate {type(model).__name__} with gSDE: unknown where it keeps its noise.")

@@ -22,7 +22,7 @@ def measure(case: Case, actions: int = 100) -> dict[str, Any]:
     :param case: with observations that are vectors
     :param actions: in each round
     """
-    from sb3_softac.acting import ActorCopy
+    from sb3_softac.collecting.actor_copy import ActorCopy
 
     model = case.build(load_algorithm("softac"), {})
     obs = model.env.reset()

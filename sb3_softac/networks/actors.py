@@ -9,13 +9,16 @@ from typing import Any
 
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution, StateDependentNoiseDistribution
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
+from torch.distributions import Normal
 
 from sb3_softac.networks.batch_renorm import MakeNorm
+from sb3_softac.networks.blocks import MLP, HiddenLayers, VectorShortcut, make_mlp, plain_linears
 from sb3_softac.networks.distributions import (
     PolicySupport,
     SquashedGaussianSample,
@@ -24,14 +27,13 @@ from sb3_softac.networks.distributions import (
     hard_clip,
     squashed_gaussian_log_prob,
 )
-from sb3_softac.networks.layers import MLP, FastFeatures, make_mlp, plain_linears
 
 # Bounds of the log standard deviation: those of the published implementation and of Stable-Baselines3.
 LOG_STD_MIN = -20.0
 LOG_STD_MAX = 2.0
 
 
-class SoftActor(FastFeatures, BasePolicy):
+class SoftActor(VectorShortcut, BasePolicy):
     """What every actor has: a features extractor, a trunk, and a support for the losses.
 
     :param observation_space: space of the observations
@@ -69,41 +71,51 @@ class SoftActor(FastFeatures, BasePolicy):
         self.activation_fn = activation_fn
         self.latent_dim = net_arch[-1] if net_arch else features_dim
         self.batch_norm = batch_norm
-        self.latent_pi = make_mlp(features_dim, -1, net_arch, activation_fn, batch_norm=batch_norm)
+        self.latent_pi = make_mlp(features_dim, -1, net_arch, activation_fn, HiddenLayers(batch_norm=batch_norm))
         self.latent_pi.acts = True
 
     #: Whether gradients of Q reach the actor through the actions of :meth:`support`.
     differentiable_actions = True
     #: Whether :meth:`support` is every action, so that its weights carry the gradient.
     has_exact_support = False
-    #: K, the samples in each state; set by the algorithm, as it belongs to the losses and not to the network.
-    n_action_samples = 1
 
     @abstractmethod
-    def support(self, obs: PyTorchObs) -> PolicySupport:
+    def support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
         """Actions and weights for an expectation under pi; gradients reach this actor through all of them.
 
         :param obs: observations, first dimension B
+        :param n_samples: K, where the actions are samples
         :return: a support of size K
         """
 
-    def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
+    def supports(
+        self, obs: PyTorchObs, next_obs: PyTorchObs, n_samples: int = 1
+    ) -> tuple[PolicySupport, PolicySupport]:
         """:meth:`support` at the observations, and without a gradient at the next ones.
 
         :param obs: observations, first dimension B
         :param next_obs: the same
+        :param n_samples: K, where the actions are samples
         """
-        support = self.support(obs)
+        support = self.support(obs, n_samples)
         with th.no_grad():
-            return support, self.support(next_obs)
+            return support, self.support(next_obs, n_samples)
 
     @abstractmethod
-    def score_support(self, obs: PyTorchObs) -> PolicySupport:
+    def score_support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
         """Independent samples for the score function: gradients reach this actor through ``log_pi`` alone.
 
         :param obs: observations, first dimension B
-        :return: a support of ``n_action_samples`` actions that carry no gradient, each of the same weight
+        :param n_samples: K
+        :return: a support of K actions that carry no gradient, each of the same weight
         """
+
+    def max_entropy(self, obs: PyTorchObs) -> th.Tensor | None:
+        """Entropy of the uniform policy in each state, (B,); None where it is the same in all, without masks.
+
+        :param obs: observations, first dimension B
+        """
+        return None
 
     def resample_noise(self) -> None:
         """Called before each gradient step; an actor whose noise is held between draws draws anew."""
@@ -150,7 +162,7 @@ class SoftActor(FastFeatures, BasePolicy):
 
 
 class SquashedGaussianActor(SoftActor):
-    """Diagonal Gaussian through tanh, for Box actions; its support is ``n_action_samples`` reparameterised samples.
+    """Diagonal Gaussian through tanh, for Box actions; its support is reparameterised samples.
 
     Parameter names are those of Stable-Baselines3's SAC, so that its weights load unchanged.
 
@@ -188,43 +200,48 @@ class SquashedGaussianActor(SoftActor):
         else:
             self.log_std = nn.Linear(self.latent_dim, action_dim)
 
-    def support(self, obs: PyTorchObs) -> PolicySupport:
+    def support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
         """K reparameterised samples of equal weight.
 
         :param obs: observations, first dimension B
+        :param n_samples: K
         :return: actions (B, K, D), log_pi and weight (B, K)
         """
-        return equally_weighted(*self._sample(obs, self.n_action_samples))
+        return equally_weighted(*self._sample(obs, n_samples))
 
-    def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
+    def supports(
+        self, obs: PyTorchObs, next_obs: PyTorchObs, n_samples: int = 1
+    ) -> tuple[PolicySupport, PolicySupport]:
         """Supports at both, in one pass where the network is one node and its input is not trained.
 
         :param obs: observations, first dimension B
         :param next_obs: the same
+        :param n_samples: K
         """
         trains_features = any(parameter.requires_grad for parameter in self.features_extractor.parameters())
         is_fused = isinstance(self.latent_pi, MLP) and self.latent_pi.is_fused
         if self.use_sde or not is_fused or trains_features:
-            return super().supports(obs, next_obs)
+            return super().supports(obs, next_obs, n_samples)
         heads = plain_linears((self.mu, self.log_std))
         if len(heads) < 2:
-            return super().supports(obs, next_obs)
+            return super().supports(obs, next_obs, n_samples)
         features = th.cat([self.extract_features(each, self.features_extractor) for each in (obs, next_obs)])
         n_states = len(features) // 2
         outputs = self.latent_pi.partly_trained(features, n_states, *heads)
-        shape = (n_states, self.n_action_samples, outputs[0].shape[-1] // 2)
+        shape = (n_states, n_samples, outputs[0].shape[-1] // 2)
         # Drawn one after the other, as in two passes.
         noise = th.cat([th.randn(shape, dtype=features.dtype, device=features.device) for _ in range(2)])
         samples = SquashedGaussianSample.apply(*outputs, noise, (LOG_STD_MIN, LOG_STD_MAX))
         return equally_weighted(*samples[:2]), equally_weighted(*samples[2:])
 
-    def score_support(self, obs: PyTorchObs) -> PolicySupport:
+    def score_support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
         """K samples that carry no gradient.
 
         :param obs: observations, first dimension B
+        :param n_samples: K
         :return: actions (B, K, D), log_pi and weight (B, K)
         """
-        return equally_weighted(*self._sample(obs, self.n_action_samples, detach=True))
+        return equally_weighted(*self._sample(obs, n_samples, detach=True))
 
     def _sample(self, obs: PyTorchObs, n_samples: int, detach: bool = False) -> tuple[th.Tensor, th.Tensor]:
         """Actions (B, K, D) and their log-probabilities (B, K)."""
@@ -323,6 +340,23 @@ class SquashedGaussianActor(SoftActor):
         """With gSDE, draw new exploration weights: ``log_std`` has changed since the last gradient step."""
         if self.use_sde:
             self.reset_noise()
+
+    @property
+    def action_dist(self) -> SquashedDiagGaussianDistribution | StateDependentNoiseDistribution:
+        """Stable-Baselines3's form of the distribution, which takes :meth:`get_action_dist_params`.
+
+        Made anew at each call, so that none of its tensors outlives it. With gSDE it has the actor's current noise.
+        """
+        action_dim = get_action_dim(self.action_space)
+        if not self.use_sde:
+            return SquashedDiagGaussianDistribution(action_dim)
+        distribution = StateDependentNoiseDistribution(
+            action_dim, use_expln=self.use_expln, learn_features=True, squash_output=True
+        )
+        distribution.latent_sde_dim = self.latent_dim
+        distribution.weights_dist = Normal(th.zeros_like(self.log_std), distribution.get_std(self.log_std))
+        distribution.exploration_mat, distribution.exploration_matrices = self.sde_noise.weights(self.log_std)
+        return distribution
 
     def _require_sde(self, method: str) -> None:
         if not self.use_sde:

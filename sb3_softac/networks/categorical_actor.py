@@ -9,18 +9,15 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_softac.networks.actors import SoftActor
-from sb3_softac.networks.discrete import discrete_sizes, is_enumerable, joint_actions
 from sb3_softac.networks.distributions import PolicySupport, equally_weighted, masked_log_softmax
-
-# Key of a Dict observation that tells which actions are allowed.
-ACTION_MASK = "action_mask"
+from sb3_softac.spaces import ACTION_MASK, discrete_sizes, is_enumerable, joint_actions
 
 
 class CategoricalActor(SoftActor):
     """Categorical distribution, for Discrete actions, or one for each factor of MultiDiscrete actions.
 
     Its support is every action with its probability, of MultiDiscrete actions every joint one, as long as there are at
-    most ``JOINT_ACTIONS_LIMIT`` of them; beyond, it is ``n_action_samples`` sampled ones, and the gradient has to be
+    most ``JOINT_ACTIONS_LIMIT`` of them; beyond, it is ``n_samples`` sampled ones, and the gradient has to be
     the score function's. Where the observation is a Dict with the key ``"action_mask"``, actions that it marks 0 have
     probability zero.
 
@@ -44,12 +41,31 @@ class CategoricalActor(SoftActor):
         :param obs: observations, first dimension B
         :return: for each of the F factors (B, n_f)
         """
-        mask = obs.get(ACTION_MASK) if isinstance(obs, dict) else None
+        mask = self._mask(obs)
         logits = self.heads(obs, self.logits)[0]
         if len(self.nvec) == 1:
             return (masked_log_softmax(logits, mask),)
         masks = [None] * len(self.nvec) if mask is None else mask.split(self.nvec, dim=-1)
         return tuple(map(masked_log_softmax, logits.split(self.nvec, dim=-1), masks))
+
+    @staticmethod
+    def _mask(obs: PyTorchObs) -> th.Tensor | None:
+        """Which actions are allowed, (B, A); None: all are."""
+        return obs.get(ACTION_MASK) if isinstance(obs, dict) else None
+
+    def max_entropy(self, obs: PyTorchObs) -> th.Tensor | None:
+        """Entropy of random allowed actions in each state, (B,): the sum over factors of log(number that is allowed).
+
+        :param obs: observations, first dimension B
+        :return: None without masks; 0 for a state in which nothing is allowed, as a terminal one may be
+        """
+        mask = self._mask(obs)
+        if mask is None:
+            return None
+        factors = (mask != 0).split(self.nvec, dim=-1)
+        return sum_over_factors(
+            allowed.sum(dim=-1).clamp(min=1).to(self.logits.weight.dtype).log() for allowed in factors
+        )
 
     def log_probs(self, obs: PyTorchObs) -> th.Tensor:
         """Log-probability of every (joint) action.
@@ -62,24 +78,26 @@ class CategoricalActor(SoftActor):
             return log_probs[0]
         return sum_over_factors(log_prob[:, self.joint_actions[:, f]] for f, log_prob in enumerate(log_probs))
 
-    def support(self, obs: PyTorchObs) -> PolicySupport:
+    def support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
         """Every action with its probability, so that expectations are exact; or samples, where there are too many.
 
         :param obs: observations, first dimension B
+        :param n_samples: K, where they are too many
         :return: actions None, for all; log_pi and weight (B, A). Or as :meth:`score_support`
         """
         if not self.has_exact_support:
-            return self.score_support(obs)
+            return self.score_support(obs, n_samples)
         log_pi = self.log_probs(obs)
         return PolicySupport(None, log_pi, log_pi.exp())
 
-    def score_support(self, obs: PyTorchObs) -> PolicySupport:
+    def score_support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
         """K sampled actions.
 
         :param obs: observations, first dimension B
+        :param n_samples: K
         :return: actions (B, K, F), ids; log_pi and weight (B, K)
         """
-        return equally_weighted(*self._sample(obs, self.n_action_samples))
+        return equally_weighted(*self._sample(obs, n_samples))
 
     def _sample(self, obs: PyTorchObs, n_samples: int) -> tuple[th.Tensor, th.Tensor]:
         """Ids (B, K, F) and their log-probabilities (B, K)."""

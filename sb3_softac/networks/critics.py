@@ -14,13 +14,13 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_softac.networks.batch_renorm import MakeNorm
-from sb3_softac.networks.discrete import discrete_sizes, joint_strides
-from sb3_softac.networks.layers import MLP, FastFeatures, make_mlp
+from sb3_softac.networks.blocks import MLP, PLAIN, HiddenLayers, VectorShortcut, make_mlp
+from sb3_softac.networks.heads import HEADS
 from sb3_softac.networks.observations import one_hot
+from sb3_softac.spaces import discrete_sizes, joint_strides
 
 
-class FeaturesNetwork(FastFeatures):
+class FeaturesNetwork(VectorShortcut):
     """A network on top of a features extractor that is its own, or the actor's.
 
     :param observation_space: space of the observations
@@ -31,9 +31,7 @@ class FeaturesNetwork(FastFeatures):
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
     :param share_features_extractor: the features extractor is the actor's, and is trained by the actor's loss alone
-    :param layer_norm: normalise each hidden layer before its activation
-    :param dropout: probability that a hidden unit is left out while training
-    :param batch_norm: makes a layer of batch renormalisation for a number of features; None for none
+    :param hidden: what stands around the linear layers
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -48,9 +46,7 @@ class FeaturesNetwork(FastFeatures):
         activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
         share_features_extractor: bool = False,
-        layer_norm: bool = False,
-        dropout: float = 0.0,
-        batch_norm: MakeNorm | None = None,
+        hidden: HiddenLayers = PLAIN,
     ) -> None:
         super().__init__(
             observation_space,
@@ -62,9 +58,7 @@ class FeaturesNetwork(FastFeatures):
         self.features_dim = features_dim
         self.activation_fn = activation_fn
         self.share_features_extractor = share_features_extractor
-        self.layer_norm = layer_norm
-        self.dropout = dropout
-        self.batch_norm = batch_norm
+        self.hidden = hidden
 
     def features(self, obs: PyTorchObs) -> th.Tensor:
         """Features of the observations, without a gradient where the actor owns the extractor.
@@ -78,8 +72,7 @@ class FeaturesNetwork(FastFeatures):
             return self.extract_features(obs, self.features_extractor)
 
     def _mlp(self, input_dim: int, output_dim: int) -> MLP:
-        options = (self.layer_norm, self.dropout, self.batch_norm)
-        return make_mlp(input_dim, output_dim, self.net_arch, self.activation_fn, *options)
+        return make_mlp(input_dim, output_dim, self.net_arch, self.activation_fn, self.hidden)
 
 
 class ValueNetwork(FeaturesNetwork):
@@ -112,17 +105,19 @@ class ValueNetwork(FeaturesNetwork):
 
 
 class Critic(FeaturesNetwork):
-    """N networks that estimate Q.
+    """N independent networks that estimate Q; named ``qf0``, ``qf1``, ... as in Stable-Baselines3's SAC.
 
-    Parameter names are those of Stable-Baselines3's SAC, so that its weights load unchanged.
+    A network has M outputs for each action; the head says what values they stand for.
 
     :param n_critics: N
+    :param head: a row of :data:`~sb3_softac.networks.heads.HEADS`
     :param kwargs: the arguments of :class:`FeaturesNetwork`
     """
 
-    def __init__(self, *args: Any, n_critics: int = 2, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, n_critics: int = 2, head: str = "scalar", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.n_critics = n_critics
+        self.head = HEADS[head]()
         self.q_networks: list[nn.Module] = []
         for index in range(n_critics):
             q_network = self._make_q_network()
@@ -134,28 +129,28 @@ class Critic(FeaturesNetwork):
         """One of the N networks."""
 
     @abstractmethod
-    def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
-        """Values of the actions of a policy's support.
+    def outputs(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
+        """Outputs for the actions of a policy's support.
 
         :param obs: observations, first dimension B
         :param actions: (B, K, D), or ids (B, K, F); None for all
-        :return: (N, B, K)
+        :return: (N, B, K, M)
         """
 
     @abstractmethod
-    def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
-        """Values of the actions that were taken.
+    def outputs_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
+        """Outputs for the actions that were taken.
 
         :param obs: observations, first dimension B
         :param action: (B, D)
-        :return: (N, B)
+        :return: (N, B, M)
         """
 
     @abstractmethod
-    def q_joint(
+    def outputs_joint(
         self, obs: PyTorchObs, action: th.Tensor, next_obs: PyTorchObs, next_actions: th.Tensor | None
     ) -> tuple[th.Tensor, th.Tensor]:
-        """:meth:`q_taken` and :meth:`q_values` of the next states in one pass, whose batch statistics are of both.
+        """:meth:`outputs_taken`, and :meth:`outputs` of the next states, in one pass with the batch statistics of both.
 
         arXiv:1902.05605
 
@@ -163,8 +158,26 @@ class Critic(FeaturesNetwork):
         :param action: (B, D)
         :param next_obs: as ``obs``
         :param next_actions: (B, K, D), or ids (B, K, F); None for all
-        :return: (N, B) and (N, B, K)
+        :return: (N, B, M) and (N, B, K, M)
         """
+
+    def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
+        """Values of the actions of a policy's support.
+
+        :param obs: observations, first dimension B
+        :param actions: (B, K, D), or ids (B, K, F); None for all
+        :return: (N, B, K)
+        """
+        return self.head.values(self.outputs(obs, actions))
+
+    def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
+        """Values of the actions that were taken.
+
+        :param obs: observations, first dimension B
+        :param action: (B, D)
+        :return: (N, B)
+        """
+        return self.head.values(self.outputs_taken(obs, action))
 
     def forward(self, obs: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
         """Values of the actions that were taken, in Stable-Baselines3's form.
@@ -189,32 +202,31 @@ class ContinuousCritic(Critic):
     """N networks (s, a) -> Q, for Box actions in [-1, 1]."""
 
     def _make_q_network(self) -> nn.Module:
-        return self._mlp(self.features_dim + get_action_dim(self.action_space), 1)
+        return self._mlp(self.features_dim + get_action_dim(self.action_space), self.head.n_outputs)
 
-    def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
+    def outputs(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
         assert actions is not None, "there is no list of all actions"
-        q_NR = MLP.ensemble(self.q_networks, self._rows(self.features(obs), actions))
-        return q_NR if actions.shape[1] == 1 else q_NR.squeeze(-1).unflatten(1, actions.shape[:2])
+        outputs_NRM = MLP.ensemble(self.q_networks, self._rows(self.features(obs), actions))
+        return outputs_NRM.unflatten(1, actions.shape[:2])
 
-    def _rows(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
-        """Inputs of the networks: (B, F) with (B, K, D) to (B * K, F + D)."""
-        if actions.shape[1] == 1:
-            return th.cat([features, actions.squeeze(1)], dim=-1)
-        features_BKF = features.unsqueeze(1).expand(-1, actions.shape[1], -1)
-        return th.cat([features_BKF, actions], dim=-1).flatten(0, 1)
+    def outputs_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
+        return MLP.ensemble(self.q_networks, self._rows(self.features(obs), action.unsqueeze(1)))
 
-    def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
-        return self.q_values(obs, action.unsqueeze(1)).squeeze(-1)
-
-    def q_joint(
+    def outputs_joint(
         self, obs: PyTorchObs, action: th.Tensor, next_obs: PyTorchObs, next_actions: th.Tensor | None
     ) -> tuple[th.Tensor, th.Tensor]:
         assert next_actions is not None, "there is no list of all actions"
         features, next_features = self.features(side_by_side(obs, next_obs)).chunk(2)
         rows = th.cat([self._rows(features, action.unsqueeze(1)), self._rows(next_features, next_actions)])
-        q_NR = MLP.ensemble(self.q_networks, rows).squeeze(-1)
-        q_NB, next_q_NR = q_NR.tensor_split([len(action)], dim=1)
-        return q_NB, next_q_NR.unflatten(1, next_actions.shape[:2])
+        taken_NBM, next_NRM = MLP.ensemble(self.q_networks, rows).tensor_split([len(action)], dim=1)
+        return taken_NBM, next_NRM.unflatten(1, next_actions.shape[:2])
+
+    def _rows(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
+        """Inputs of the networks, a row for each action: (B, F) with (B, K, D) to (B * K, F + D)."""
+        if actions.shape[1] == 1:  # nothing to repeat
+            return th.cat([features, actions.squeeze(1)], dim=-1)
+        features_BKF = features.unsqueeze(1).expand(-1, actions.shape[1], -1)
+        return th.cat([features_BKF, actions], dim=-1).flatten(0, 1)
 
 
 class DiscreteCritic(Critic):
@@ -227,33 +239,39 @@ class DiscreteCritic(Critic):
         self.register_buffer("strides", joint_strides(discrete_sizes(self.action_space)), persistent=False)
 
     def _make_q_network(self) -> nn.Module:
-        return self._mlp(self.features_dim, math.prod(discrete_sizes(self.action_space)))
+        return self._mlp(self.features_dim, math.prod(discrete_sizes(self.action_space)) * self.head.n_outputs)
 
-    def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
-        return self._chosen(MLP.ensemble(self.q_networks, self.features(obs)), actions)
+    def _all_outputs(self, obs: PyTorchObs) -> th.Tensor:
+        """Outputs for every action, (N, B, A, M)."""
+        outputs = MLP.ensemble(self.q_networks, self.features(obs))
+        return outputs.unflatten(-1, (-1, self.head.n_outputs))
 
-    def _chosen(self, q_NBA: th.Tensor, actions: th.Tensor | None) -> th.Tensor:
-        if actions is None:
-            return q_NBA
-        index_BK = (actions.long() * self.strides).sum(dim=-1)
-        return q_NBA.gather(2, index_BK.expand(self.n_critics, -1, -1))
+    def outputs(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
+        return self._chosen(self._all_outputs(obs), actions)
 
-    def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
-        return self.q_values(obs, action.unsqueeze(1)).squeeze(-1)
+    def outputs_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
+        return self.outputs(obs, action.unsqueeze(1)).squeeze(2)
 
-    def q_joint(
+    def outputs_joint(
         self, obs: PyTorchObs, action: th.Tensor, next_obs: PyTorchObs, next_actions: th.Tensor | None
     ) -> tuple[th.Tensor, th.Tensor]:
-        features = self.features(side_by_side(obs, next_obs))
-        q_NBA, next_q_NBA = MLP.ensemble(self.q_networks, features).chunk(2, dim=1)
-        return self._chosen(q_NBA, action.unsqueeze(1)).squeeze(-1), self._chosen(next_q_NBA, next_actions)
+        outputs, next_outputs = self._all_outputs(side_by_side(obs, next_obs)).chunk(2, dim=1)
+        return self._chosen(outputs, action.unsqueeze(1)).squeeze(2), self._chosen(next_outputs, next_actions)
+
+    def _chosen(self, outputs_NBAM: th.Tensor, actions: th.Tensor | None) -> th.Tensor:
+        """Outputs for some of the actions: (N, B, K, M)."""
+        if actions is None:
+            return outputs_NBAM
+        index_BK = (actions.long() * self.strides).sum(dim=-1)
+        index = index_BK.unsqueeze(-1).expand(self.n_critics, -1, -1, self.head.n_outputs)
+        return outputs_NBAM.gather(2, index)
 
 
 class OneHotCritic(ContinuousCritic):
     """N networks (s, a) -> Q, for MultiDiscrete actions that are too many to enumerate: each factor one-hot."""
 
     def _make_q_network(self) -> nn.Module:
-        return self._mlp(self.features_dim + sum(discrete_sizes(self.action_space)), 1)
+        return self._mlp(self.features_dim + sum(discrete_sizes(self.action_space)), self.head.n_outputs)
 
     def _rows(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
         factors = zip(actions.long().unbind(dim=-1), discrete_sizes(self.action_space), strict=True)

@@ -178,6 +178,14 @@ class StateDependentNoise:
         above = log_std.clamp(min=0.0).log1p() + 1.0
         return th.where(log_std <= 0.0, below, above)
 
+    def weights(self, log_std: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        """The exploration weights as they are now: (L, D), and (n_envs, L, D) for environments side by side.
+
+        :param log_std: (L, D)
+        """
+        std = self.std(log_std)
+        return std * self._draw, std * self._draws
+
     def marginal_log_std(self, latent: th.Tensor, log_std: th.Tensor) -> th.Tensor:
         """Log standard deviation of the noise at a state, over all draws of the weights.
 

@@ -21,7 +21,7 @@ from sb3_softac.networks.distributions import (
 class SquashedMixtureActor(SoftActor):
     """Mixture of diagonal Gaussians through tanh, for Box actions with more than one good mode.
 
-    Its support is one reparameterised sample of each component (``n_action_samples`` of each, if that is above 1),
+    Its support is one reparameterised sample of each component (``n_samples`` of each, if that is above 1),
     weighted by the mixture's weights: pathwise in means and deviations, exact in the weights, no sampled component.
     arXiv:2605.09157
 
@@ -60,27 +60,28 @@ class SquashedMixtureActor(SoftActor):
         log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
         return log_weight.log_softmax(dim=-1), mean.unflatten(-1, shape), log_std.unflatten(-1, shape)
 
-    def support(self, obs: PyTorchObs) -> PolicySupport:
+    def support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
         """Samples of each component, with the mixture's weights.
 
         :param obs: observations, first dimension B
+        :param n_samples: K, of each component
         :return: actions (B, K * C, D), log_pi and weight (B, K * C)
         """
         log_weight, mean, log_std = self.components(obs)
-        n_samples = self.n_action_samples
         noise = th.randn(len(mean), n_samples, *mean.shape[1:], dtype=mean.dtype, device=mean.device)
         pre_tanh = (mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * noise).flatten(1, 2)
         weight = (log_weight.exp() / n_samples).repeat(1, n_samples)
         return PolicySupport(pre_tanh.tanh(), self._log_prob(pre_tanh, log_weight, mean, log_std), weight)
 
-    def score_support(self, obs: PyTorchObs) -> PolicySupport:
+    def score_support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
         """K samples of the whole mixture that carry no gradient.
 
         :param obs: observations, first dimension B
+        :param n_samples: K
         :return: actions (B, K, D), log_pi and weight (B, K)
         """
         log_weight, mean, log_std = self.components(obs)
-        pre_tanh = self._sample(log_weight, mean, log_std, self.n_action_samples).detach()
+        pre_tanh = self._sample(log_weight, mean, log_std, n_samples).detach()
         return equally_weighted(pre_tanh.tanh(), self._log_prob(pre_tanh, log_weight, mean, log_std))
 
     def log_prob(self, obs: PyTorchObs, pre_tanh: th.Tensor) -> th.Tensor:

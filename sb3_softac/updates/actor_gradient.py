@@ -10,34 +10,19 @@ from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.networks.distributions import PolicySupport
 from sb3_softac.updates import losses
+from sb3_softac.updates.td import QReduction
 
 #: (observations, Q of the samples, samples, alpha) -> what is subtracted from each, (B, K) or (B, 1)
 Baseline = Callable[[PyTorchObs, th.Tensor, PolicySupport, th.Tensor], th.Tensor]
-#: (N, B, K) -> (B, K)
-QReduction = Callable[[th.Tensor], th.Tensor]
 
 
 class ActorGradient(ABC):
-    """Chooses the actions on which the actor's loss is taken, and the loss.
+    """The loss of the actor, and what its actions have to carry."""
 
-    :param actor: the policy
-    """
-
-    def __init__(self, actor: SoftActor) -> None:
-        self._actor = actor
-
-    @property
-    @abstractmethod
-    def through_actions(self) -> bool:
-        """Whether gradients of Q with respect to the actions are needed."""
-
-    @abstractmethod
-    def support(self, obs: PyTorchObs) -> PolicySupport:
-        """Actions for the losses of a batch of observations."""
-
-    @abstractmethod
-    def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
-        """Those, and the actions for the TD target, without a gradient."""
+    #: whether gradients of Q with respect to the actions are needed
+    through_actions: bool
+    #: whether the actions are independent samples that carry no gradient, of the actor's ``score_support()``
+    of_samples: bool
 
     @abstractmethod
     def loss(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
@@ -45,24 +30,22 @@ class ActorGradient(ABC):
 
         :param obs: observations, first dimension B
         :param q: (B, K), values of the support's actions, reduced over the critics
-        :param support: of :meth:`support`
+        :param support: of the actor
         :param alpha: () or (1,)
         :return: ()
         """
 
 
 class Reparameterized(ActorGradient):
-    """The gradient runs through the actions, their log-probabilities and their weights; exact for Discrete."""
+    """The gradient runs through the actions, their log-probabilities and their weights; exact for Discrete.
 
-    @property
-    def through_actions(self) -> bool:
-        return self._actor.differentiable_actions
+    :param through_actions: whether there is a gradient of the actions themselves, as for Box
+    """
 
-    def support(self, obs: PyTorchObs) -> PolicySupport:
-        return self._actor.support(obs)
+    of_samples = False
 
-    def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
-        return self._actor.supports(obs, next_obs)
+    def __init__(self, through_actions: bool) -> None:
+        self.through_actions = through_actions
 
     def loss(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
         return losses.reparameterized_actor_loss(losses.soft_value(q, support.log_pi, support.weight, alpha))
@@ -71,23 +54,14 @@ class Reparameterized(ActorGradient):
 class ScoreFunction(ActorGradient):
     """The gradient of log pi at sampled actions, weighted by what they cost.
 
-    :param actor: the policy
     :param baseline: reduces the variance
     """
 
     through_actions = False
+    of_samples = True
 
-    def __init__(self, actor: SoftActor, baseline: Baseline) -> None:
-        super().__init__(actor)
+    def __init__(self, baseline: Baseline) -> None:
         self._baseline = baseline
-
-    def support(self, obs: PyTorchObs) -> PolicySupport:
-        return self._actor.score_support(obs)
-
-    def supports(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[PolicySupport, PolicySupport]:
-        support = self.support(obs)
-        with th.no_grad():
-            return support, self._actor.support(next_obs)
 
     @th.no_grad()
     def _baseline_value(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
@@ -117,11 +91,11 @@ def state_value(value_net: ValueNetwork) -> Baseline:
     return baseline
 
 
-def estimated_state_value(actor: SoftActor, critic: Critic, reduce_q: QReduction) -> Baseline:
+def estimated_state_value(actor: SoftActor, critic: Critic, reduce_q: QReduction, n_samples: int) -> Baseline:
     """V(s) without a value network: exact for Discrete, else from samples of its own, so that it is unbiased."""
 
     def baseline(obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
-        fresh = actor.support(obs)
+        fresh = actor.support(obs, n_samples)
         fresh_q = reduce_q(critic.q_values(obs, fresh.actions))
         return losses.soft_value(fresh_q, fresh.log_pi, fresh.weight, alpha).unsqueeze(-1)
 

@@ -1,6 +1,7 @@
 """A batch of transitions in the layout of the losses."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
 
 import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs, ReplayBufferSamples
@@ -33,3 +34,28 @@ class Batch(NamedTuple):
             done=samples.dones.flatten(),
             discount=gamma if samples.discounts is None else samples.discounts.flatten(),
         )
+
+    def tensors(self) -> list[th.Tensor]:
+        """All tensors, those of a dict one after another."""
+        return [tensor for field in self for tensor in _tensors(field)]
+
+    def layout(self) -> Hashable:
+        """Shapes and dtypes: equal for two batches that one graph can read."""
+        return tuple(tuple((tensor.shape, tensor.dtype) for tensor in _tensors(field)) for field in self)
+
+    def cloned(self) -> "Batch":
+        """A copy with memory of its own."""
+        return Batch(*[_map(th.clone, field) for field in self])
+
+
+def _tensors(field: Any) -> list[th.Tensor]:
+    """The tensors of a field of a batch: one, those of a dict, or none."""
+    if isinstance(field, dict):
+        return list(field.values())
+    return [field] if isinstance(field, th.Tensor) else []
+
+
+def _map(function: Callable[[th.Tensor], th.Tensor], field: Any) -> Any:
+    if isinstance(field, dict):
+        return {key: function(value) for key, value in field.items()}
+    return function(field) if isinstance(field, th.Tensor) else field

@@ -17,7 +17,7 @@ class WeightAverage:
     """
 
     def __init__(self, online: nn.Module, average: nn.Module, tau: float) -> None:
-        self._online, self._average = _numbers(online), _numbers(average)
+        self._online, self._average = _averaged_tensors(online), _averaged_tensors(average)
         self._tau = tau
 
     @th.no_grad()
@@ -26,7 +26,7 @@ class WeightAverage:
         th._foreach_lerp_(self._average, self._online, self._tau)
 
 
-def _numbers(network: nn.Module) -> list[th.Tensor]:
+def _averaged_tensors(network: nn.Module) -> list[th.Tensor]:
     """Parameters and buffers that can be averaged, which a count of batches cannot."""
     return [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
 

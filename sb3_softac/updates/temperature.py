@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch as th
 
 from sb3_softac.updates import losses
-from sb3_softac.updates.gradient import GradientStep
+from sb3_softac.updates.gradient import GradientStep, Stepper, plain_step
 
 # Above this, a learned temperature has most probably run away.
 ALARM = 10.0
@@ -15,6 +15,9 @@ ALARM = 10.0
 
 class Temperature(ABC):
     """Weight of the entropy against the reward."""
+
+    #: whether it has grown beyond :data:`ALARM` at some time
+    has_run_away = False
 
     @abstractmethod
     def alpha(self) -> th.Tensor:
@@ -24,17 +27,19 @@ class Temperature(ABC):
         """
 
     @abstractmethod
-    def step(self, policy_entropy: th.Tensor) -> dict[str, th.Tensor]:
+    def step(self, policy_entropy: th.Tensor, max_entropy: th.Tensor | None = None) -> dict[str, th.Tensor]:
         """Learn from the policy's entropy, where there is anything to learn.
 
         :param policy_entropy: (B,)
+        :param max_entropy: (B,), of the actions that a mask allows in each state; None without masks
         :return: what to log, each ()
         """
 
-    def set_target_entropy(self, target_entropy: float) -> None:  # noqa: B027  # nothing to do where nothing is learned
+    def set_target_entropy(self, target: float, factor: float = 0.0) -> None:  # noqa: B027  # a fixed one has none
         """Aim at another entropy from now on.
 
-        :param target_entropy: in nats
+        :param target: in nats
+        :param factor: with masks, of the entropy of random allowed actions, which is added
         """
 
     def warn_of_runaway(self, alpha: float) -> None:  # noqa: B027  # what is fixed does not run away
@@ -56,7 +61,7 @@ class FixedTemperature(Temperature):
     def alpha(self) -> th.Tensor:
         return self._alpha
 
-    def step(self, policy_entropy: th.Tensor) -> dict[str, th.Tensor]:
+    def step(self, policy_entropy: th.Tensor, max_entropy: th.Tensor | None = None) -> dict[str, th.Tensor]:
         return {}
 
 
@@ -66,42 +71,75 @@ class LearnedTemperature(Temperature):
     :param log_alpha: (1,), the parameter
     :param optimizer: holds ``log_alpha`` alone
     :param bounds: smallest and largest alpha; None for none
+    :param step: lets the optimizer step
     """
 
     def __init__(
-        self, log_alpha: th.Tensor, optimizer: th.optim.Optimizer, bounds: tuple[float, float] | None = None
+        self,
+        log_alpha: th.Tensor,
+        optimizer: th.optim.Optimizer,
+        bounds: tuple[float, float] | None = None,
+        step: Stepper = plain_step,
     ) -> None:
         self._log_alpha = log_alpha
         self._log_bounds = None if bounds is None else (math.log(bounds[0]), math.log(bounds[1]))
+        # Tensors that are filled in place: a captured update reads them.
         self._target_entropy = th.zeros((), device=log_alpha.device)
-        self._one = th.ones_like(log_alpha, requires_grad=False)
-        self._gradient_step = GradientStep(optimizer)
-        self._warned = False
+        self._factor = th.zeros((), device=log_alpha.device)
+        self._gradient_step = GradientStep(optimizer, step=step)
 
-    def set_target_entropy(self, target_entropy: float) -> None:
-        self._target_entropy.fill_(target_entropy)
+    def set_target_entropy(self, target: float, factor: float = 0.0) -> None:
+        self._target_entropy.fill_(target)
+        self._factor.fill_(factor)
 
     def alpha(self) -> th.Tensor:
         return self._log_alpha.detach().exp()
 
-    def step(self, policy_entropy: th.Tensor) -> dict[str, th.Tensor]:
-        # The loss is linear in log alpha: its gradient is its value at log alpha = 1.
-        gradient = losses.temperature_loss(self._one, policy_entropy, self._target_entropy)
+    def step(self, policy_entropy: th.Tensor, max_entropy: th.Tensor | None = None) -> dict[str, th.Tensor]:
+        target = self._target_entropy
+        if max_entropy is not None:
+            target = losses.masked_target_entropy(target, self._factor, max_entropy)
+        gradient = losses.temperature_gradient(policy_entropy, target)
         loss = self._log_alpha.detach().squeeze() * gradient
         gradient = gradient.to(self._log_alpha.dtype).reshape_as(self._log_alpha)
-        self._gradient_step.along([gradient for _ in self._gradient_step.parameters()])  # none while it is frozen
+        self._gradient_step.step_along([gradient for _ in self._gradient_step.parameters()])  # none while it is frozen
         if self._log_bounds is not None:
             self._log_alpha.data.clamp_(*self._log_bounds)
         return {"ent_coef_loss": loss}
 
     def warn_of_runaway(self, alpha: float) -> None:
-        if alpha < ALARM or self._warned:
+        if alpha < ALARM or self.has_run_away:
             return
-        self._warned = True
+        self.has_run_away = True
         warnings.warn(
             f"The learned `ent_coef` has grown to {alpha:.3g}: the policy cannot be as random as "
-            f"`target_entropy` ({self._target_entropy.item():.3g}) asks for. Ask for less "
+            f"`target_entropy` ({self._described_target()}) asks for. Ask for less "
             "(`target_entropy='auto_0.5'`, of the default), bound it (`ent_coef_bounds=(1e-3, 1.0)`), "
             "or fix it (`ent_coef=0.1`).",
             stacklevel=4,
         )
+
+    def _described_target(self) -> str:
+        target, factor = self._target_entropy.item(), self._factor.item()
+        return f"{target:.3g}" if factor == 0.0 else f"{factor:.3g} times that of random allowed actions"
+
+
+def make_temperature(
+    alpha: th.Tensor | None,
+    log_alpha: th.Tensor | None,
+    optimizer: th.optim.Optimizer | None,
+    bounds: tuple[float, float] | None,
+    step: Stepper = plain_step,
+) -> Temperature:
+    """The temperature in the form that Stable-Baselines3's SAC holds it.
+
+    :param alpha: (1,) or (), where it is fixed
+    :param log_alpha: (1,), where it is learned
+    :param optimizer: of ``log_alpha``
+    :param bounds: smallest and largest alpha, where it is learned
+    :param step: lets the optimizer step
+    """
+    if log_alpha is not None and optimizer is not None:
+        return LearnedTemperature(log_alpha, optimizer, bounds, step)
+    assert alpha is not None, "a temperature is fixed or learned"
+    return FixedTemperature(alpha)

@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from sb3_softac import ActionMaskObservation, SoftAC
-from tests.helpers import Target, dict_space, image_space
+from tests.helpers import DiscreteTarget, Target, dict_space, image_space
 
 POLICIES = {
     "MlpPolicy": (None, {}),
@@ -26,14 +26,6 @@ MATRIX = list(
         (1, 2),  # components of the policy
     )
 )
-
-
-class DiscreteTarget(Target):
-    """Discrete actions, of which the first is best."""
-
-    def __init__(self, observation_space: spaces.Space | None = None) -> None:
-        super().__init__(observation_space)
-        self.action_space = spaces.Discrete(3)
 
 
 def reason_to_refuse(space: str, n_components: int) -> str | None:
@@ -185,12 +177,14 @@ def test_action_masks_need_discrete_actions():
 
 
 def test_alpha_is_bounded_when_asked():
-    model = discrete(ent_coef_bounds=(0.5, 0.9), target_entropy=100.0, learning_rate=0.1, learning_starts=5).learn(30)
+    model = discrete(ent_coef_bounds=(0.5, 0.9), target_entropy="auto_1", learning_rate=0.1, learning_starts=5).learn(
+        30
+    )
     assert model.log_ent_coef.exp().item() == pytest.approx(0.9)
 
 
 def test_a_temperature_that_runs_away_warns_once_and_names_the_remedy():
-    model = discrete(target_entropy=100.0, learning_rate=0.5, learning_starts=5)
+    model = discrete(target_entropy="auto_1", learning_rate=0.5, learning_starts=5)
     with pytest.warns(
         UserWarning, match=r"`ent_coef` has grown to .*target_entropy='auto_0.5'.*ent_coef_bounds"
     ) as seen:

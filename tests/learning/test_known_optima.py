@@ -201,9 +201,8 @@ def test_learned_temperature_holds_the_entropy_at_its_target():
     model = SoftAC("MlpPolicy", QuadraticBandit(), target_entropy=-0.5, **SETTINGS | {"gradient_steps": 400}).learn(
         2500
     )
-    model.actor.n_action_samples = 4000
     with th.no_grad():
-        entropy = -model.actor.support(th.zeros(1, 1)).log_pi.mean().item()
+        entropy = -model.actor.support(th.zeros(1, 1), 4000).log_pi.mean().item()
     assert entropy == pytest.approx(-0.5, abs=0.15)
 
 

@@ -20,10 +20,9 @@ from sb3_softac.networks.batch_renorm import (
     layers_of,
     moments,
 )
-from sb3_softac.networks.layers import make_mlp
+from sb3_softac.networks.blocks import HiddenLayers, make_mlp
 from sb3_softac.updates.batch import Batch
-from tests.contract.test_matrix import DiscreteTarget
-from tests.helpers import Target, random_samples, ready
+from tests.helpers import DiscreteTarget, Target, random_samples, ready
 
 RELAXED = WARMUP_STEPS + R_PASSES  # passes after which the limits are what they stay
 
@@ -131,18 +130,18 @@ def test_running_statistics_converge_to_those_of_the_data_and_both_modes_agree()
 
 
 def test_it_is_before_each_linear_layer():
-    assert [type(module) for module in make_mlp(3, 1, [8, 8], nn.ReLU, batch_norm=BatchRenorm)] == [
+    assert [type(module) for module in make_mlp(3, 1, [8, 8], nn.ReLU, HiddenLayers(batch_norm=BatchRenorm))] == [
         *[BatchRenorm, nn.Linear, nn.ReLU] * 2,
         BatchRenorm,
         nn.Linear,
     ]
-    assert [type(module) for module in make_mlp(3, -1, [8], nn.ReLU, batch_norm=BatchRenorm)] == [
+    assert [type(module) for module in make_mlp(3, -1, [8], nn.ReLU, HiddenLayers(batch_norm=BatchRenorm))] == [
         BatchRenorm,
         nn.Linear,
         nn.ReLU,
         BatchRenorm,
     ]
-    assert [module.n_features for module in make_mlp(3, -1, [], nn.ReLU, batch_norm=BatchRenorm)] == [3]
+    assert [module.n_features for module in make_mlp(3, -1, [], nn.ReLU, HiddenLayers(batch_norm=BatchRenorm))] == [3]
 
 
 def make_model(env=None, **kwargs) -> SoftAC:
@@ -161,7 +160,7 @@ def train(model: SoftAC, n_steps: int) -> None:
     if not hasattr(model.action_space, "low"):
         samples = samples._replace(actions=(samples.actions[:, :1] > 0).long())
     model.policy.set_training_mode(True)
-    engine = model._engine.up_to_date(model)
+    engine = model._current_engine()
     for n_updates in range(1, n_steps + 1):
         engine.update(Batch.from_samples(samples, 0.9, 1.0), n_updates)
 
@@ -223,7 +222,8 @@ def test_the_joint_pass_normalises_by_the_mixture_of_both_halves():
     obs, next_obs = th.randn(20, 3), th.randn(20, 3) + 4
     action, next_actions = th.rand(20, 2), th.rand(20, 3, 2)
     with BatchStatistics(model.critic), th.no_grad():
-        q_NB, next_q_NBK = model.critic.q_joint(obs, action, next_obs, next_actions)
+        outputs = model.critic.outputs_joint(obs, action, next_obs, next_actions)
+    q_NB, next_q_NBK = map(model.critic.head.values, outputs)
     assert (q_NB.shape, next_q_NBK.shape) == ((2, 20), (2, 20, 3))
     rows = th.cat([th.cat([obs, action], 1), th.cat([next_obs.repeat_interleave(3, 0), next_actions.flatten(0, 1)], 1)])
     normalised = (rows - rows.mean(0)) / (rows.var(0, correction=0) + EPSILON).sqrt()
@@ -240,7 +240,8 @@ def test_without_batch_norm_the_joint_pass_is_two_passes(env, variant):
     obs, next_obs = th.randn(5, 3), th.randn(5, 3)
     action = th.randint(3, (5, 1)) if env is DiscreteTarget else th.rand(5, 2)
     next_actions = None if env is DiscreteTarget else th.rand(5, 2, 2)
-    q_NB, next_q_NBK = model.critic.q_joint(obs, action, next_obs, next_actions)
+    outputs = model.critic.outputs_joint(obs, action, next_obs, next_actions)
+    q_NB, next_q_NBK = map(model.critic.head.values, outputs)
     th.testing.assert_close(q_NB, model.critic.q_taken(obs, action))
     th.testing.assert_close(next_q_NBK, model.critic.q_values(next_obs, next_actions))
     if variant == "v1":

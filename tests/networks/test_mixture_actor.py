@@ -42,8 +42,7 @@ def test_support_has_one_sample_of_each_component_with_its_weight():
     support = actor.support(obs)
     assert support.actions.shape == (5, 3, 2)
     th.testing.assert_close(support.weight, actor.components(obs)[0].exp())
-    actor.n_action_samples = 4
-    support = actor.support(obs)
+    support = actor.support(obs, 4)
     assert support.actions.shape == (5, 12, 2)
     th.testing.assert_close(support.weight.sum(dim=1), th.ones(5))
 

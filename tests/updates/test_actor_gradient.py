@@ -15,9 +15,8 @@ from sb3_softac.networks.distributions import PolicySupport
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.updates import losses
 from sb3_softac.updates.actor_gradient import Reparameterized, ScoreFunction, leave_one_out, no_baseline
-from sb3_softac.updates.factory import make_update
-from tests.contract.test_matrix import DiscreteTarget
-from tests.helpers import ready
+from sb3_softac.updates.variants import make_update
+from tests.helpers import DiscreteTarget, ready
 
 OBSERVATIONS = spaces.Box(-1.0, 1.0, (2,))
 ALPHA = th.tensor([0.3])
@@ -34,9 +33,7 @@ def make_actor(kind: str) -> SoftActor:
     space = spaces.Discrete(3) if kind == "categorical" else spaces.Box(-1.0, 1.0, (1,))
     classes = {"gaussian": SquashedGaussianActor, "mixture": SquashedMixtureActor, "categorical": CategoricalActor}
     extra = {"n_components": 3} if kind == "mixture" else {}
-    actor = classes[kind](OBSERVATIONS, space, [4], FlattenExtractor(OBSERVATIONS), 2, **extra)
-    actor.n_action_samples = N_SAMPLES
-    return actor
+    return classes[kind](OBSERVATIONS, space, [4], FlattenExtractor(OBSERVATIONS), 2, **extra)
 
 
 def q_of(actions: th.Tensor | None) -> th.Tensor:
@@ -60,14 +57,14 @@ def gradient(actor: SoftActor, loss: th.Tensor) -> th.Tensor:
 
 
 def reparameterized_gradient(actor: SoftActor) -> th.Tensor:
-    method = Reparameterized(actor)
-    support = method.support(th.ones(1, 2))
+    method = Reparameterized(actor.differentiable_actions)
+    support = actor.support(th.ones(1, 2), N_SAMPLES)
     return gradient(actor, method.loss(th.ones(1, 2), q_of(support.actions), support, ALPHA))
 
 
-def score_gradient(actor: SoftActor, baseline: str) -> th.Tensor:
-    method = ScoreFunction(actor, BASELINES[baseline])
-    support = method.support(th.ones(1, 2))
+def score_gradient(actor: SoftActor, baseline: str, n_samples: int = N_SAMPLES) -> th.Tensor:
+    method = ScoreFunction(BASELINES[baseline])
+    support = actor.score_support(th.ones(1, 2), n_samples)
     return gradient(actor, method.loss(th.ones(1, 2), q_of(support.actions), support, ALPHA))
 
 
@@ -86,18 +83,17 @@ def test_score_function_gradient_is_the_reparameterized_one_in_the_mean(kind, ba
 @pytest.mark.parametrize("kind", ["gaussian", "mixture", "categorical"])
 def test_a_baseline_lowers_the_variance(kind):
     actor = make_actor(kind)
-    actor.n_action_samples = 8
 
     def variance(baseline: str) -> float:
-        return th.stack([score_gradient(actor, baseline) for _ in range(300)]).var(dim=0).sum().item()
+        return th.stack([score_gradient(actor, baseline, 8) for _ in range(300)]).var(dim=0).sum().item()
 
     assert variance("leave_one_out") < 0.8 * variance("none")
 
 
 def test_the_tests_see_a_wrong_sign():
     actor = make_actor("gaussian")
-    method = ScoreFunction(actor, no_baseline)
-    support = method.support(th.ones(1, 2))
+    method = ScoreFunction(no_baseline)
+    support = actor.score_support(th.ones(1, 2), N_SAMPLES)
     wrong = gradient(actor, -method.loss(th.ones(1, 2), q_of(support.actions), support, ALPHA))
     assert relative_error(wrong, reparameterized_gradient(actor)) > 1.0
 
@@ -105,9 +101,8 @@ def test_the_tests_see_a_wrong_sign():
 def test_the_tests_see_an_attached_sample():
     """The classic error: log pi at a sample that still carries its gradient, so that the mean gets none."""
     actor = make_actor("gaussian")
-    actor.score_support = actor.support
-    method = ScoreFunction(actor, no_baseline)
-    support = method.support(th.ones(1, 2))
+    method = ScoreFunction(no_baseline)
+    support = actor.support(th.ones(1, 2), N_SAMPLES)
     wrong = gradient(actor, method.loss(th.ones(1, 2), q_of(support.actions), support, ALPHA))
     assert relative_error(wrong, reparameterized_gradient(actor)) > 0.3
 
@@ -115,8 +110,7 @@ def test_the_tests_see_an_attached_sample():
 @pytest.mark.parametrize("kind", ["gaussian", "mixture", "categorical"])
 def test_samples_of_the_score_function_carry_no_gradient(kind):
     actor = make_actor(kind)
-    actor.n_action_samples = 5
-    support = actor.score_support(th.ones(4, 2))
+    support = actor.score_support(th.ones(4, 2), 5)
     assert support.actions.shape[:2] == support.log_pi.shape == (4, 5)
     assert not support.actions.requires_grad
     assert not support.weight.requires_grad
@@ -146,9 +140,8 @@ def test_reparameterized_gradient_of_a_gaussian_equals_finite_differences():
             return th.trapezoid((density * cost).flatten(), noise.flatten()).item()
 
     numeric = (objective(1e-4) - objective(-1e-4)) / 2e-4
-    actor.n_action_samples = 400_000
     th.manual_seed(1)
-    support = actor.support(obs)
+    support = actor.support(obs, 400_000)
     value = losses.soft_value(q_of(support.actions), support.log_pi, support.weight, ALPHA.double())
     (bias_gradient,) = th.autograd.grad(losses.reparameterized_actor_loss(value), actor.mu.bias)
     assert bias_gradient.item() == pytest.approx(numeric, rel=0.02)
@@ -157,8 +150,7 @@ def test_reparameterized_gradient_of_a_gaussian_equals_finite_differences():
 def test_support_is_a_named_tuple_of_matching_shapes():
     for kind in ("gaussian", "mixture", "categorical"):
         actor = make_actor(kind)
-        actor.n_action_samples = 2
-        support = actor.support(th.ones(5, 2))
+        support = actor.support(th.ones(5, 2), 2)
         assert isinstance(support, PolicySupport)
         assert support.log_pi.shape == support.weight.shape
         th.testing.assert_close(support.weight.sum(dim=1), th.ones(5))
@@ -184,8 +176,9 @@ def test_which_baseline_a_model_subtracts(kwargs, expected):
         network[-1].bias.data.fill_(2.0)
     if model.variant == "v1":
         model.value_net.vf[-1].bias.data.fill_(3.0)
-    learner, obs = make_update(model)._learner, th.zeros(4, 3)
-    support = learner.support(obs)
-    q = learner.reduce_q(learner.q_of(obs, support))
-    baseline = learner.actor_gradient._baseline_value(obs, q, support, model.temperature.alpha())
+    settings = model.current_settings().update
+    update, obs = make_update(model.variant, model.policy.networks(), model.temperature, settings), th.zeros(4, 3)
+    support = update.actor.support_at(obs, is_due=True)
+    q = update.critics.reduce_q(update.critics.q_of(obs, support, is_due=True))
+    baseline = update.actor.gradient._baseline_value(obs, q, support, model.temperature.alpha())
     th.testing.assert_close(baseline, th.full((4, 1), expected))

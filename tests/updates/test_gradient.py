@@ -6,6 +6,7 @@ import pytest
 import torch as th
 from torch import nn
 
+from sb3_softac.engines import adam
 from sb3_softac.updates import gradient
 from sb3_softac.updates.gradient import GradientStep, frozen
 
@@ -49,7 +50,7 @@ def test_a_frozen_layer_stays():
 def test_a_network_that_is_frozen_as_a_whole_stays(groups):
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     parameters = [{"params": layer.parameters()} for layer in network] if groups == 2 else network.parameters()
-    step = GradientStep(th.optim.Adam(parameters, lr=0.1, fused=True), max_grad_norm=1.0)
+    step = GradientStep(th.optim.Adam(parameters, lr=0.1, fused=True), max_grad_norm=1.0, step=adam.step)
     step(network(th.ones(1, 2)).sum())
     before = [parameter.clone() for parameter in network.parameters()]
     frozen = network if groups == 1 else network[0]
@@ -65,9 +66,9 @@ def test_gradients_lie_in_memory_as_their_parameters():
     optimizer = th.optim.Adam([parameter], lr=0.1, fused=True)
     transposed = th.tensor([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]]).t()
     assert not transposed.is_contiguous()
-    step = GradientStep(optimizer)
+    step = GradientStep(optimizer, step=adam.step)
     for _ in range(2):  # the first by the optimizer's own method, the second by one call
-        step.along([transposed])
+        step.step_along([transposed])
     th.testing.assert_close(parameter.detach(), th.tensor([[-0.2, 0.2]] * 3), rtol=1e-4, atol=1e-4)
 
 
@@ -77,7 +78,7 @@ def test_plain_linear_layers_train_equally_with_a_fused_adam():
     for fused in (False, True):
         th.manual_seed(0)
         network = th.nn.Sequential(th.nn.Linear(5, 40), th.nn.Tanh(), th.nn.Linear(40, 3))
-        step = GradientStep(th.optim.Adam(network.parameters(), lr=0.01, fused=fused))
+        step = GradientStep(th.optim.Adam(network.parameters(), lr=0.01, fused=fused), step=adam.step)
         for _ in range(3):
             step(network(th.randn(16, 5)).square().sum())
         trained.append(network.state_dict())
@@ -87,7 +88,7 @@ def test_plain_linear_layers_train_equally_with_a_fused_adam():
 def test_counts_of_steps_are_one_tensor_until_a_layer_is_frozen():
     network = th.nn.Sequential(th.nn.Linear(2, 2), th.nn.Linear(2, 1))
     optimizer = th.optim.Adam(network.parameters(), lr=0.1, fused=True)
-    step = GradientStep(optimizer)
+    step = GradientStep(optimizer, step=adam.step)
 
     def counts() -> list[float]:
         return [state["step"].item() for state in optimizer.state.values()]
@@ -101,7 +102,9 @@ def test_counts_of_steps_are_one_tensor_until_a_layer_is_frozen():
     assert counts() == [4.0, 4.0, 3.0, 4.0]
     network[1].weight.requires_grad_(True)
     copied = copy.deepcopy(optimizer)  # where they are no longer one
-    GradientStep(copied)(sum(parameter.sum() for group in copied.param_groups for parameter in group["params"]))
+    GradientStep(copied, step=adam.step)(
+        sum(parameter.sum() for group in copied.param_groups for parameter in group["params"])
+    )
     assert [state["step"].item() for state in copied.state.values()] == [5.0, 5.0, 4.0, 5.0]
     assert counts() == [4.0, 4.0, 3.0, 4.0]
     optimizer.step()  # PyTorch's own, along the last gradients
@@ -143,7 +146,7 @@ def test_one_call_for_a_step_respects_every_option(options):
         th.manual_seed(0)
         parameter = nn.Parameter(th.randn(3, 2))
         optimizer = th.optim.Adam([parameter], lr=0.1, fused=fused, **options)
-        step = GradientStep(optimizer)
+        step = GradientStep(optimizer, step=adam.step)
         for k in range(5):
             loss = (parameter * (k - 2.0)).sin().sum()
             if fused:

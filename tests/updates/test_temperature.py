@@ -24,6 +24,15 @@ def test_learned_step_by_hand():
     assert temperature.alpha().item() == pytest.approx(2.718281828**0.25)
 
 
+def test_the_step_of_log_alpha_does_not_depend_on_alpha():
+    steps = []
+    for initial in (0.01, 7.0):
+        log_alpha, temperature = learned(initial, target_entropy=1.0)
+        temperature.step(th.tensor([0.0]))
+        steps.append(log_alpha.item() - math.log(initial))
+    assert steps == pytest.approx([0.1, 0.1], abs=1e-6)
+
+
 def test_alpha_carries_no_gradient():
     _, temperature = learned()
     assert not temperature.alpha().requires_grad

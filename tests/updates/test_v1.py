@@ -8,8 +8,7 @@ import torch as th
 from sb3_softac import SoftAC
 from sb3_softac.updates import losses
 from sb3_softac.updates.batch import Batch
-from tests.contract.test_matrix import DiscreteTarget
-from tests.helpers import Target, parameters_of, random_samples, ready
+from tests.helpers import DiscreteTarget, Target, parameters_of, random_samples, ready
 
 LEARNING_RATE = 1e-3
 
@@ -20,7 +19,7 @@ def make_model(env=None, **kwargs) -> SoftAC:
 
 
 def update_once(model: SoftAC, batch: Batch | None = None, n_updates: int = 1) -> dict[str, float]:
-    engine = model._engine.up_to_date(model)
+    engine = model._current_engine()
     engine.update(batch or Batch.from_samples(random_samples(1)[0], 0.9, 1.0), n_updates)
     return engine.read_metrics()
 
@@ -76,7 +75,7 @@ def test_discrete_update_by_hand():
 @pytest.mark.parametrize("gradient", ["reparameterized", "score_function"])
 def test_every_network_moves_but_by_its_own_loss(gradient):
     model = make_model(tau=0.5, actor_gradient=gradient)
-    assert not hasattr(model.policy, "critic_target")
+    assert model.policy.critic_target is None
     before = parameters_of(model)
     update_once(model)
     moved = {name.split(".")[0] for name, value in parameters_of(model).items() if not th.equal(value, before[name])}
@@ -118,7 +117,7 @@ def test_reward_scale_is_the_inverse_of_the_temperature():
 
 def test_learning_rate_of_the_critics_is_that_of_v_too():
     model = make_model(critic_learning_rate=0.5)
-    model._update_learning_rates()
+    model._update_learning_rates(model.current_settings())
     assert model.value_net.optimizer.param_groups[0]["lr"] == 0.5
     assert model.actor.optimizer.param_groups[0]["lr"] == LEARNING_RATE
 
@@ -129,7 +128,7 @@ def test_the_value_takes_a_subset_of_the_critics_and_the_actor_all_of_them():
     model = zeroed(make_model(policy_kwargs={"net_arch": [8], "n_critics": 3}, **settings))
     for index, value in enumerate((1.0, 2.0, 4.0)):
         model.critic.q_networks[index][-1].bias.data.fill_(value)
-    model._update_learning_rates()
+    model._update_learning_rates(model.current_settings())
     metrics = [update_once(model) for _ in range(60)]
     assert {round(each["value_loss"], 4) for each in metrics} == {0.5, 2.0}
     assert sum(each["value_loss"] < 1.0 for each in metrics) / 60 == pytest.approx(2 / 3, abs=0.2)
@@ -153,7 +152,7 @@ def test_the_actor_waits_for_its_turn_and_the_value_does_not(gradient):
 def test_losses_are_by_the_temperature_before_its_step():
     def losses_of(**kwargs) -> dict[str, float]:
         model = zeroed(make_model(**kwargs))
-        model._update_learning_rates()
+        model._update_learning_rates(model.current_settings())
         th.manual_seed(5)
         return update_once(model)
 

@@ -7,8 +7,7 @@ import torch as th
 
 from sb3_softac import SoftAC
 from sb3_softac.updates.batch import Batch
-from tests.contract.test_matrix import DiscreteTarget
-from tests.helpers import Target, parameters_of, random_samples, ready
+from tests.helpers import DiscreteTarget, Target, parameters_of, random_samples, ready
 
 
 def make_model(**kwargs) -> SoftAC:
@@ -17,7 +16,7 @@ def make_model(**kwargs) -> SoftAC:
 
 
 def update_once(model: SoftAC, batch: Batch | None = None) -> dict[str, float]:
-    engine = model._engine.up_to_date(model)
+    engine = model._current_engine()
     engine.update(batch or Batch.from_samples(random_samples(1)[0], 0.9, 1.0), 1)
     return engine.read_metrics()
 
@@ -122,7 +121,7 @@ def test_more_action_samples_estimate_the_same_loss_with_less_variance():
             critic_learning_rate=0.0,
             learning_rate=1e-3,
         )
-        model._update_learning_rates()
+        model._update_learning_rates(model.current_settings())
         return th.tensor([update_once(model)["actor_loss"] for _ in range(200)])
 
     one, many = actor_losses(1), actor_losses(16)
@@ -140,7 +139,7 @@ def test_the_target_takes_a_subset_of_the_critics_and_the_actor_all_of_them():
         model.critic.q_networks[index][-1].bias.data.fill_(value)
         model.critic_target.q_networks[index][-1].bias.data.fill_(value)
     batch = Batch(th.zeros(1, 3), th.zeros(1, 2), th.zeros(1), th.zeros(1, 3), th.zeros(1), 0.5)
-    model._update_learning_rates()
+    model._update_learning_rates(model.current_settings())
     metrics = [update_once(model, batch) for _ in range(60)]
     losses_of_subsets = [0.5 * sum((q - 0.5 * y) ** 2 for q in (1.0, 2.0, 4.0)) for y in (1.0, 2.0)]
     seen = {round(each["critic_loss"], 4) for each in metrics}
@@ -161,7 +160,7 @@ def test_actor_and_temperature_wait_for_their_turn(gradient, engine):
     for n_updates in range(1, 7):
         before, log_alpha = parameters_of(model), model.log_ent_coef.clone()
         seen.clear()
-        engine_of_model = model._engine.up_to_date(model)
+        engine_of_model = model._current_engine()
         engine_of_model.update(batch, n_updates)
         metrics = engine_of_model.read_metrics()
         after = parameters_of(model)

@@ -1,0 +1,212 @@
+"""Which replay buffer a model has, and with which arguments."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
+from sb3_softac.settings.arguments import SetUpSettings
+from sb3_softac.settings.parsing import FRACTION, flag
+from sb3_softac.settings.rows import check_known, number_in, read_given, row, whole
+
+#: arguments of a replay buffer that SoftAC gives it
+GIVEN_BY_SOFTAC = (
+    "buffer_size",
+    "observation_space",
+    "action_space",
+    "env",
+    "device",
+    "n_envs",
+    "optimize_memory_usage",
+)
+# Stands where Stable-Baselines3's set-up would allocate a replay buffer.
+_NO_BUFFER: Any = "no replay buffer yet"
+
+
+@dataclass(frozen=True)
+class ReplayBufferSettings:
+    """Arguments that replay buffers of Stable-Baselines3 and ours have in common; each is read if it is given."""
+
+    handle_timeout_termination: bool = row(flag)
+    n_steps: int = row(whole())
+    gamma: float = row(number_in(FRACTION))
+
+
+def choose_class(
+    replay_buffer_class: type[ReplayBuffer] | None, optimize_memory_usage: bool, n_steps: int
+) -> type[ReplayBuffer] | None:
+    """The class of the replay buffer.
+
+    :param replay_buffer_class: that the user names; None for none
+    :param optimize_memory_usage: Stable-Baselines3's way to store an observation once
+    :param n_steps: of the returns
+    :return: None: Stable-Baselines3's choice
+    """
+    if replay_buffer_class is None and not optimize_memory_usage:
+        return SingleCopyReplayBuffer
+    if n_steps > 1 and replay_buffer_class is NStepReplayBuffer:
+        return None  # chosen by an earlier set-up: choose again, `n_steps` may have changed
+    return replay_buffer_class
+
+
+def is_single_copy(replay_buffer_class: type[ReplayBuffer] | None) -> bool:
+    """Whether a class is ours, which takes the returns' arguments from the algorithm."""
+    return replay_buffer_class is not None and issubclass(replay_buffer_class, SingleCopyReplayBuffer)
+
+
+@contextmanager
+def without_allocation(model: OffPolicyAlgorithm) -> Iterator[None]:
+    """Let Stable-Baselines3 set a model up without a replay buffer, which an agent that only acts never needs.
+
+    :param model: not yet set up
+    """
+    is_new, n_steps = model.__dict__.get("replay_buffer") is None, model.n_steps
+    if is_single_copy(model.replay_buffer_class):
+        model.n_steps = 1  # it would warn that a class which it does not know ignores `n_steps`
+    if is_new:
+        model.__dict__["replay_buffer"] = _NO_BUFFER
+    try:
+        yield
+    finally:
+        model.n_steps = n_steps
+        if is_new:
+            del model.__dict__["replay_buffer"]
+
+
+def check_replay_kwargs(
+    replay_buffer_class: type[ReplayBuffer] | None, replay_buffer_kwargs: Mapping[str, Any]
+) -> None:
+    """Refuse arguments that the class of a replay buffer does not take.
+
+    :param replay_buffer_class: the class; None: Stable-Baselines3's choice, whose classes have the same arguments
+    :param replay_buffer_kwargs: that the user gave
+    :raises ValueError: naming the first one
+    """
+    name = "replay_buffer_kwargs"
+    try:
+        read_given(ReplayBufferSettings, replay_buffer_kwargs)
+    except ValueError as error:
+        raise ValueError(f"`{name}`: {error}") from None
+    check_known(name, replay_buffer_kwargs, replay_buffer_class or NStepReplayBuffer, hidden=GIVEN_BY_SOFTAC)
+
+
+def make_replay_buffer(
+    settings: SetUpSettings,
+    replay_buffer_class: type[ReplayBuffer],
+    spaces_of_env: tuple[spaces.Space, spaces.Space],
+    n_envs: int,
+    device: th.device,
+    env: VecEnv | None,
+    returns: Mapping[str, Any],
+) -> ReplayBuffer:
+    """Allocate a replay buffer.
+
+    :param settings: what it is made of
+    :param replay_buffer_class: of :func:`choose_class`
+    :param spaces_of_env: of observations and of actions
+    :param n_envs: number of environments
+    :param device: where batches go
+    :param env: which hindsight asks for rewards; None for none
+    :param returns: of :func:`return_arguments`
+    :raises ValueError: arguments that the class refuses
+    """
+    kwargs = dict(settings.replay_buffer_kwargs)
+    if is_single_copy(replay_buffer_class):
+        kwargs |= returns
+    if issubclass(replay_buffer_class, HerReplayBuffer):
+        if env is None:
+            raise ValueError("`HerReplayBuffer` needs the environment, but there is none: call `set_env()` first")
+        kwargs["env"] = env
+    try:
+        return replay_buffer_class(
+            settings.buffer_size,
+            *spaces_of_env,
+            device=device,
+            n_envs=n_envs,
+            optimize_memory_usage=settings.optimize_memory_usage,
+            **kwargs,
+        )
+    except (TypeError, AssertionError) as error:
+        raise ValueError(
+            f"`replay_buffer_kwargs={settings.replay_buffer_kwargs}` are not what "
+            f"`replay_buffer_class={replay_buffer_class.__name__}` takes: {error}"
+        ) from error
+
+
+def return_arguments(n_steps: int, gamma: float, replay_buffer_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """``n_steps`` and ``gamma`` for our buffer: the algorithm's, unless ``replay_buffer_kwargs`` sets its own.
+
+    :param n_steps: of the algorithm; above 1, both are its own
+    :param gamma: of the algorithm
+    :param replay_buffer_kwargs: that the user gave
+    """
+    ours = {"n_steps": n_steps, "gamma": gamma}
+    if n_steps > 1:
+        return ours
+    return {name: value for name, value in ours.items() if name not in replay_buffer_kwargs}
+
+
+def batches(
+    buffer: ReplayBuffer, n_batches: int, batch_size: int, returns: Mapping[str, Any], env: VecNormalize | None
+) -> Iterator[ReplayBufferSamples]:
+    """Batches from a replay buffer, many gathered at once where it is ours.
+
+    :param buffer: not empty
+    :param n_batches: how many
+    :param batch_size: transitions in each
+    :param returns: of :func:`return_arguments`, which may have changed since the buffer was made
+    :param env: normalises observations and rewards; None for none
+    """
+    if isinstance(buffer, SingleCopyReplayBuffer):
+        for name, value in returns.items():
+            setattr(buffer, name, value)
+        if buffer.samples_uniformly():
+            yield from buffer.sample_batches(n_batches, batch_size, env=env)
+            return
+    for _ in range(n_batches):
+        yield buffer.sample(batch_size, env=env)
+
+
+def check_spaces(buffer: ReplayBuffer, model: OffPolicyAlgorithm) -> None:
+    """Refuse a replay buffer of another environment.
+
+    :param buffer: from a file
+    :param model: to learn from it
+    :raises ValueError: other spaces, or another number of environments
+    """
+    for name in ("n_envs", "observation_space", "action_space"):
+        own, given = getattr(model, name), getattr(buffer, name)
+        if own != given:
+            raise ValueError(
+                f"The replay buffer is for `{name}={given}`, but the model has {own}; load the model with such an "
+                "environment, or go on without the buffer"
+            )
+
+
+def check_returns(buffer: ReplayBuffer, n_steps: int, gamma: float) -> None:
+    """Refuse a replay buffer of Stable-Baselines3, which keeps these two itself, if its returns are others.
+
+    :param buffer: of any class; ours follows the algorithm
+    :param n_steps: of the algorithm
+    :param gamma: of the algorithm
+    :raises ValueError: naming both
+    """
+    if isinstance(buffer, SingleCopyReplayBuffer):
+        return
+    own_n_steps = getattr(buffer, "n_steps", 1)
+    own_gamma = gamma if own_n_steps == 1 else getattr(buffer, "gamma", gamma)
+    if (own_n_steps, own_gamma) != (n_steps, gamma):
+        raise ValueError(
+            f"`n_steps={n_steps}` and `gamma={gamma}` are asked for, but the model's replay buffer has returns of "
+            f"{own_n_steps} step(s), discounted by {own_gamma}. Load the model's zip file with the new arguments "
+            "instead, and begin with an empty replay buffer"
+        )

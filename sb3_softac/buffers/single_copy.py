@@ -1,0 +1,361 @@
+"""A replay buffer that stores each observation once, and returns what Stable-Baselines3's return."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common import buffers as sb3_buffers
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
+from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
+from stable_baselines3.common.utils import get_device
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_softac.buffers.storage import ObservationStore, Rows, Slots, to_numpy
+from sb3_softac.settings import parsing
+
+STORAGES = ("host", "device")
+# Types that torch stores but does not fully index.
+HOST_ONLY_DTYPES = ("uint16", "uint32", "uint64")
+# Observations in batches that are gathered together; more would leave the caches, and images the memory.
+GATHERED_BYTES = 1_000_000
+# What is kept of each row beside observations and actions.
+ROW_ARRAYS = ("rewards", "dones", "timeouts")
+
+
+class SingleCopyReplayBuffer(NStepReplayBuffer):
+    """Replay in half the memory of Stable-Baselines3's, for Box and Dict observations, with one step or several.
+
+    The same additions and the same seed give the same batches as its ``ReplayBuffer``, ``DictReplayBuffer`` and
+    ``NStepReplayBuffer``. An observation is stored once, as the next one of a transition and the current one of the
+    transition after it. Where these differ in any bit (the episode ended, or ``learn()`` was called again and reset
+    the environment), the next one is kept aside for as long as its transition is held; n-step returns end there.
+    Nothing is lost at time limits or when the buffer is full.
+
+    ``observations`` and ``actions`` are arrays as Stable-Baselines3's are; there are no ``next_observations``.
+
+    :param buffer_size: transitions to hold, of all environments together
+    :param observation_space: of one environment
+    :param action_space: of one environment
+    :param device: where the batches go
+    :param n_envs: number of environments
+    :param optimize_memory_usage: must be False: this buffer saves the same memory and knows time limits
+    :param handle_timeout_termination: a time limit is not a terminal state: ``dones`` of batches are 0 there
+    :param n_steps: steps of reward in a transition; above 1, the batches bring their discounts
+    :param gamma: discount of one step, for ``n_steps`` above 1
+    :param storage: ``"host"``: memory is used as the buffer fills; ``"device"``: observations and actions lie on
+        ``device``, allocated at once, and batches are gathered there (with a ``VecNormalize`` they pass the host)
+    :raises ValueError: an argument out of its range
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        device: th.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
+        n_steps: int = 1,
+        gamma: float = 0.99,
+        storage: str = "host",
+    ) -> None:
+        if optimize_memory_usage:
+            raise ValueError(
+                "`optimize_memory_usage=True` was given, but `SingleCopyReplayBuffer` always stores an observation "
+                "once, and handles time limits correctly; pass False"
+            )
+        self.storage = parsing.one_of("storage", storage, STORAGES)
+        self._stores: dict[str | None, ObservationStore] = {}
+        # Past the constructors that allocate each observation twice.
+        super(ReplayBuffer, self).__init__(buffer_size, observation_space, action_space, device, n_envs)
+        self.buffer_size = max(buffer_size // n_envs, 1)
+        self.optimize_memory_usage = False
+        self.handle_timeout_termination = parsing.flag("handle_timeout_termination", handle_timeout_termination)
+        self.n_steps = parsing.whole_number("n_steps", n_steps)
+        self.gamma = parsing.number("gamma", gamma, parsing.FRACTION)
+        self._allocate()
+        self._warn_if_too_large()
+
+    def _allocate(self) -> None:
+        leaves: Any = {None: self.observation_space}
+        shapes: Any = {None: self.obs_shape}
+        if isinstance(self.observation_space, spaces.Dict):
+            leaves, shapes = self.observation_space.spaces, self.obs_shape
+        self._samples_class: Any = ReplayBufferSamples if None in leaves else DictReplayBufferSamples
+        n_rows, n_envs, device = self.buffer_size, self.n_envs, self._storage_device()
+        for key, space in leaves.items():
+            if device is not None and str(space.dtype) in HOST_ONLY_DTYPES:
+                raise ValueError(f"`storage='device'` cannot hold observations of {space.dtype}; pass `storage='host'`")
+            self._stores[key] = ObservationStore(n_rows, n_envs, shapes[key], space.dtype, device)
+        action_dtype = self._maybe_cast_dtype(self.action_space.dtype)
+        self._actions = Rows(n_rows * n_envs, n_envs, (self.action_dim,), action_dtype, device)
+        self.rewards = np.zeros((n_rows, n_envs), np.float32)
+        self.dones = np.zeros((n_rows, n_envs), np.uint8)
+        self.timeouts = np.zeros((n_rows, n_envs), np.uint8)
+        self._slots = Slots(n_rows, n_envs)
+
+    def _warn_if_too_large(self) -> None:
+        if sb3_buffers.psutil is None:
+            return
+        needed, available = self.host_bytes(), sb3_buffers.psutil.virtual_memory().available
+        if needed > available:
+            warnings.warn(
+                "This system does not have apparently enough memory to store the complete "
+                f"replay buffer {needed / 1e9:.2f}GB > {available / 1e9:.2f}GB",
+                stacklevel=3,
+            )
+
+    def host_bytes(self) -> int:
+        """Memory that the buffer takes on the host once it is full, but for what is kept at the ends of episodes."""
+        rows = [self._actions, *(store.rows for store in self._stores.values())]
+        arrays = [getattr(self, name) for name in ROW_ARRAYS] + [self._slots.table]
+        return sum(array.nbytes for array in arrays + [each.data for each in rows if each.device is None])
+
+    # Places
+
+    @property
+    def device(self) -> th.device:
+        """Where the batches go; can be changed, and takes the observations along if they are stored there."""
+        return self._device
+
+    @device.setter
+    def device(self, device: th.device | str) -> None:
+        self._device = th.device(device)
+        for store in self._stores.values():
+            store.move(self._storage_device())
+        if self._stores:
+            self._actions.move(self._storage_device())
+
+    def _storage_device(self) -> th.device | None:
+        return self.device if self.storage == "device" else None
+
+    # Adding
+
+    def add(
+        self,
+        obs: Any,
+        next_obs: Any,
+        action: np.ndarray,
+        reward: np.ndarray,
+        done: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Add a step of every environment.
+
+        :param obs: (n_envs, ...), or a dict of such
+        :param next_obs: the same; where an episode ended, its final observation
+        :param action: (n_envs, action_dim)
+        :param reward: (n_envs,)
+        :param done: (n_envs,), whether an episode ended, by a time limit too
+        :param infos: n_envs dicts, with ``TimeLimit.truncated`` where a time limit ended an episode
+        """
+        row = self.pos
+        if self.full:
+            self._slots.free(row)
+            self.timeouts[row] = 0
+        self._add_observations(row, obs)
+        for key, store in self._stores.items():
+            store.add_next(next_obs if key is None else next_obs[key])
+        self._slots.hold_newest(row)
+        self._actions.write_step(row, action.reshape(self._actions.step_shape))
+        self.rewards[row] = reward
+        self.dones[row] = done
+        if self.handle_timeout_termination:
+            truncated = [info.get("TimeLimit.truncated", False) for info in infos]
+            if any(truncated):  # rarely, and an array of a list takes time
+                self.timeouts[row] = np.array(truncated)
+        self.pos += 1
+        if self.pos == self.buffer_size:
+            self.full = True
+            self.pos = 0
+
+    def _add_observations(self, row: int, obs: Any) -> None:
+        """Write observations, and keep those before them that are not the same."""
+        changed = None
+        for key, store in self._stores.items():
+            differ = store.add(row, obs if key is None else obs[key])
+            if differ is not None:
+                changed = differ if changed is None else changed | differ
+        if self.buffer_size == 1 or not (self.full or row > 0):
+            return  # no step before this one
+        self._slots.table[row - 1] = 0
+        if changed is not None:
+            envs = changed.nonzero()[0]
+            slots = self._slots.hold(row - 1, envs)
+            for store in self._stores.values():
+                store.keep(envs, slots, self._slots.in_use)
+
+    def reset(self) -> None:
+        """Forget every transition."""
+        super().reset()
+        self._allocate()
+
+    # Sampling
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> Any:
+        """Draw transitions with replacement.
+
+        :param batch_size: how many
+        :param env: normalises observations and rewards
+        :return: what Stable-Baselines3's buffers return
+        :raises ValueError: the buffer is empty
+        """
+        return self._get_samples(self._draw_rows(batch_size), env)
+
+    def samples_uniformly(self) -> bool:
+        """Whether :meth:`sample_batches` may take the place of :meth:`sample`: nobody has overridden that."""
+        own = ("sample", "_get_samples")
+        is_overridden = any(getattr(type(self), name) is not getattr(SingleCopyReplayBuffer, name) for name in own)
+        return not is_overridden and vars(self).keys().isdisjoint(own)
+
+    def sample_batches(self, n_batches: int, batch_size: int, env: VecNormalize | None = None) -> Iterator[Any]:
+        """Draw several batches, many gathered at once; the same ones that repeated calls of :meth:`sample` return.
+
+        :param n_batches: how many
+        :param batch_size: transitions in each
+        :param env: normalises observations and rewards
+        :return: batches, which are slices of larger ones
+        :raises ValueError: the buffer is empty
+        """
+        row_bytes = sum(store.rows.row_bytes for store in self._stores.values())
+        at_once = max(1, GATHERED_BYTES // (2 * row_bytes * batch_size))
+        for start in range(0, n_batches, at_once):
+            n_gathered = min(at_once, n_batches - start)
+            if n_gathered == 1:
+                yield self.sample(batch_size, env)
+                continue
+            indices = [self._draw_envs(self._draw_rows(batch_size)) for _ in range(n_gathered)]
+            yield from split(self._gather(np.concatenate(indices), env), batch_size)
+
+    def _draw_rows(self, batch_size: int) -> np.ndarray:
+        n_rows = self.size()
+        if n_rows == 0:
+            raise ValueError(
+                "The replay buffer is empty: add transitions, or let `learn()` collect some, before sampling"
+            )
+        return np.random.randint(0, n_rows, size=batch_size)  # noqa: NPY002  # seeded by Stable-Baselines3
+
+    def _draw_envs(self, rows: np.ndarray) -> np.ndarray:
+        """An environment for each row; together, indices of transitions."""
+        if self.n_envs == 1:  # there drawing changes no random state
+            return rows
+        return rows * self.n_envs + np.random.randint(0, high=self.n_envs, size=len(rows))  # noqa: NPY002
+
+    def _get_samples(self, batch_inds: np.ndarray, env: VecNormalize | None = None) -> Any:
+        return self._gather(self._draw_envs(batch_inds), env)
+
+    def _gather(self, index: np.ndarray, env: VecNormalize | None) -> Any:
+        """Transitions by their index, row * n_envs + environment.
+
+        :param index: (B,)
+        :param env: normalises observations and rewards
+        """
+        if self.n_steps == 1:
+            last, rewards, discounts = index, self._rewards_at(index, env), None
+        else:
+            last, rewards, discounts = self._n_step_returns(index, env)
+        at = self._actions.index(index)
+        obs = {key: store.rows.take(at) for key, store in self._stores.items()}
+        next_at = [self._actions.index(part) for part in self._slots.of(last)]
+        next_obs = {key: store.take_next(*next_at) for key, store in self._stores.items()}
+        dones = (self.dones.take(last) > self.timeouts.take(last)).astype(np.float32)
+        return self._samples_class(
+            self._finished(obs, env),
+            self._to_device(self._actions.take(at)),
+            self._finished(next_obs, env),
+            self._to_device(dones.reshape(-1, 1)),
+            self._to_device(rewards.reshape(-1, 1)),
+            None if discounts is None else self._to_device(discounts),
+        )
+
+    def _rewards_at(self, index: np.ndarray, env: VecNormalize | None) -> np.ndarray:
+        return self._normalize_reward(self.rewards.take(index), env)
+
+    def _n_step_returns(self, index: np.ndarray, env: VecNormalize | None) -> tuple[np.ndarray, ...]:
+        """Rewards of several steps, up to where the episode ends or the newest row is.
+
+        :param index: (B,)
+        :param env: normalises rewards
+        :return: (B,) index of the last step, (B,) sum of discounted rewards, (B, 1) discount of what follows
+        """
+        steps = np.arange(self.n_steps)
+        indices = (index[:, None] + steps * self.n_envs) % self.rewards.size
+        over = (self.dones.take(indices) | self.timeouts.take(indices) | self._slots.table.take(indices)) > 0
+        over[:, -1] = True
+        n_before = over.argmax(axis=1)
+        counts = steps <= n_before[:, None]
+        # In this order and these types, to the last bit what Stable-Baselines3 returns.
+        rewards = self._rewards_at(indices, env) * self.gamma ** steps.astype(np.float32) * counts
+        discounts = self.gamma ** counts.sum(axis=1, keepdims=True).astype(np.float32)
+        return indices[np.arange(len(index)), n_before], rewards.sum(axis=1), discounts
+
+    def _finished(self, leaves: Any, env: VecNormalize | None) -> Any:
+        """Observations as a batch has them: normalised, on the device, in a dict only if the space is one."""
+        is_box = None in leaves
+        if env is not None:
+            arrays = {key: to_numpy(values) for key, values in leaves.items()}
+            leaves = {None: self._normalize_obs(arrays[None], env)} if is_box else self._normalize_obs(arrays, env)
+        tensors = {key: self._to_device(values) for key, values in leaves.items()}
+        return tensors[None] if is_box else tensors
+
+    def _to_device(self, rows: Any) -> th.Tensor:
+        tensor = th.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
+        return tensor.to(self._device)
+
+    # For users, and for files
+
+    @property
+    def observations(self) -> Any:  # type: ignore[override]
+        """(rows, n_envs, ...) array, or a dict of such: a view if it is on the host, else a copy."""
+        arrays = {key: to_numpy(store.rows.steps) for key, store in self._stores.items()}
+        return arrays.get(None, arrays)
+
+    @property
+    def actions(self) -> np.ndarray:  # type: ignore[override]
+        """(rows, n_envs, action_dim) array: a view if it is on the host, else a copy."""
+        return to_numpy(self._actions.steps)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Only what is filled."""
+        n_rows = self.size()
+        n_flat = n_rows * self.n_envs
+        state = self.__dict__ | {name: getattr(self, name)[:n_rows] for name in ROW_ARRAYS}
+        state["_slots"] = self._slots.head(n_rows)
+        state["_actions"] = to_numpy(self._actions.data[:n_flat])
+        state["_stores"] = {key: store.head(n_flat, self._slots.in_use) for key, store in self._stores.items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        filled = {name: state.pop(name) for name in (*ROW_ARRAYS, "_slots", "_actions", "_stores")}
+        self.__dict__.update(state, _stores={}, _device=get_device(state["_device"]))
+        self._allocate()
+        for name in ROW_ARRAYS:
+            getattr(self, name)[: self.size()] = filled[name]
+        self._slots.restore(**filled["_slots"])
+        self._actions.write(slice(0, len(filled["_actions"])), filled["_actions"])
+        for key, arrays in filled["_stores"].items():
+            self._stores[key].restore(*arrays)
+
+
+def split(samples: Any, batch_size: int) -> list[Any]:
+    """Cut samples into batches.
+
+    :param samples: (n * batch_size, ...)
+    :param batch_size: transitions in each
+    :return: n views
+    """
+    n_batches = len(samples.actions) // batch_size
+
+    def parts(value: Any) -> list[Any]:
+        if value is None:
+            return [None] * n_batches
+        if isinstance(value, dict):
+            columns = {key: tensor.split(batch_size) for key, tensor in value.items()}
+            return [{key: column[i] for key, column in columns.items()} for i in range(n_batches)]
+        return value.split(batch_size)
+
+    return [type(samples)(*fields) for fields in zip(*map(parts, samples), strict=True)]

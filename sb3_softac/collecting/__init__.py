@@ -1,0 +1,1 @@
+"""Acting in the environment, and storing what it answers."""

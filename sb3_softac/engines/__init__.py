@@ -1,0 +1,1 @@
+"""The machinery that runs an update; each engine makes the updates of the eager one."""

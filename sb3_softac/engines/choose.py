@@ -1,0 +1,145 @@
+"""Which engine runs an update on a device, and networks and optimizers set up for it."""
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch as th
+
+from sb3_softac.engines.adam import FUSABLE_OPTIMIZERS, fuse_optimizer
+from sb3_softac.engines.base import Capture, EagerEngine, Engine
+from sb3_softac.engines.cuda import CudaCapture
+from sb3_softac.engines.graph import GraphEngine
+from sb3_softac.engines.traced import HeldByTrace, TraceCapture
+from sb3_softac.networks.blocks import MLP
+from sb3_softac.policies import SoftACPolicy
+from sb3_softac.settings.arguments import EngineSettings
+from sb3_softac.settings.engines import ENGINE_KINDS, captures_on
+from sb3_softac.updates.update import Update
+
+# None: what the parameters are, which tests set to double precision.
+DTYPES = {"float32": None, "bfloat16": th.bfloat16}
+# Whose modules call the same operations every time.
+TRACEABLE_MODULES = ("torch.nn.", "stable_baselines3.", "sb3_softac.")
+#: how an engine captures, for each row of :data:`~sb3_softac.settings.engines.ENGINE_KINDS` that does
+CAPTURES: dict[str, Callable[[th.device], Capture]] = {
+    "traced": lambda _: TraceCapture(),
+    "cuda_graph": CudaCapture,
+}
+
+
+def choose_engine(settings: EngineSettings, policy: SoftACPolicy, is_loaded: bool = False) -> str:
+    """The engine for a policy on its device.
+
+    :param settings: what the user asked for
+    :param policy: all networks
+    :param is_loaded: with a file's settings, which may be of another device: then a warning, and ``"auto"``
+    :return: a key of :data:`~sb3_softac.settings.engines.ENGINE_KINDS`
+    :raises ValueError: what the user asked for cannot run there
+    """
+    engine = _engine_for_device(settings.engine, policy.device, is_loaded)
+    if engine == "auto":
+        capturing = captures_on(policy.device.type)
+        engine = "fused" if capturing is None or _obstacle(capturing, policy) else capturing
+    obstacle = _obstacle(engine, policy)
+    if obstacle is not None:
+        raise ValueError(f"`engine={engine!r}` cannot {obstacle}")
+    if settings.precision != "float32":
+        _check_precision(settings.precision, engine, policy.device)
+    return engine
+
+
+def _engine_for_device(engine: str, device: th.device, is_loaded: bool) -> str:
+    if engine == "auto" or ENGINE_KINDS[engine].device in (None, device.type):
+        return engine
+    message = f"`engine={engine!r}` needs the device {ENGINE_KINDS[engine].device!r}, but the model is on {device}"
+    if not is_loaded:
+        raise ValueError(f"{message}; pass 'auto'")
+    warnings.warn(f"{message}, where it was loaded: 'auto' takes its place", stacklevel=2)
+    return "auto"
+
+
+def _obstacle(engine: str, policy: SoftACPolicy) -> str | None:
+    """Why an engine cannot capture the updates of a policy, as the end of a message; None if nothing is in the way."""
+    if not ENGINE_KINDS[engine].captures:
+        return None
+    if policy.settings.use_sde:
+        return "run gSDE, which draws its noise anew between updates; pass `engine='fused'`, or `use_sde=False`"
+    if policy.optimizer_class not in FUSABLE_OPTIMIZERS:
+        return _cannot_hold(policy.optimizer_class)
+    own = [module for module in policy.modules() if not type(module).__module__.startswith(TRACEABLE_MODULES)]
+    if engine == "traced" and own:
+        return (
+            f"hold the module {type(own[0]).__name__}, which may do in Python what no trace records; pass 'auto' or "
+            "'fused'"
+        )
+    return None
+
+
+def _cannot_hold(optimizer_class: type) -> str:
+    name = getattr(optimizer_class, "__name__", optimizer_class)
+    return f"hold the optimizer {name}; use Adam or AdamW, or `engine='fused'`"
+
+
+def _check_precision(precision: str, engine: str, device: th.device) -> None:
+    if not ENGINE_KINDS[engine].has_own_products:
+        raise ValueError(
+            f"`precision={precision!r}` needs the products of `engine='fused'`, 'traced' or 'cuda_graph', but "
+            f"{engine!r} was given; pass 'auto'"
+        )
+    if precision == "bfloat16" and device.type == "cpu" and not has_bfloat16_products():
+        warnings.warn(
+            "`precision='bfloat16'` works on this CPU, but it has no instructions for it (AVX512-BF16, AMX): it will "
+            "be slower than 'float32'",
+            stacklevel=2,
+        )
+
+
+def has_bfloat16_products() -> bool:
+    """Whether this machine's CPU multiplies matrices in bfloat16."""
+    return th.cpu._is_avx512_bf16_supported() or th.cpu._is_amx_tile_supported()
+
+
+def set_up_networks(policy: SoftACPolicy, engine: str, settings: EngineSettings) -> None:
+    """Let each fully connected network be plain modules, one node of the autograd graph, or compiled.
+
+    :param policy: all networks
+    :param engine: of :func:`choose_engine`
+    :param settings: what the user asked for
+    :raises ValueError: naming the layer that is in the way, if the user asked for ``"fused"``
+    """
+    for network in policy.modules():
+        if isinstance(network, MLP):
+            network.compute_plainly()
+            if ENGINE_KINDS[engine].compiles:
+                network.compile(dynamic=False)
+            elif ENGINE_KINDS[engine].fuses:
+                _fuse(network, settings)
+
+
+def _fuse(network: MLP, settings: EngineSettings) -> None:
+    try:
+        network.compute_fused(DTYPES[settings.precision])
+    except ValueError as error:
+        if settings.engine == "fused":
+            raise ValueError(f"`engine={settings.engine!r}` cannot run this policy: {error}") from None
+        if settings.precision != "float32":
+            warnings.warn(f"`precision={settings.precision!r}` leaves a network in float32: {error}", stacklevel=2)
+
+
+def make_engine(engine: str, update: Update, policy: SoftACPolicy, optimizers: Sequence[th.optim.Optimizer]) -> Engine:
+    """An engine, with the optimizers set up for it.
+
+    :param engine: of :func:`choose_engine`
+    :param update: one gradient step
+    :param policy: all networks
+    :param optimizers: of all networks, and of the temperature
+    :raises ValueError: an optimizer that cannot be captured
+    """
+    kind = ENGINE_KINDS[engine]
+    for optimizer in optimizers:
+        if kind.captures and type(optimizer) not in FUSABLE_OPTIMIZERS:
+            raise ValueError(f"`engine={engine!r}` cannot {_cannot_hold(type(optimizer))}")
+        fuse_optimizer(optimizer, fused=kind.fuses, capturable=kind.captures)
+    if not kind.captures:
+        return EagerEngine(update)
+    return GraphEngine(update, CAPTURES[engine](policy.device), HeldByTrace(policy, optimizers))

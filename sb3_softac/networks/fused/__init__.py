@@ -1,0 +1,1 @@
+"""Networks of plain layers as one node of the autograd graph, with the gradient of each layer written out."""

@@ -1,0 +1,260 @@
+"""Layers as pure functions, each with its gradient written out: what networks that are one node are made of.
+
+Shapes: B rows, I inputs, O outputs.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import torch as th
+from torch import nn
+
+from sb3_softac.networks.batch_renorm import EPSILON, BatchRenorm, moments
+from sb3_softac.networks.fused.products import Products, as_dtype
+
+aten = th.ops.aten
+#: What a layer keeps for its backward pass
+Saved = tuple[th.Tensor, ...]
+#: Of a layer's input and of its parameters; None where none is needed
+Gradients = tuple[th.Tensor | None, ...]
+
+
+class Layer(ABC):
+    """One layer as a pure function, with its gradient.
+
+    :param module: holds the parameters
+    """
+
+    #: names of the parameters, in the order of their gradients
+    parameter_names: tuple[str, ...] = ()
+    #: whether :meth:`backward` writes into the gradient it is given
+    overwrites_grad = False
+    #: whether a layer of this kind takes along the ReLU that follows it
+    takes_relu = False
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.n_parameters = len(self.parameter_names)
+
+    def parameters(self) -> list[th.Tensor | None]:
+        """The parameters as they are now."""
+        own = self.module._parameters  # without the search of `nn.Module.__getattr__`
+        return [own[name] for name in self.parameter_names]
+
+    @abstractmethod
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
+        """The output (B, O), and what :meth:`backward` needs.
+
+        :param x: (B, I)
+        :param parameters: in the order of ``parameter_names``
+        """
+
+    def first_rows(self, saved: Saved, n_rows: int) -> Saved:
+        """What :meth:`backward` needs for the first rows only."""
+        return tuple(tensor[:n_rows] for tensor in saved)
+
+    @abstractmethod
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+        """Gradients of the input and of each parameter.
+
+        :param grad: (B, O), of the output
+        :param saved: of :meth:`forward`
+        :param needs: whether a gradient is needed, of the input and of each parameter
+        """
+
+
+class LinearLayer(Layer):
+    """``y = x W^T + b``, with the ReLU that follows, if one does.
+
+    :param module: the plain layer
+    :param products: the matrix products
+    :param relu: whether a ReLU follows
+    """
+
+    parameter_names = ("weight", "bias")
+    takes_relu = True
+
+    def __init__(self, module: nn.Module, products: Products, relu: bool = False) -> None:
+        super().__init__(module)
+        self.products = products
+        self._relu = relu
+        self.overwrites_grad = relu
+
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
+        weight, bias = parameters
+        dtype = self.products.dtype
+        x, weight = as_dtype(x, dtype), as_dtype(weight, dtype)
+        y = self.products.linear(x, weight, bias, self._relu)
+        return y, ((weight, x, y) if self._relu else (weight, x))
+
+    def first_rows(self, saved: Saved, n_rows: int) -> Saved:
+        weight, *rows = saved
+        return weight, *super().first_rows(tuple(rows), n_rows)
+
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+        weight, x, *y = saved
+        grad = as_dtype(grad, weight.dtype)
+        if self._relu:
+            relu_backward_(grad, y[0])
+        needs_x, needs_weight, needs_bias = needs
+        return (
+            self.products.grad_input(grad, weight) if needs_x else None,
+            self.products.grad_weight(grad, x) if needs_weight else None,
+            grad.sum(dim=0) if needs_bias else None,
+        )
+
+
+class HeadsLayer(LinearLayer):
+    """Several linear layers with the same input, by one product.
+
+    :param heads: the plain layers; their outputs stand side by side
+    :param products: the matrix products
+    """
+
+    def __init__(self, heads: Sequence[nn.Linear], products: Products) -> None:
+        super().__init__(heads[0], products)
+        self._heads = heads
+
+    def parameters(self) -> list[th.Tensor | None]:
+        """Side by side; differentiable, so that each head gets its gradient."""
+        return [th.cat([head.weight for head in self._heads]), th.cat([head.bias for head in self._heads])]
+
+
+class LayerNormLayer(Layer):
+    """Layer normalisation over the last dimension, with the ReLU that follows, if one does.   arXiv:1607.06450
+
+    :param module: the plain layer
+    :param relu: whether a ReLU follows
+    """
+
+    parameter_names = ("weight", "bias")
+    takes_relu = True
+    module: nn.LayerNorm
+
+    def __init__(self, module: nn.Module, relu: bool = False) -> None:
+        super().__init__(module)
+        self._relu = relu
+        self.overwrites_grad = relu
+
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
+        weight, bias = parameters
+        assert weight is not None
+        assert bias is not None
+        y, mean, rstd = aten.native_layer_norm(x, self.module.normalized_shape, weight, bias, self.module.eps)
+        saved = (weight, bias, x, mean, rstd)
+        return (y.relu_(), (*saved, y)) if self._relu else (y, saved)
+
+    def first_rows(self, saved: Saved, n_rows: int) -> Saved:
+        weight, bias, *rows = saved
+        return weight, bias, *super().first_rows(tuple(rows), n_rows)
+
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+        weight, bias, x, mean, rstd, *y = saved
+        grad = as_dtype(grad, x.dtype)
+        if self._relu:
+            relu_backward_(grad, y[0])
+        return aten.native_layer_norm_backward(
+            grad, x, self.module.normalized_shape, mean, rstd, weight, bias, list(needs)
+        )
+
+
+class BatchRenormLayer(Layer):
+    """Batch renormalisation, by the statistics of the plain layer, which learns from those of the batch.
+
+    arXiv:1702.03275
+
+    :param module: the plain layer
+    """
+
+    parameter_names = ("weight", "bias")
+    module: BatchRenorm
+
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
+        weight, bias = parameters
+        assert weight is not None
+        assert bias is not None
+        x = as_dtype(x, weight.dtype)  # as statistics of a lower precision would not move
+        if not self.module.training:
+            statistics = self.module.running_mean, self.module.running_var
+            y, *_ = aten.native_batch_norm(x, weight, bias, *statistics, False, 0.0, EPSILON)
+            return y, (x, weight, *statistics)
+        mean, variance, centred = moments(x)
+        rstd = (variance + EPSILON).rsqrt()
+        r, d = self.module.correction(mean, variance)
+        scale = weight * r
+        y = th.addcmul(bias + weight * d, centred, scale * rstd)
+        return y, (x, scale, mean, rstd, r, d)
+
+    def first_rows(self, saved: Saved, n_rows: int) -> Saved:
+        raise ValueError("the rows of a batch that is normalised together are trained together")
+
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+        x, scale, *statistics = saved
+        grad = as_dtype(grad, x.dtype)
+        if len(statistics) == 2:
+            return aten.native_batch_norm_backward(grad, x, scale, *statistics, None, None, False, EPSILON, list(needs))
+        mean, rstd, r, d = statistics
+        grad_x, grad_scale, grad_shift = aten.native_batch_norm_backward(
+            grad, x, scale, None, None, mean, rstd, True, EPSILON, [needs[0], True, True]
+        )
+        return grad_x, grad_scale * r + grad_shift * d, grad_shift
+
+
+class DropoutLayer(Layer):
+    """Dropout, as the plain layer draws it; nothing while evaluating.
+
+    :param module: the plain layer
+    """
+
+    module: nn.Dropout
+
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
+        if not self.module.training or self.module.p == 0.0:
+            return x, ()
+        keep = 1.0 - self.module.p
+        mask = th.empty_like(x).bernoulli_(keep).div_(keep)
+        return x * mask, (mask,)
+
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+        return (grad * saved[0] if saved else grad,)
+
+
+class ActivationLayer(Layer):
+    """An activation without parameters.
+
+    :param module: the plain layer
+    """
+
+    #: for each activation, the gradient of its input from that of its output, the output and the input
+    GRADIENTS: ClassVar[dict[type[nn.Module], Callable[[th.Tensor, th.Tensor, th.Tensor], th.Tensor]]] = {
+        nn.ReLU: lambda grad, y, x: aten.threshold_backward(grad, y, 0),
+        nn.Tanh: lambda grad, y, x: aten.tanh_backward(grad, y),
+        nn.Sigmoid: lambda grad, y, x: aten.sigmoid_backward(grad, y),
+        nn.SiLU: lambda grad, y, x: aten.silu_backward(grad, x),
+    }
+
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
+        y = self.module(x)
+        return y, (y, x)
+
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+        y, x = saved
+        return (self.GRADIENTS[type(self.module)](as_dtype(grad, y.dtype), y, x),)
+
+
+def relu_backward_(grad: th.Tensor, y: th.Tensor) -> None:
+    """Turn the gradient of a ReLU's output into that of its input, in place.
+
+    :param grad: as ``y``
+    :param y: the output
+    """
+    aten.threshold_backward.grad_input(grad, y, 0, grad_input=grad)
+
+
+LAYERS: dict[type[nn.Module], type[Layer]] = {
+    nn.LayerNorm: LayerNormLayer,
+    BatchRenorm: BatchRenormLayer,
+    nn.Dropout: DropoutLayer,
+    **dict.fromkeys(ActivationLayer.GRADIENTS, ActivationLayer),
+}

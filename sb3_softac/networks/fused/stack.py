@@ -1,0 +1,187 @@
+"""A stack of layers, or an ensemble of such stacks, as one node of the autograd graph.
+
+PyTorch records a node for each operation; for networks of a few hundred units the record costs about as much as the
+arithmetic. Here a whole network is one node, with the gradient of each layer written out. The plain modules are the
+reference: a network computes the same with and without.
+
+Shapes: B rows, N networks, I inputs, O outputs.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch as th
+from torch import nn
+
+from sb3_softac.networks.fused.layers import LAYERS, HeadsLayer, Layer, LinearLayer, Saved
+from sb3_softac.networks.fused.products import as_dtype, choose_products
+from sb3_softac.networks.fused.unchanged import has_hooks
+
+
+class Stack:
+    """Layers one after another.
+
+    :param modules: plain modules, in the order of the computation
+    :param device: of the parameters
+    :param dtype: of the operands of matrix products; None: the parameters' own. The outputs of the network are never
+        rounded to it: at a Q of 300, neighbours in bfloat16 are 2 apart
+    :param heads: linear layers on top of the last module, whose outputs stand side by side
+    :raises ValueError: a module that has no written-out gradient here, or a hook that would not be called
+    """
+
+    def __init__(
+        self,
+        modules: Iterable[nn.Module],
+        device: th.device,
+        dtype: th.dtype | None,
+        heads: Sequence[nn.Linear] = (),
+    ) -> None:
+        self.dtype = dtype
+        self.layers: list[Layer] = []
+        for module, following in pairwise([*modules, next(iter(heads), None)]):
+            assert module is not None
+            self._add(module, following, device)
+        if heads:
+            n_weights = sum(head.weight.numel() for head in heads)
+            self.layers.append(HeadsLayer(heads, choose_products(device, dtype and th.float32, n_weights)))
+        first = self.layers[0] if self.layers else None
+        #: to convert an input to, once for all stacks that read it; None for none
+        self.input_dtype = first.products.dtype if isinstance(first, LinearLayer) else None
+
+    def _add(self, module: nn.Module, following: nn.Module | None, device: th.device) -> None:
+        if has_hooks(module):
+            raise ValueError(f"{module} has hooks, which only `engine='eager'` calls")
+        relu = {"relu": type(following) is nn.ReLU}
+        if type(module) is nn.Linear:
+            dtype = self.dtype and th.float32 if following is None else self.dtype
+            products = choose_products(device, dtype, module.weight.numel())
+            self.layers.append(LinearLayer(module, products, **relu))
+        elif type(module) is nn.ReLU and self.layers and self.layers[-1].takes_relu:
+            return
+        elif type(module) in LAYERS:
+            kind = LAYERS[type(module)]
+            self.layers.append(kind(module, **relu) if kind.takes_relu else kind(module))
+        else:
+            known = ", ".join(sorted(kind.__name__ for kind in {nn.Linear} | LAYERS.keys()))
+            raise ValueError(f"{module} is not one of the layers with a written-out gradient: {known}")
+
+    def parameters(self) -> list[th.Tensor | None]:
+        """Of all layers, as they are now."""
+        return [parameter for layer in self.layers for parameter in layer.parameters()]
+
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, list[Saved]]:
+        """The output, and what each layer saved.
+
+        :param x: (B, I)
+        :param parameters: of all layers
+        """
+        saved = []
+        start = 0
+        for layer in self.layers:
+            end = start + layer.n_parameters
+            x, kept = layer.forward(x, parameters[start:end])
+            saved.append(kept)
+            start = end
+        return x, saved
+
+    def backward(self, grad: th.Tensor, saved: Sequence[Saved], needs: Sequence[bool]) -> list[th.Tensor | None]:
+        """Gradients of the input and of every parameter; goes down only as far as one is needed.
+
+        :param grad: (B, O), of the output
+        :param saved: of :meth:`forward`
+        :param needs: whether a gradient is needed, of the input and of each parameter
+        """
+        if self.layers and self.layers[-1].overwrites_grad:
+            grad = grad.clone()  # it is autograd's, and perhaps not only ours
+        gradients: list[th.Tensor | None] = [None] * len(needs)
+        end = len(needs)
+        for layer, kept in zip(reversed(self.layers), reversed(saved), strict=True):
+            start = end - layer.n_parameters
+            grad_input, *gradients[start:end] = layer.backward(grad, kept, (any(needs[:start]), *needs[start:end]))
+            if grad_input is None:
+                return gradients
+            grad, end = grad_input, start
+        gradients[0] = grad
+        return gradients
+
+
+def run(stacks: Sequence[Stack], x: th.Tensor) -> th.Tensor:
+    """The outputs of N stacks of one structure for the same input.
+
+    :param stacks: N
+    :param x: (B, I)
+    :return: (N, B, O)
+    """
+    parameters = [parameter for stack in stacks for parameter in stack.parameters()]
+    if th.is_grad_enabled():
+        return _Network.apply(stacks, None, x, *parameters)[0]
+    return _forward(stacks, x, parameters)[0]
+
+
+def run_partly_trained(stack: Stack, x: th.Tensor, n_trained: int) -> tuple[th.Tensor, th.Tensor]:
+    """The outputs of one stack, with gradients for the first rows only.
+
+    :param stack: layers
+    :param x: (B, I), which gets no gradient
+    :param n_trained: rows that do
+    :return: (n_trained, O), and (B - n_trained, O) without gradient
+    """
+    trained, other = _Network.apply([stack], n_trained, x, *stack.parameters())
+    return trained[0], other[0]
+
+
+def _forward(
+    stacks: Sequence[Stack], x: th.Tensor, parameters: Sequence[th.Tensor | None]
+) -> tuple[th.Tensor, list[list[Saved]]]:
+    """The outputs (N, B, O), and what each layer of each stack saved."""
+    inputs = as_dtype(x, stacks[0].input_dtype)
+    n_parameters = len(parameters) // len(stacks)
+    parts = [parameters[i * n_parameters : (i + 1) * n_parameters] for i in range(len(stacks))]
+    outputs, saved = zip(*[stack.forward(inputs, part) for stack, part in zip(stacks, parts, strict=True)], strict=True)
+    stacked = th.stack(outputs) if len(outputs) > 1 else outputs[0].unsqueeze(0)
+    return as_dtype(stacked, x.dtype), list(saved)
+
+
+class _Network(th.autograd.Function):
+    """N stacks of layers as one node; of its two outputs the second, of the rows after the first, has no gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, stacks: Sequence[Stack], n_trained: int | None, x: th.Tensor, *parameters: th.Tensor | None
+    ) -> tuple[th.Tensor, th.Tensor | None]:
+        outputs, saved = _forward(stacks, x, parameters)
+        other = None
+        if n_trained is not None:
+            outputs, other = outputs[:, :n_trained], outputs[:, n_trained:]
+            ctx.mark_non_differentiable(other)
+            layers = stacks[0].layers
+            saved = [[layer.first_rows(kept, n_trained) for layer, kept in zip(layers, saved[0], strict=True)]]
+        ctx.stacks, ctx.dtype = stacks, x.dtype
+        ctx.n_saved = [len(kept) for stack_saved in saved for kept in stack_saved]
+        ctx.save_for_backward(*[tensor for stack_saved in saved for kept in stack_saved for tensor in kept])
+        return outputs, other
+
+    @staticmethod
+    def backward(ctx: Any, grad_outputs: th.Tensor, _: Any) -> Any:
+        needs_x, *needs = ctx.needs_input_grad[2:]
+        saved = _regroup(ctx.saved_tensors, ctx.n_saved)
+        n_layers, n_parameters = len(saved) // len(ctx.stacks), len(needs) // len(ctx.stacks)
+        grad_x: th.Tensor | None = None
+        gradients: list[th.Tensor | None] = []
+        for i, (stack, grad) in enumerate(zip(ctx.stacks, grad_outputs.unbind(), strict=True)):
+            own_needs = (needs_x, *needs[i * n_parameters : (i + 1) * n_parameters])
+            grad_input, *own = stack.backward(grad, saved[i * n_layers : (i + 1) * n_layers], own_needs)
+            gradients += own
+            if needs_x:
+                grad_x = grad_input if grad_x is None else grad_x + grad_input
+        return None, None, *[as_dtype(gradient, ctx.dtype) for gradient in (grad_x, *gradients)]
+
+
+def _regroup(tensors: Sequence[th.Tensor], sizes: Sequence[int]) -> list[Saved]:
+    """Consecutive groups of the given sizes."""
+    groups, start = [], 0
+    for size in sizes:
+        groups.append(tuple(tensors[start : start + size]))
+        start += size
+    return groups

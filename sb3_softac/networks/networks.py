@@ -1,0 +1,17 @@
+"""The networks of an agent, as its policy has them."""
+
+from typing import NamedTuple
+
+from sb3_softac.networks.actors import SoftActor
+from sb3_softac.networks.critics import Critic, ValueNetwork
+
+
+class Networks(NamedTuple):
+    """All networks of an agent; None where its variant has no such network."""
+
+    actor: SoftActor
+    critic: Critic
+    critic_target: Critic | None = None
+    value_net: ValueNetwork | None = None
+    value_target: ValueNetwork | None = None
+    actor_average: SoftActor | None = None

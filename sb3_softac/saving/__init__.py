@@ -1,0 +1,1 @@
+"""Files: what is saved, what is loaded, what is imported."""

@@ -1,0 +1,367 @@
+"""The arguments of SoftAC: a row for each, and what it means once it is read.
+
+A model keeps what the user gave in attributes of the arguments' names. Four tables say how each is read; which table a
+row is in says what happens when the attribute is changed later.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
+
+from sb3_softac.settings.engines import ENGINE_KINDS
+from sb3_softac.settings.parsing import (
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_FRACTION,
+    Interval,
+    Schedule,
+    auto_number,
+    flag,
+    is_auto,
+    number,
+    number_or_schedule,
+    one_of,
+    value_at,
+    whole_number,
+)
+from sb3_softac.settings.rows import (
+    instance_of,
+    keyword_arguments,
+    number_in,
+    optional,
+    row,
+    schedule_in,
+    subclass_of,
+    whole,
+    word,
+)
+from sb3_softac.settings.variants import VARIANTS
+from sb3_softac.spaces import has_action_masks, is_enumerable, max_entropy
+
+ACTOR_GRADIENTS = ("reparameterized", "score_function")
+BASELINES = ("state_value", "leave_one_out", "none")
+Q_REDUCTIONS = ("min", "mean")
+PRECISIONS = ("float32", "bfloat16")
+DISCRETE_TARGET_ENTROPY_FACTOR = 0.98  # arXiv:1910.07207, section 4
+# More steps between two trainings, or updates in one, would seem to hang.
+MAX_STEPS = 1_000_000
+
+
+# What one value means
+
+
+@dataclass(frozen=True)
+class EntCoef:
+    """A temperature.
+
+    :param is_learned: or fixed
+    :param value: of at least 0; above 0, to begin with, where it is learned
+    """
+
+    is_learned: bool
+    value: float
+
+
+def read_ent_coef(name: str, value: Any, variant: str) -> EntCoef:
+    """A temperature: ``"auto"`` does what the variant's paper does, ``"auto_<x>"`` always learns, a number is fixed.
+
+    :param name: of the argument, for the message
+    :param value: what the user gave
+    :param variant: of the algorithm
+    :raises ValueError: anything else
+    """
+    if is_auto(value):
+        initial = auto_number(name, value)
+        return EntCoef(initial is not None or VARIANTS[variant].learns_temperature, 1.0 if initial is None else initial)
+    try:
+        return EntCoef(False, number(name, value, NOT_NEGATIVE))
+    except ValueError as error:
+        message = str(error).replace("of at least 0", "of at least 0, 'auto' or 'auto_<number>'")
+        raise ValueError(message) from None
+
+
+@dataclass(frozen=True)
+class TargetEntropy:
+    """The entropy that a learned temperature aims at: ``offset + factor log(number of allowed actions)``, in nats.
+
+    :param offset: a number, or a schedule
+    :param factor: above 0 only where actions are masked, and then of the logarithm of how many are allowed in a state
+    """
+
+    offset: float | Schedule
+    factor: float = 0.0
+
+    def at(self, progress_remaining: float) -> tuple[float, float]:
+        """Offset and factor.
+
+        :param progress_remaining: from 1 to 0
+        """
+        return value_at(self.offset, progress_remaining), self.factor
+
+
+def read_target_entropy(
+    name: str, value: Any, action_space: spaces.Space, observation_space: spaces.Space | None = None
+) -> TargetEntropy:
+    """A target entropy: ``"auto"``, ``"auto_<factor>"``, a number, or a schedule.
+
+    ``"auto"`` is -dim(A) for Box, and 0.98 log|A| for Discrete and MultiDiscrete, where A is what the mask allows.
+    arXiv:1812.05905v2, section 5 and appendix D; arXiv:1910.07207, section 4
+
+    :param name: of the argument, for the message
+    :param value: what the user gave
+    :param action_space: gives the default, and the largest entropy that a policy can have
+    :param observation_space: of the environment; None: without masks
+    :raises ValueError: anything else
+    """
+    largest = max_entropy(action_space)
+    if not is_auto(value):
+        try:
+            return TargetEntropy(number_or_schedule(name, value, Interval(high=largest)))
+        except ValueError as error:
+            raise ValueError(
+                f"{error}, and so are 'auto' and 'auto_<factor>'. No policy in {action_space} has a larger entropy "
+                f"than {largest:.4g}"
+            ) from None
+    factor = auto_number(name, value)
+    if isinstance(action_space, spaces.Box):
+        return TargetEntropy(-(1.0 if factor is None else factor) * math.prod(action_space.shape or (1,)))
+    factor = DISCRETE_TARGET_ENTROPY_FACTOR if factor is None else factor
+    if factor > 1.0:
+        raise ValueError(f"`{name}` must be at most 'auto_1', the entropy of random actions, but {value!r} was given")
+    if observation_space is not None and has_action_masks(observation_space, action_space):
+        return TargetEntropy(0.0, factor)
+    return TargetEntropy(factor * largest)
+
+
+def read_train_freq(name: str, value: Any) -> TrainFreq:
+    """How often to train: a number of steps, or (number, "step" or "episode").
+
+    :param name: of the argument, for the message
+    :param value: what the user gave
+    :raises ValueError: anything else
+    """
+    frequency, unit = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, "step")
+    units = [u.value for u in TrainFrequencyUnit]
+    unit = TrainFrequencyUnit(one_of(name, getattr(unit, "value", unit), units))
+    return TrainFreq(whole_number(name, frequency, maximum=MAX_STEPS), unit)
+
+
+def read_ent_coef_bounds(name: str, value: Any) -> tuple[float, float]:
+    """Smallest and largest value of a learned temperature.
+
+    :param name: of the argument, for the message
+    :param value: what the user gave
+    :raises ValueError: anything else
+    """
+    try:
+        low, high = (float(bound) for bound in value)
+    except (TypeError, ValueError, OverflowError):
+        low = high = math.nan
+    if not 0.0 < low < high < math.inf:
+        raise ValueError(f"`{name}` must be None or two numbers with 0 < low < high, but {value!r} was given")
+    return low, high
+
+
+def read_device(name: str, value: Any) -> th.device | str:
+    """A device of PyTorch, or ``"auto"``.
+
+    :param name: of the argument, for the message
+    :param value: what the user gave
+    :raises ValueError: no device
+    """
+    if value == "auto":
+        return "auto"
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return th.device(value)
+    except (RuntimeError, TypeError):
+        raise ValueError(
+            f"`{name}` must be 'auto' or a device of PyTorch, as 'cpu' or 'cuda:0', but {value!r} was given"
+        ) from None
+
+
+def read_verbose(name: str, value: Any) -> int:
+    """How much is printed, from 0; True counts as 1."""
+    return whole_number(name, int(value) if isinstance(value, bool) else value, minimum=0)
+
+
+# The tables
+
+
+@dataclass(frozen=True)
+class UpdateSettings:
+    """Decides the operations of one gradient step. A change takes effect at the next training, by another engine."""
+
+    tau: float = row(number_in(FRACTION))
+    target_update_interval: int = row(whole())
+    actor_gradient: str = row(word(ACTOR_GRADIENTS))
+    baseline: str = row(word(BASELINES))
+    n_action_samples: int = row(whole())
+    q_reduction: str = row(word(Q_REDUCTIONS))
+    actor_q_reduction: str | None = row(optional(word(Q_REDUCTIONS)))
+    n_target_critics: int | None = row(optional(whole()))
+    policy_delay: int = row(whole())
+    actor_tau: float | None = row(optional(number_in(POSITIVE_FRACTION)))
+    q_target_clip: float | None = row(optional(number_in(POSITIVE)))
+    critic_ent_coef: float | None = row(optional(number_in(NOT_NEGATIVE)))
+    ent_coef_bounds: tuple[float, float] | None = row(optional(read_ent_coef_bounds))
+    max_grad_norm: float | None = row(optional(number_in(POSITIVE)))
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Decides how a gradient step is computed. A change takes effect at the next training, by another engine."""
+
+    precision: str = row(word(PRECISIONS))
+    engine: str = row(word(("auto", *ENGINE_KINDS)))
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Is read while a run goes on. A change takes effect at the next training, or at the next ``learn()``."""
+
+    learning_rate: Schedule = row(schedule_in(NOT_NEGATIVE))
+    actor_learning_rate: Schedule | None = row(optional(schedule_in(NOT_NEGATIVE)))
+    critic_learning_rate: Schedule | None = row(optional(schedule_in(NOT_NEGATIVE)))
+    ent_coef_learning_rate: Schedule | None = row(optional(schedule_in(NOT_NEGATIVE)))
+    reward_scale: float | Schedule = row(lambda name, value: number_or_schedule(name, value, POSITIVE))
+    target_entropy: Any = row(lambda _, value: value)  # a TargetEntropy, once the spaces are known
+    ent_coef: Any = row(lambda _, value: value)  # an EntCoef, once the variant is known
+    gamma: float = row(number_in(FRACTION))
+    n_steps: int = row(whole())
+    batch_size: int = row(whole())
+    learning_starts: int = row(whole(minimum=0))
+    train_freq: TrainFreq = row(read_train_freq)
+    gradient_steps: int = row(whole(-1, MAX_STEPS))
+    action_noise: ActionNoise | None = row(optional(instance_of(ActionNoise, "None or an `ActionNoise`")))
+    sde_sample_freq: int = row(whole(minimum=-1))
+    use_sde_at_warmup: bool = row(flag)
+    stats_window_size: int = row(whole())
+    tensorboard_log: Any = row(optional(instance_of((str, os.PathLike), "None or the path of a folder")))
+    verbose: int = row(read_verbose)
+
+
+@dataclass(frozen=True)
+class SetUpSettings:
+    """Decides what networks and buffer are made of. A change after set-up is refused."""
+
+    variant: str = row(word(VARIANTS))
+    target_networks: bool = row(flag)
+    use_sde: bool = row(flag)
+    buffer_size: int = row(whole())
+    replay_buffer_class: type[ReplayBuffer] | None = row(
+        optional(subclass_of(ReplayBuffer, "None or a class derived from Stable-Baselines3's `ReplayBuffer`"))
+    )
+    replay_buffer_kwargs: dict[str, Any] = row(keyword_arguments)
+    optimize_memory_usage: bool = row(flag)
+    policy_kwargs: dict[str, Any] = row(keyword_arguments)
+    seed: int | None = row(optional(whole(0, 2**32 - 1)))
+    device: th.device | str = row(read_device)
+
+
+TABLES = {"update": UpdateSettings, "engine": EngineSettings, "run": RunSettings, "set_up": SetUpSettings}
+
+
+# Which may stand together
+
+
+def check_combinations(values: Mapping[str, Any], action_space: spaces.Space, n_envs: int) -> None:
+    """Refuse arguments that exclude each other.
+
+    :param values: of all tables, by name
+    :param action_space: of the environment
+    :param n_envs: number of environments
+    :raises ValueError: naming both
+    """
+    _check_sde(values)
+    _check_score_function(values, action_space)
+    if not values["target_networks"] and values["q_target_clip"] is not None:
+        raise ValueError(
+            "`q_target_clip` bounds how far a critic leaves its target network, but `target_networks=False` was given; "
+            "pass `q_target_clip=None`, or `target_networks=True`"
+        )
+    for name, reason in VARIANTS[values["variant"]].refuses.items():
+        if values[name] is not None:
+            raise ValueError(f"`{name}` {reason}")
+    if values["policy_kwargs"].get("batch_norm") and values["batch_size"] < 2:
+        raise ValueError(
+            "`batch_norm=True` needs the statistics of a batch, but `batch_size=1` was given; pass at least 2, or "
+            "`layer_norm=True` in place of it"
+        )
+    if values["action_noise"] is not None and not isinstance(action_space, spaces.Box):
+        raise ValueError("`action_noise` needs Box actions; pass None: a categorical policy explores by itself")
+    if values["train_freq"].unit is TrainFrequencyUnit.EPISODE and n_envs > 1:
+        raise ValueError(
+            f"`train_freq` in episodes needs one environment, but there are {n_envs}; count in steps: (1, 'step')"
+        )
+
+
+def _check_sde(values: Mapping[str, Any]) -> None:
+    use_sde = values["use_sde"]
+    made_with_sde = values["policy_kwargs"].get("use_sde", use_sde)
+    if made_with_sde != use_sde:
+        raise ValueError(
+            f"`use_sde={use_sde}` was given to SoftAC, but the actor is made with `use_sde={made_with_sde}`, "
+            "with other weights; give it to SoftAC alone, and leave it as it is when you load a model"
+        )
+    if use_sde and values["n_action_samples"] > 1:
+        raise ValueError(
+            f"`n_action_samples={values['n_action_samples']}` needs independent samples, which gSDE does not give: "
+            "it holds its noise. Pass `n_action_samples=1` or `use_sde=False`"
+        )
+    if use_sde and values["actor_gradient"] == "score_function":
+        raise ValueError(
+            "`actor_gradient='score_function'` needs independent samples, which gSDE does not give: it holds its "
+            "noise. Pass `use_sde=False`, or `actor_gradient='reparameterized'`"
+        )
+
+
+def _check_score_function(values: Mapping[str, Any], action_space: spaces.Space) -> None:
+    # Actions that are too many to list have no other gradient.
+    has_score_function = values["actor_gradient"] == "score_function" or not (
+        isinstance(action_space, spaces.Box) or is_enumerable(action_space)
+    )
+    if has_score_function and values["baseline"] == "leave_one_out" and values["n_action_samples"] < 2:
+        raise ValueError(
+            "`baseline='leave_one_out'` needs at least two samples in a state, but "
+            f"`n_action_samples={values['n_action_samples']}` was given"
+        )
+
+
+def check_dict_observations(values: Mapping[str, Any], observation_space: spaces.Space) -> None:
+    """Refuse the replay buffer of Stable-Baselines3 that cannot hold Dict observations.
+
+    :param values: of all tables, by name
+    :param observation_space: of the environment
+    :raises ValueError: ``optimize_memory_usage`` with Dict observations
+    """
+    is_dict = isinstance(observation_space, spaces.Dict)
+    if is_dict and values["replay_buffer_class"] is None and values["optimize_memory_usage"]:
+        raise ValueError(
+            "`optimize_memory_usage=True` is not available for Dict observations; pass False: "
+            "the default replay buffer stores each observation once in any case"
+        )
+
+
+def check_ensemble(n_target_critics: int | None, n_critics: int) -> None:
+    """Refuse a subset of the critics that is more than all of them.
+
+    :param n_target_critics: in the subset; None for all
+    :param n_critics: that the policy has
+    :raises ValueError: more than all
+    """
+    if n_target_critics is not None and n_target_critics > n_critics:
+        raise ValueError(
+            f"`n_target_critics` must be None or at most `n_critics`, which is {n_critics}, but {n_target_critics} was "
+            f"given; pass None for all, or `policy_kwargs={{'n_critics': {n_target_critics}}}`"
+        )

@@ -1,0 +1,169 @@
+"""The settings of a model: read from its attributes, and read again only where one has changed."""
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from gymnasium import spaces
+from stable_baselines3.common.type_aliases import TrainFreq
+
+from sb3_softac.settings import arguments
+from sb3_softac.settings.arguments import EngineSettings, RunSettings, SetUpSettings, UpdateSettings
+from sb3_softac.settings.rows import names_of, read_table
+
+#: attributes of Stable-Baselines3 that have another name than the argument that they hold
+ATTRIBUTES = {"stats_window_size": "_stats_window_size"}
+#: every argument that has a row
+ARGUMENTS = tuple(name for table in arguments.TABLES.values() for name in names_of(table))
+_ATTRIBUTES_OF_ARGUMENTS = tuple((name, ATTRIBUTES.get(name, name)) for name in ARGUMENTS)
+#: what a number, a word or a pair of numbers means is what the model holds; the rest keeps the user's own word
+_PLAIN = (bool, int, float, str, type(None), tuple, TrainFreq)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all arguments of a model mean, read once.
+
+    :param update: decides the operations of one gradient step
+    :param engine: decides how it is computed
+    :param run: is read while a run goes on
+    :param set_up: decides what networks and buffer are made of
+    """
+
+    update: UpdateSettings
+    engine: EngineSettings
+    run: RunSettings
+    set_up: SetUpSettings
+
+    def values(self) -> dict[str, Any]:
+        """What each argument means, by its name."""
+        tables = (self.update, self.engine, self.run, self.set_up)
+        return {field.name: getattr(table, field.name) for table in tables for field in fields(table)}
+
+
+def check_arguments(given: Mapping[str, Any]) -> None:
+    """Refuse arguments that are wrong whatever the environment is.
+
+    :param given: every argument, by its name
+    :raises ValueError: naming the first
+    """
+    for table in arguments.TABLES.values():
+        read_table(table, given)
+
+
+def read_settings(
+    given: Mapping[str, Any], observation_space: spaces.Space, action_space: spaces.Space, n_envs: int
+) -> Settings:
+    """Read every argument.
+
+    :param given: what the user gave, by the name of the argument
+    :param observation_space: of the environment
+    :param action_space: of the environment
+    :param n_envs: number of environments
+    :raises ValueError: naming the argument
+    """
+    variant = read_table(SetUpSettings, given).variant
+    target = arguments.read_target_entropy("target_entropy", given["target_entropy"], action_space, observation_space)
+    given = {
+        **given,
+        "ent_coef": arguments.read_ent_coef("ent_coef", given["ent_coef"], variant),
+        "target_entropy": target,
+    }
+    settings = Settings(**{name: read_table(table, given) for name, table in arguments.TABLES.items()})
+    arguments.check_combinations(settings.values(), action_space, n_envs)
+    arguments.check_dict_observations(settings.values(), observation_space)
+    return settings
+
+
+class Attributes:
+    """The attributes of a model that hold its arguments, and their meaning, read anew where one was changed.
+
+    Attributes are compared by identity: a training asks at each call, and a change is an assignment. What stands in a
+    dict of keyword arguments is compared, too. Each attribute then holds the plain number or word that it means.
+
+    :param model: holds them, and spaces and the number of environments
+    :raises ValueError: naming the argument; then nothing has changed
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._take(model, read_settings(given_in(model), *_environment(model)))
+
+    def _take(self, model: Any, settings: Settings) -> None:
+        for name, value in plain_values(settings).items():
+            setattr(model, ATTRIBUTES.get(name, name), value)
+        #: as they were read last
+        self.settings = settings
+        self._given = given_in(model)
+        self._seen = _flat(self._given)
+
+    def up_to_date(self, model: Any) -> tuple[Settings, set[str]]:
+        """The meaning of the attributes as they are now, and the names of the arguments that were changed.
+
+        :param model: the same one, or its copy
+        :raises ValueError: naming an argument that was changed to something wrong, or that cannot be changed
+        """
+        given = given_in(model)
+        now = _flat(given)
+        if len(now) == len(self._seen) and all(map(operator.is_, now, self._seen)):
+            return self.settings, set()
+        changed = {name for name, value in given.items() if self._given[name] is not value}
+        settings = read_settings(given, *_environment(model))
+        check_set_up(self.settings.set_up, settings.set_up)
+        self._take(model, settings)
+        return settings, changed
+
+
+def _environment(model: Any) -> tuple[spaces.Space, spaces.Space, int]:
+    return model.observation_space, model.action_space, model.n_envs
+
+
+def given_in(model: Any) -> dict[str, Any]:
+    """What the attributes of a model hold, by the name of the argument.
+
+    :param model: holds them
+    """
+    return {name: getattr(model, attribute) for name, attribute in _ATTRIBUTES_OF_ARGUMENTS}
+
+
+def _flat(given: Mapping[str, Any]) -> list[Any]:
+    """The values, and behind them what stands in dicts."""
+    kwargs = [value for value in given.values() if isinstance(value, dict)]
+    return [*given.values(), *[each for value in kwargs for pair in value.items() for each in pair]]
+
+
+def plain_values(settings: Settings) -> dict[str, Any]:
+    """The arguments that mean a number or a word, which a model may hold in place of what the user gave.
+
+    A schedule is no number: ``"lin_2"`` stays. Nor is a target entropy that depends on the mask of a state.
+
+    :param settings: of a model
+    """
+    values = settings.values()
+    target = values["target_entropy"]
+    values["target_entropy"] = target.offset if target.factor == 0.0 else target
+    return {name: value for name, value in values.items() if isinstance(value, _PLAIN)}
+
+
+#: how to change what networks and buffer are made of
+_CHANGED_BY = {
+    "seed": "call `set_random_seed()`",
+    "device": "pass `device` to `load()`",
+    "buffer_size": "pass it to `load()`, whose replay buffer is empty",
+}
+
+
+def check_set_up(before: SetUpSettings, now: SetUpSettings) -> None:
+    """Refuse a change of what networks and buffer are made of.
+
+    :param before: as they were made
+    :param now: as the attributes say
+    :raises ValueError: naming the argument
+    """
+    for name in names_of(SetUpSettings):
+        was, is_now = getattr(before, name), getattr(now, name)
+        if was is not is_now and was != is_now:
+            advice = _CHANGED_BY.get(name, f"make a new model, or pass `{name}` to `load()`")
+            raise ValueError(
+                f"`{name}` was {was!r} when the model was set up, and cannot be changed to {is_now!r} later; {advice}"
+            )

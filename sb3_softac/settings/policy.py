@@ -1,0 +1,115 @@
+"""The arguments of the policy, which SoftAC takes as ``policy_kwargs``: a row for each."""
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch as th
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+
+from sb3_softac.settings.parsing import FINITE, POSITIVE_FRACTION, Interval, flag
+from sb3_softac.settings.rows import keyword_arguments, number_in, optional, row, subclass_of, whole, word
+from sb3_softac.settings.variants import VARIANTS
+
+# Initial log standard deviations of gSDE's weights, beyond which noise is nothing or everything.
+LOG_STDS = Interval(-20.0, 10.0)
+
+
+def read_net_arch(name: str, value: Any) -> list[int] | dict[str, list[int]]:
+    """Units of the hidden layers: a list, or ``dict(pi=[...], qf=[...])`` for those of actor and critics.
+
+    :param name: of the argument, for the message
+    :param value: what the user gave; None for two layers of 256
+    :raises ValueError: anything else
+    """
+    if value is None:
+        return [256, 256]
+    if isinstance(value, Mapping):
+        if set(value) == {"pi", "qf"}:
+            return {key: _read_units(name, units) for key, units in value.items()}
+    elif isinstance(value, (list, tuple)):
+        return _read_units(name, value)
+    raise ValueError(
+        f"`{name}` must be a list of layers' units, or dict(pi=[...], qf=[...]) with one for the actor and one for the "
+        f"critics, but {value!r} was given"
+    )
+
+
+def _read_units(name: str, value: Any) -> list[int]:
+    try:
+        if not isinstance(value, (list, tuple)) or any(isinstance(units, bool) for units in value):
+            raise TypeError
+        layers = [operator.index(units) for units in value]
+    except TypeError:
+        layers = [0]
+    if any(units < 1 for units in layers):
+        raise ValueError(
+            f"`{name}` must be made of whole numbers of at least 1, as [256, 256], but {value!r} was given"
+        )
+    return layers
+
+
+def read_activation_fn(name: str, value: Any) -> Any:
+    """A class of ``torch.nn``, or another callable that makes a module.
+
+    :param name: of the argument, for the message
+    :param value: what the user gave
+    :raises ValueError: anything else
+    """
+    try:
+        is_layer = callable(value) and isinstance(value(), nn.Module)
+    except TypeError:  # arguments without a default
+        is_layer = False
+    if not is_layer:
+        raise ValueError(f"`{name}` must be a class of activations, as torch.nn.ReLU, but {value!r} was given")
+    return value
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """Decides what the networks of a policy are made of."""
+
+    net_arch: list[int] | dict[str, list[int]] = row(read_net_arch)
+    activation_fn: type[nn.Module] = row(read_activation_fn)
+    use_sde: bool = row(flag)
+    log_std_init: float = row(number_in(LOG_STDS))
+    use_expln: bool = row(flag)
+    clip_mean: float = row(number_in(FINITE))
+    features_extractor_class: type[BaseFeaturesExtractor] | None = row(
+        optional(subclass_of(BaseFeaturesExtractor, "None or a class of features extractors", or_callable=True))
+    )
+    features_extractor_kwargs: dict[str, Any] = row(keyword_arguments)
+    normalize_images: bool = row(flag)
+    optimizer_class: type[th.optim.Optimizer] = row(
+        subclass_of(th.optim.Optimizer, "a class of optimizers, as torch.optim.Adam", or_callable=True)
+    )
+    optimizer_kwargs: dict[str, Any] = row(keyword_arguments)
+    n_critics: int = row(whole())
+    share_features_extractor: bool = row(flag)
+    layer_norm: bool = row(flag)
+    dropout: float = row(number_in(Interval(0.0, 1.0, below=True)))
+    batch_norm: bool = row(flag)
+    batch_norm_momentum: float = row(number_in(POSITIVE_FRACTION))
+    renorm_warmup_steps: int = row(whole(minimum=0))
+    n_components: int = row(whole())
+    variant: str = row(word(VARIANTS))
+    target_networks: bool = row(flag)
+    actor_average: bool = row(flag)
+
+
+def check_decided(policy_kwargs: Mapping[str, Any], decided: Mapping[str, Any]) -> None:
+    """Refuse arguments of the policy that follow from others of SoftAC.
+
+    :param policy_kwargs: what the user gave
+    :param decided: what follows from the other arguments
+    :raises ValueError: they differ
+    """
+    for name, own in decided.items():
+        if policy_kwargs.get(name, own) != own:
+            argument = "actor_tau" if name == "actor_average" else name
+            raise ValueError(
+                f"`policy_kwargs` has `{name}={policy_kwargs[name]!r}`, which the argument `{argument}` of SoftAC "
+                f"decides; pass that: `SoftAC(..., {argument}=...)`"
+            )

@@ -1,0 +1,191 @@
+"""What every variant's update is made of: an actor that improves, and critics that learn.
+
+Shapes: N critics, B batch, K support size.
+"""
+
+from dataclasses import dataclass
+
+import torch as th
+from stable_baselines3.common.type_aliases import PyTorchObs
+
+from sb3_softac.networks.actors import SoftActor
+from sb3_softac.networks.batch_renorm import BatchStatistics
+from sb3_softac.networks.critics import Critic
+from sb3_softac.networks.distributions import PolicySupport
+from sb3_softac.updates import losses
+from sb3_softac.updates.actor_gradient import ActorGradient
+from sb3_softac.updates.batch import Batch
+from sb3_softac.updates.gradient import GradientStep, frozen
+from sb3_softac.updates.targets import NoTarget, TargetNetwork, WeightAverage
+from sb3_softac.updates.td import TD, QReduction
+from sb3_softac.updates.temperature import Temperature
+
+
+@dataclass(frozen=True)
+class ActorPart:
+    """The actor and its temperature, which step together.
+
+    :param actor: the policy
+    :param gradient: the actor's loss
+    :param step: optimizer step over the actor's parameters
+    :param temperature: fixed or learned
+    :param statistics: batch statistics during the pass of the actor's own loss
+    :param average: follows the actor after each of its steps; None for none
+    :param n_samples: K, where actions are sampled
+    :param delay: actor and temperature step at gradient steps that are a multiple of it
+    """
+
+    actor: SoftActor
+    gradient: ActorGradient
+    step: GradientStep
+    temperature: Temperature
+    statistics: BatchStatistics
+    average: WeightAverage | None = None
+    n_samples: int = 1
+    delay: int = 1
+
+    def is_due(self, n_updates: int) -> bool:
+        """Whether actor and temperature step.
+
+        :param n_updates: gradient steps done in the whole run, this one included
+        """
+        return n_updates % self.delay == 0
+
+    def support_at(self, obs: PyTorchObs, is_due: bool) -> PolicySupport:
+        """The policy at the observations, for the losses of this step; with a gradient only where the actor is due.
+
+        :param obs: observations, first dimension B
+        :param is_due: of :meth:`is_due`
+        """
+        self.actor.resample_noise()
+        if not is_due:
+            with th.no_grad():
+                return self._support(obs)
+        with self.statistics:
+            return self._support(obs)
+
+    def policy_at(self, batch: Batch, is_due: bool) -> tuple[PolicySupport | None, PolicySupport]:
+        """The policy at s for the actor's loss (None where it is not due), and at s' for the TD target, no gradient.
+
+        The noise of gSDE, batch statistics, and the pass of both states at once are dealt with here alone.
+
+        :param batch: B transitions
+        :param is_due: of :meth:`is_due`
+        """
+        if is_due and not self.gradient.of_samples and not self.statistics.layers:
+            self.actor.resample_noise()
+            return self.actor.supports(batch.obs, batch.next_obs, self.n_samples)
+        if is_due:
+            support = self.support_at(batch.obs, is_due)
+        else:
+            self.actor.resample_noise()
+            support = None
+        with th.no_grad():
+            return support, self.actor.support(batch.next_obs, self.n_samples)
+
+    def _support(self, obs: PyTorchObs) -> PolicySupport:
+        draw = self.actor.score_support if self.gradient.of_samples else self.actor.support
+        return draw(obs, self.n_samples)
+
+    def learn_temperature(self, obs: PyTorchObs, support: PolicySupport) -> dict[str, th.Tensor]:
+        """The temperature's step, from the entropy of the policy.
+
+        :param obs: observations, first dimension B
+        :param support: of the policy at ``obs``
+        :return: what to log, each ()
+        """
+        policy_entropy = losses.entropy(support.log_pi, support.weight)
+        metrics = self.temperature.step(policy_entropy, self.actor.max_entropy(obs))
+        return metrics | {"entropy": policy_entropy.detach().mean()}
+
+    def improve(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> dict[str, th.Tensor]:
+        """The step of the actor, and of its average.
+
+        :param obs: observations, first dimension B
+        :param q: (B, K), of the support's actions
+        :param support: of the policy at ``obs``
+        :param alpha: (1,)
+        :return: what to log, each ()
+        """
+        loss = self.gradient.loss(obs, q, support, alpha)
+        self.step(loss)
+        if self.average is not None:
+            self.average.step()
+        return {"actor_loss": loss.detach()}
+
+
+@dataclass(frozen=True)
+class CriticPart:
+    """The ensemble of critics, with its target network if it has one.
+
+    :param critic: the trained ensemble
+    :param step: optimizer step over its parameters
+    :param statistics: batch statistics during the critics' own pass
+    :param td: target and loss
+    :param reduce_q: the critics' values to one, in the actor's loss
+    :param through_actions: whether the actor's loss needs the gradient of Q by the actions
+    :param target: the target network; None: the critics are their own target.   arXiv:1902.05605
+    :param follower: moves the target network after the trained one
+    """
+
+    critic: Critic
+    step: GradientStep
+    statistics: BatchStatistics
+    td: TD
+    reduce_q: QReduction
+    through_actions: bool
+    target: Critic | None = None
+    follower: TargetNetwork | NoTarget = NoTarget()  # noqa: RUF009  # it has no state
+
+    def learn(self, batch: Batch, next_support: PolicySupport, alpha: th.Tensor) -> dict[str, th.Tensor]:
+        """The critics' step, from the policy at s'.
+
+        :param batch: B transitions
+        :param next_support: of the policy at s'
+        :param alpha: (1,)
+        :return: what to log, each ()
+        """
+        outputs, next_outputs = self._outputs_of_both(batch, next_support)
+        return self._fit(batch, outputs, self.td.target(batch, next_outputs, next_support, alpha))
+
+    def learn_from_value(self, batch: Batch, next_value: th.Tensor) -> dict[str, th.Tensor]:
+        """The critics' step, from a state value at s'.
+
+        :param batch: B transitions
+        :param next_value: (B,)
+        :return: what to log, each ()
+        """
+        target = self.td.target_of_value(batch, next_value)
+        with self.statistics:
+            outputs = self.critic.outputs_taken(batch.obs, batch.action)
+        return self._fit(batch, outputs, target)
+
+    def _outputs_of_both(self, batch: Batch, next_support: PolicySupport) -> tuple[th.Tensor, th.Tensor]:
+        """For the actions taken (N, B, M), and for those of the policy at s' by the target critics (N, B, K, M)."""
+        if self.target is None:
+            with self.statistics:
+                return self.critic.outputs_joint(batch.obs, batch.action, batch.next_obs, next_support.actions)
+        with th.no_grad():
+            next_outputs = self.target.outputs(batch.next_obs, next_support.actions)
+        with self.statistics:
+            return self.critic.outputs_taken(batch.obs, batch.action), next_outputs
+
+    def _fit(self, batch: Batch, outputs: th.Tensor, target: th.Tensor) -> dict[str, th.Tensor]:
+        target_outputs = None
+        if self.td.needs_target_outputs and self.target is not None:
+            with th.no_grad():
+                target_outputs = self.target.outputs_taken(batch.obs, batch.action)
+        loss = self.td.loss(outputs, target, target_outputs)
+        self.step(loss)
+        return {"critic_loss": loss.detach(), "q_value": self.critic.head.values(outputs.detach()).mean()}
+
+    def q_of(self, obs: PyTorchObs, support: PolicySupport, is_due: bool) -> th.Tensor:
+        """Values of the policy's actions by the critics as they are now, which stay frozen.
+
+        :param obs: observations, first dimension B
+        :param support: of the policy at ``obs``
+        :param is_due: whether the actor steps
+        :return: (N, B, K); with a gradient only if the actor's loss needs one through the actions
+        """
+        with th.set_grad_enabled(self.through_actions and is_due), frozen(self.critic.parameters()):
+            return self.critic.q_values(obs, support.actions)

@@ -1,0 +1,165 @@
+"""Puts one gradient step together from networks, temperature and settings: a function for each variant."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from sb3_softac.networks.batch_renorm import BatchStatistics
+from sb3_softac.networks.networks import Networks
+from sb3_softac.settings.arguments import UpdateSettings
+from sb3_softac.updates import losses
+from sb3_softac.updates.actor_gradient import (
+    ActorGradient,
+    Baseline,
+    Reparameterized,
+    ScoreFunction,
+    estimated_state_value,
+    leave_one_out,
+    no_baseline,
+    state_value,
+)
+from sb3_softac.updates.gradient import GradientStep, Stepper, plain_step
+from sb3_softac.updates.parts import ActorPart, CriticPart
+from sb3_softac.updates.targets import NoTarget, TargetNetwork, WeightAverage
+from sb3_softac.updates.td import QReduction, ScalarTD
+from sb3_softac.updates.temperature import Temperature
+from sb3_softac.updates.update import Update
+from sb3_softac.updates.v1 import UpdateV1, ValuePart
+from sb3_softac.updates.v2 import UpdateV2
+
+Q_REDUCTIONS: dict[str, QReduction] = {"min": losses.min_q, "mean": losses.mean_q}
+
+
+def make_update(
+    variant: str,
+    networks: Networks,
+    temperature: Temperature,
+    settings: UpdateSettings,
+    step: Stepper = plain_step,
+) -> Update:
+    """One gradient step of a variant.
+
+    :param variant: a key of :data:`UPDATES`
+    :param networks: with their optimizers
+    :param temperature: fixed or learned
+    :param settings: of the update
+    :param step: lets an optimizer step
+    :raises ValueError: settings for which there are no networks
+    """
+    return UPDATES[variant](networks, temperature, settings, step)
+
+
+def actor_q_reduction(settings: UpdateSettings) -> QReduction:
+    """Reduces the critics' values to one, in the actor's loss."""
+    return Q_REDUCTIONS[settings.actor_q_reduction or settings.q_reduction]
+
+
+def _target_q_reduction(settings: UpdateSettings, n_critics: int) -> QReduction:
+    """Reduces the critics' values to one in the TD target, over a random subset if there is to be one."""
+    reduce_q, n_drawn = Q_REDUCTIONS[settings.q_reduction], settings.n_target_critics
+    if n_drawn is None or n_drawn == n_critics:
+        return reduce_q
+    return lambda q_NBK: reduce_q(losses.random_subset(q_NBK, n_drawn))
+
+
+def _make_actor_part(
+    networks: Networks, temperature: Temperature, settings: UpdateSettings, step: Stepper
+) -> ActorPart:
+    actor = networks.actor
+    return ActorPart(
+        actor=actor,
+        gradient=_make_actor_gradient(networks, settings),
+        step=GradientStep(actor.optimizer, settings.max_grad_norm, step),
+        temperature=temperature,
+        statistics=BatchStatistics(actor),
+        average=_make_actor_average(networks, settings.actor_tau),
+        n_samples=settings.n_action_samples,
+        delay=settings.policy_delay,
+    )
+
+
+def _make_actor_average(networks: Networks, tau: float | None) -> WeightAverage | None:
+    average = networks.actor_average
+    if (average is None) != (tau is None):
+        raise ValueError(
+            f"`actor_tau={tau}` was set on a model that was made {'without' if average is None else 'with'} an average "
+            "of its actor; pass it to the constructor, or to `load()`"
+        )
+    return None if average is None or tau is None else WeightAverage(networks.actor, average, tau)
+
+
+def _make_actor_gradient(networks: Networks, settings: UpdateSettings) -> ActorGradient:
+    actor = networks.actor
+    # Sampled ids carry no gradient: MultiDiscrete actions that are too many to enumerate need the score function.
+    can_reparameterize = actor.differentiable_actions or actor.has_exact_support
+    if settings.actor_gradient == "reparameterized" and can_reparameterize:
+        return Reparameterized(actor.differentiable_actions)
+    return ScoreFunction(_make_baseline(networks, settings))
+
+
+def _make_baseline(networks: Networks, settings: UpdateSettings) -> Baseline:
+    if settings.baseline == "none":
+        return no_baseline
+    if settings.baseline == "leave_one_out":
+        return leave_one_out
+    if networks.value_net is not None:
+        return state_value(networks.value_net)
+    reduce_q = actor_q_reduction(settings)
+    return estimated_state_value(networks.actor, networks.critic, reduce_q, settings.n_action_samples)
+
+
+def _make_critic_part(networks: Networks, settings: UpdateSettings, step: Stepper, through_actions: bool) -> CriticPart:
+    critic = networks.critic
+    td = ScalarTD(
+        head=critic.head,
+        reduce_q=_target_q_reduction(settings, critic.n_critics),
+        ent_coef=settings.critic_ent_coef,
+        clip=settings.q_target_clip,
+    )
+    return CriticPart(
+        critic=critic,
+        step=GradientStep(critic.optimizer, settings.max_grad_norm, step),
+        statistics=BatchStatistics(critic),
+        td=td,
+        reduce_q=actor_q_reduction(settings),
+        through_actions=through_actions,
+        target=networks.critic_target,
+        follower=_make_follower(critic, networks.critic_target, settings),
+    )
+
+
+def _make_follower(online: nn.Module, target: nn.Module | None, settings: UpdateSettings) -> TargetNetwork | NoTarget:
+    if target is None:
+        return NoTarget()
+    return TargetNetwork(online, target, settings.tau, settings.target_update_interval)
+
+
+def _make_v2(networks: Networks, temperature: Temperature, settings: UpdateSettings, step: Stepper) -> UpdateV2:
+    actor = _make_actor_part(networks, temperature, settings, step)
+    return UpdateV2(actor, _make_critic_part(networks, settings, step, actor.gradient.through_actions))
+
+
+def _make_v1(networks: Networks, temperature: Temperature, settings: UpdateSettings, step: Stepper) -> UpdateV1:
+    actor = _make_actor_part(networks, temperature, settings, step)
+    value_net = networks.value_net
+    assert value_net is not None, "a network of v1"
+    draws_subset = settings.n_target_critics not in (None, networks.critic.n_critics)
+    is_reduced_alike = settings.actor_q_reduction in (None, settings.q_reduction)
+    values = ValuePart(
+        value_net=value_net,
+        step=GradientStep(value_net.optimizer, settings.max_grad_norm, step),
+        statistics=BatchStatistics(value_net),
+        reduce_q=None
+        if is_reduced_alike and not draws_subset
+        else _target_q_reduction(settings, networks.critic.n_critics),
+        target=networks.value_target,
+        follower=_make_follower(value_net, networks.value_target, settings),
+    )
+    return UpdateV1(actor, _make_critic_part(networks, settings, step, actor.gradient.through_actions), values)
+
+
+#: a row for each row of :data:`~sb3_softac.settings.variants.VARIANTS`
+UPDATES: dict[str, Callable[[Networks, Temperature, UpdateSettings, Stepper], Update]] = {
+    "v1": _make_v1,
+    "v2": _make_v2,
+}

@@ -1,0 +1,108 @@
+"""Of a recorded function only what differs from call to call is left."""
+
+from collections.abc import Callable
+
+import pytest
+import torch as th
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from sb3_softac.engines import passes
+
+X = th.tensor([[1.0, -2.0], [3.0, 4.0]])
+OUT = th.zeros(2, 2)
+
+
+def lightened(function: Callable[[], th.Tensor]) -> tuple[list[str], Callable[[], None]]:
+    """The operations that are left, and a call of them."""
+
+    def traced() -> tuple[()]:
+        OUT.copy_(function())
+        return ()
+
+    module = make_fx(traced)()
+    inputs = passes.lighten(module)
+    names = [node.target.__name__ for node in module.graph.nodes if node.op == "call_function"]
+    return names, lambda: module.forward(*inputs)
+
+
+@pytest.mark.parametrize(
+    ("function", "left"),
+    [
+        (lambda: X.exp(), ["aten_exp_default"]),
+        (lambda: X.t().exp(), ["aten_exp_default"]),  # a view of what stays in place
+        (lambda: X.exp().detach(), ["aten_exp_default"]),
+        (lambda: X.exp() * th.full_like(X.exp(), 3.0).div(2.0).t(), ["aten_exp_default", "aten_mul_Tensor"]),
+        (lambda: th.ones_like(X) * X.exp(), ["aten_exp_default"]),
+        (lambda: X.exp() ** 1.0, ["aten_exp_default"]),
+        (lambda: X.exp() ** 2.0, ["aten_exp_default", "aten_pow_Tensor_Scalar"]),
+    ],
+)
+def test_what_comes_out_the_same_each_time_is_computed_once(function, left):
+    names, call = lightened(function)
+    assert names == [*left, "aten_copy__default"]
+    before = X.clone()
+    try:
+        X.add_(0.5)
+        expected = function()
+        call()
+        th.testing.assert_close(OUT, expected)
+    finally:
+        X.copy_(before)
+
+
+def fill_and_add() -> th.Tensor:
+    total = th.zeros_like(X)
+    total[0].add_(X[0])  # into a view of it
+    return total
+
+
+def ones_of_another_shape() -> th.Tensor:
+    return X.sum(dim=0, keepdim=True) * th.ones_like(X)
+
+
+def one_times_what_is_then_written() -> th.Tensor:
+    x = X.exp()
+    product = x * th.ones_like(x)
+    x.zero_()
+    return product
+
+
+def one_times_a_view_of_what_is_then_written() -> th.Tensor:
+    x = X.exp()
+    product = x.t() * th.ones_like(x)
+    x.zero_()
+    return product
+
+
+def one_times_what_is_written_outside() -> th.Tensor:
+    product = X.t() * th.ones_like(X)
+    X.add_(1.0).sub_(1.0)
+    return product + X.t()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        fill_and_add,
+        ones_of_another_shape,
+        one_times_what_is_then_written,
+        one_times_a_view_of_what_is_then_written,
+        one_times_what_is_written_outside,
+    ],
+)
+def test_what_is_written_into_or_spread_out_stays(function):
+    expected = function().clone()
+    _, call = lightened(function)
+    for _ in range(2):
+        OUT.zero_()
+        call()
+        th.testing.assert_close(OUT, expected)
+
+
+def test_what_is_drawn_is_drawn_anew():
+    names, call = lightened(lambda: th.bernoulli(th.full_like(X, 0.5)) + th.rand_like(th.ones_like(X)))
+    assert names == ["aten_bernoulli_default", "aten_rand_like_default", "aten_add_Tensor", "aten_copy__default"]
+    call()
+    first = OUT.clone()
+    call()
+    assert not th.equal(OUT, first)
