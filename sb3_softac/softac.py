@@ -314,11 +314,7 @@ class SoftAC(OffPolicyAlgorithm):
 
     def current_settings(self) -> Settings:
         """Settings for the arguments as they are now: a changed one takes effect, or is refused by name."""
-        settings, changed = self._attributes.up_to_date(self)
-        if "n_target_critics" in changed:
-            check_ensemble(settings.update.n_target_critics, self.critic.n_critics)
-        if changed & {"n_steps", "gamma"}:
-            buffers.check_returns(self.replay_buffer, settings.run.n_steps, settings.run.gamma)
+        settings, changed = self._attributes.up_to_date(self, self._check_change)
         if "learning_rate" in changed:
             self._setup_lr_schedule()
         if "ent_coef" in changed:
@@ -326,6 +322,12 @@ class SoftAC(OffPolicyAlgorithm):
         if "train_freq" in changed:
             self._explorer = Explorer(self.policy, settings.run.train_freq, self.n_envs)
         return settings
+
+    def _check_change(self, settings: Settings, changed: set[str]) -> None:
+        """Refuse new settings for which the networks or the replay buffer would have to be others."""
+        check_ensemble(settings.update.n_target_critics, self.critic.n_critics)
+        if changed & {"n_steps", "gamma"}:
+            buffers.check_returns(self.replay_buffer, settings.run.n_steps, settings.run.gamma)
 
     # Acting
 
@@ -480,15 +482,15 @@ class SoftAC(OffPolicyAlgorithm):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         for name, value in metrics.items():
             self.logger.record(f"train/{name}", value)
+        self.temperature.warn_of_runaway(metrics.get("ent_coef", 0.0))
         if not all(map(math.isfinite, metrics.values())):
             raise ValueError(
-                f"After {self._n_updates} gradient steps learning has diverged: {metrics}. {self._cause(metrics)}"
+                f"After {self._n_updates} gradient steps learning has diverged: {metrics}. {self._cause()}"
             )
-        self.temperature.warn_of_runaway(metrics.get("ent_coef", 0.0))
 
-    def _cause(self, metrics: dict[str, float]) -> str:
+    def _cause(self) -> str:
         """Why metrics are not finite, most probably, and what to do."""
-        if math.isinf(metrics.get("ent_coef", 0.0)) or self.temperature.has_run_away:
+        if self.temperature.has_run_away:
             return (
                 "The learned temperature, `ent_coef`, grew beyond all bounds: the policy cannot be as random as "
                 "`target_entropy` asks for. Ask for less, bound it (`ent_coef_bounds`), or fix it. Load the last "

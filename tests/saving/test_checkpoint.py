@@ -1,6 +1,7 @@
 """Checkpoints: what they bring back, what is refused, what loading costs."""
 
 import copy
+import pathlib
 import zipfile
 
 import gymnasium as gym
@@ -376,3 +377,16 @@ def test_the_optimizer_of_the_state_value_is_saved():
     model.learn(30)
     other.set_parameters(model.get_parameters())
     assert other.value_net.optimizer.state_dict()["state"][0]["step"] == model._n_updates > 0
+
+
+def test_files_from_before_the_rooms_are_read():
+    """Written by the commit before modules moved: a zip with schedules, and the pickle of its replay buffer."""
+    folder = pathlib.Path(__file__).parent / "data"
+    model = SoftAC.load(folder / "before_rooms.zip", env=gym.make("Pendulum-v1"))
+    action, _ = model.predict(np.ones(3, np.float32), deterministic=True)
+    np.testing.assert_allclose(action, [0.20352674], rtol=1e-5)
+    assert (model.learning_rate, model.n_steps) == ("lin_1e-3", 3)
+    assert model.current_settings().run.target_entropy.at(0.5) == (-1.5, 0.0)
+    model.load_replay_buffer(folder / "before_rooms.pkl")
+    assert model.replay_buffer.size() == 60
+    model.learn(20, reset_num_timesteps=False)
