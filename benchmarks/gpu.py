@@ -13,16 +13,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
+from timeit import timeit
 from typing import Any
 
 if __package__ in (None, ""):  # started as a file: its folder is on the path, the package's is not
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch as th
+from stable_baselines3.common.utils import obs_as_tensor
 
 from benchmarks import _machine
+from benchmarks._algorithms import load_algorithm
 from benchmarks._output import grid, write_atomically
-from benchmarks._speed import acting, markdown, store
+from benchmarks._speed import markdown, store
 from benchmarks._speed.agent import Agent
 from benchmarks._speed.case import CASES, Case, named_case
 from benchmarks._speed.contenders import Contender, named
@@ -31,7 +35,7 @@ from benchmarks._speed.pairs import Plan
 from benchmarks._speed.points import Point, measure
 
 ENGINES = ("fused", "cuda_graph", "compile")
-CONTENDERS = ("softac", "softac-eager", *(f"softac-{engine}" for engine in ENGINES), "softac-bfloat16", "cleanrl")
+CONTENDERS = ("softac", "softac-eager", *(f"softac-{engine}" for engine in ENGINES), "softac-bfloat16", "plain-sac")
 #: the plain path of images takes seconds a batch on a CPU
 SMALL_BATCH_ON_CPU = {"cnn": 8}
 PLAN = Plan(pairs=12, warmup_pairs=2, block_seconds=0.25, transitions=1000, repeats=1, seconds=60.0)
@@ -79,7 +83,7 @@ def steps(options: argparse.Namespace) -> Iterator[Step]:
 
     yield from (equality(first, engine) for engine in ENGINES)
     yield speed(first, CONTENDERS, "sac", ("updates", "learn"))
-    yield f"acting/{first}", lambda: acting.measure(cases[first])
+    yield f"acting/{first}", lambda: acting(cases[first])
     yield from (equality(name, engine) for name in others for engine in ENGINES if engine != "compile")
     yield from (speed(name, ("softac",), "softac-eager", ("updates",)) for name in others)
     yield from (equality(name, "compile") for name in others)
@@ -97,6 +101,29 @@ def start_here(contender: Contender, case: Case, transitions: int, threads: int)
     """An agent in this process."""
     th.set_num_threads(threads)
     return AgentHere(contender, case, transitions)
+
+
+def acting(case: Case, actions: int = 100, rounds: int = 9) -> dict[str, float]:
+    """Milliseconds of an action on the networks' device and by a copy of the actor on the CPU; medians, in turn.
+
+    :param case: with observations that are vectors
+    :param actions: in each round
+    :param rounds: how many
+    """
+    from sb3_softac.acting import ActorCopy
+
+    model = case.build(load_algorithm("softac"), {})
+    obs = model.env.reset()
+    copy = ActorCopy(model.actor)
+    actor = copy.up_to_date(0)
+    ways: dict[str, Callable[[], Any]] = {
+        "device_ms": lambda: model.policy(obs_as_tensor(obs, model.device)).cpu(),
+        "copy_ms": lambda: actor(obs_as_tensor(obs, th.device("cpu"))),
+        "transfer_ms": copy._follow,
+    }
+    with th.no_grad():  # each way ends on the CPU, so there is nothing left to wait for
+        times = [{name: timeit(act, number=actions) for name, act in ways.items()} for _ in range(rounds)]
+    return {name: round(1e3 * median(each[name] for each in times) / actions, 4) for name in ways}
 
 
 def run(wanted: list[Step], seconds: float, path: Path) -> dict[str, Any]:

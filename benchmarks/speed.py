@@ -2,7 +2,7 @@
 
 Without a further word: every contender, updates and steps a second, memory, first update. ``--sweep``: how that
 changes with the sizes. ``--cases``: what SB3's SAC cannot do, against the same thing in SoftAC's plain path.
-``--profile``: where a step's time goes. Each writes a JSON, a table and a plot.
+Each writes a JSON, a table and a plot.
 
 Needs torch, numpy, stable-baselines3 and gymnasium with what these need; the plots need matplotlib and are left out
 without it, SBX needs ``sbx-rl`` (``--sbx-python`` names the interpreter of an environment that has it).
@@ -51,12 +51,6 @@ def measure(options: argparse.Namespace) -> list[Path]:
     """
     plan, points = check(options)
     out = options.out or (QUICK_RESULTS if options.quick else RESULTS)
-    if options.profile:
-        from benchmarks._speed.profile import profile_all
-
-        content = profile_all(points, plan, starter(options))
-        store.write(content, out / "profile.json")
-        return written(content, out, "profile")
     name, title = kind(options)
     content = store.run(points, plan, starter(options), out / f"{name}.json", options.force)
     return written(content, out, name, title)
@@ -73,8 +67,8 @@ def kind(options: argparse.Namespace) -> tuple[str, str]:
 
 def check(options: argparse.Namespace) -> tuple[Plan, list[Point]]:
     """Refuse bad input before minutes are spent on it; what is to be measured."""
-    if sum((options.sweep is not None, options.cases is not None, options.profile)) > 1:
-        raise ValueError("--sweep, --cases and --profile are one at a time.")
+    if options.sweep is not None and options.cases is not None:
+        raise ValueError("--sweep and --cases are one at a time.")
     plan = QUICK if options.quick else Plan() if options.sweep is None and options.cases is None else SWEEP
     given = {name: getattr(options, name) for name in Plan._fields if getattr(options, name) is not None}
     plan = plan._replace(**given)
@@ -115,8 +109,6 @@ def default_contenders(options: argparse.Namespace) -> list[str]:
     """Who takes part unless the command line says."""
     if options.cases is not None:
         return ["softac"]
-    if options.profile:
-        return ["softac-eager", "softac-fused"]  # beside the reference; what is traced has no methods to time
     names = contenders.default_names(options.device)
     if options.sweep is None:
         return names
@@ -133,21 +125,18 @@ def starter(options: argparse.Namespace) -> Any:
     return start
 
 
-def written(content: dict[str, Any], out: Path, name: str, title: str = "") -> list[Path]:
+def written(content: dict[str, Any], out: Path, name: str, title: str) -> list[Path]:
     """The table, and the plot where that is possible."""
     from benchmarks._speed import markdown
 
     table, plot = out / f"{name}.md", out / f"{name}.png"
-    table.write_text(
-        markdown.profile(content) if name == "profile" else markdown.ratios(content, title), encoding="utf-8"
-    )
+    table.write_text(markdown.ratios(content, title), encoding="utf-8")
     try:
         from benchmarks._speed import figures
     except ImportError:
         print("matplotlib is not installed: no plot.")
         return [out / f"{name}.json", table]
-    draw = {"profile": figures.profile, "sweep": figures.sweep}.get(name, figures.ratios)
-    draw(content, plot)
+    (figures.sweep if name == "sweep" else figures.ratios)(content, plot)
     return [out / f"{name}.json", table, plot]
 
 
@@ -172,7 +161,6 @@ def parser() -> argparse.ArgumentParser:
     what = root.add_argument_group("what is measured")
     what.add_argument("--sweep", nargs="*", metavar="AXIS", help=f"over sizes: {', '.join(AXES)}; none: all")
     what.add_argument("--cases", nargs="*", metavar="CASE", help=f"{', '.join(CASES)}; none: all")
-    what.add_argument("--profile", action="store_true", help="where the time of a step goes")
     what.add_argument("--quick", action="store_true", help="a look in less than two minutes, into logs/speed")
     what.add_argument("--force", action="store_true", help="measure again what is stored already")
     what.add_argument("--out", type=Path, help="folder of the results")

@@ -7,6 +7,7 @@ to rl_zoo3's own preprocessing: text can be stored beside the results and compar
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from importlib.util import find_spec
@@ -64,15 +65,19 @@ def parse_overrides(overrides: list[str], algo: str) -> dict[str, Any]:
     :param overrides: ``key=value`` for every algorithm, ``algo:key=value`` for one
     :param algo: name of the algorithm
     """
-    applied = {}
+    given = {}
     for item in overrides:
         name, separator, value = item.partition("=")
-        owner, colon, key = name.rpartition(":")
-        if not separator or not key.isidentifier():
+        if not separator or not name.rpartition(":")[2].isidentifier():
             raise ValueError(f"--set takes key=value or algo:key=value, got {item!r}.")
-        if not colon or owner == algo:
-            applied[key] = parse_value(value)
-    return applied
+        given[name] = parse_value(value)
+    return for_algorithm(given, algo)
+
+
+def for_algorithm(overrides: Mapping[str, Any], algo: str) -> dict[str, Any]:
+    """Those of ``key`` and ``algo:key`` that an algorithm takes, by key."""
+    split = ((*key.rpartition(":"), value) for key, value in overrides.items())
+    return {key: value for owner, colon, key, value in split if not colon or owner == algo}
 
 
 def _zoo_entry(algo: str, env: str) -> tuple[dict[str, Any], str]:

@@ -90,15 +90,6 @@ class Agent:
         measured = self._timed(lambda: self.model.learn(count, reset_num_timesteps=False), count)
         return {**measured, "count": self.model.num_timesteps - before}
 
-    def profile(self, steps: int) -> dict[str, Any]:
-        """Where the time of environment steps goes, by the timers of ``timers.py``.
-
-        :param steps: with the timers, and as many without
-        """
-        from benchmarks._speed.timers import breakdown
-
-        return breakdown(self, steps)
-
     def versions(self) -> dict[str, str]:
         """Versions of all that took part in this process."""
         found = _machine.versions()

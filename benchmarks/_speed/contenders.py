@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks._algorithms import ALGORITHMS, load_algorithm
 
 #: algorithms that only this benchmark knows
-OTHERS = {"sbx": "sbx:SAC", "cleanrl": "benchmarks._speed.plain_sac:PlainSAC"}
+OTHERS = {"sbx": "sbx:SAC", "plain-sac": "benchmarks._speed.plain_sac:PlainSAC"}
 #: engines and precisions of SoftAC, as `softac-<name>`
 FORMS: dict[str, dict[str, Any]] = {
     "eager": {"engine": "eager"},
@@ -59,10 +59,10 @@ def named(name: str, extra: dict[str, Any] | None = None) -> Contender:
     :param name: as on the command line
     :param extra: further arguments, for SoftAC only
     """
-    algo, _, form = name.partition("-")
     known = [*(a for a in ALGORITHMS if a not in NOT_COMPARABLE), *OTHERS, *(f"softac-{f}" for f in FORMS)]
     if name not in known:
         raise ValueError(f"Unknown contender {name!r}; known are {', '.join(known)}.")
+    algo, _, form = (name, "", "") if name in OTHERS else name.partition("-")
     arguments = {**(extra or {} if algo == "softac" else {}), **FORMS.get(form, {})}
     return Contender(name, algo, arguments)
 
@@ -73,4 +73,4 @@ def default_names(device: str) -> list[str]:
     :param device: torch device
     """
     names = ["softac", "softac-eager", "softac-bfloat16", "sbx"]
-    return [*names, "cleanrl"] if device.startswith("cuda") else names
+    return [*names, "plain-sac"] if device.startswith("cuda") else names

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks import _figures
 from benchmarks._speed.markdown import MEASURES
-from benchmarks._speed.timers import PARTS
 
 #: (value of the axis, summary of what is drawn there), one line for each name
 Lines = dict[str, list[tuple[float, dict[str, float]]]]
@@ -41,7 +39,7 @@ def ratios(content: dict[str, Any], path: Path) -> None:
         axes.set_title(f"{MEASURES[measure]}, {threads} thread{'s' if threads > 1 else ''}", fontsize=9)
         axes.set_ylabel("speed over the reference", fontsize=8)
         _from_zero(axes, line=1.0)
-    figure.savefig(path, dpi=120)
+    _figures.save(figure, path)
 
 
 def sweep(content: dict[str, Any], path: Path) -> None:
@@ -77,28 +75,7 @@ def sweep(content: dict[str, Any], path: Path) -> None:
         axes.set_title(title, fontsize=9)
         axes.legend(fontsize=7)
         _from_zero(axes, line=1.0 if "over" in title else None)
-    figure.savefig(path, dpi=120)
-
-
-def profile(content: dict[str, Any], path: Path) -> None:
-    """One bar for each agent, stacked from the parts of a step.
-
-    :param content: of ``profile.json``
-    :param path: of the PNG
-    """
-    rows = content["rows"]
-    figure, (axes,) = _figure(1, columns=1, width=max(6.0, 1.6 * len(rows) + 3), height=5.0)
-    labels = [f"{row['contender']}\n{row['threads']} thread(s)" for row in rows]
-    bottom = [0.0] * len(rows)
-    colours = colormaps["tab20"]
-    for index, part in enumerate(PARTS):
-        heights = [max(0.0, row["parts"][part]) for row in rows]
-        axes.bar(labels, heights, bottom=bottom, label=part, color=colours(index), width=0.6)
-        bottom = [below + height for below, height in zip(bottom, heights, strict=True)]
-    axes.set_ylabel("ms of one environment step")
-    handles, names = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], names[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-    figure.savefig(path, dpi=120)
+    _figures.save(figure, path)
 
 
 def _milliseconds(rate: dict[str, float]) -> dict[str, float]:
@@ -113,8 +90,7 @@ def _errors(found: list[dict[str, float]]) -> list[list[float]]:
 def _figure(panels: int, columns: int, width: float = 3.6, height: float = 3.2) -> tuple[Figure, list[Any]]:
     columns = min(columns, max(1, panels))
     rows = max(1, -(-panels // columns))
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figures.empty(width * columns, height * rows)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for unused in grid[max(1, panels) :]:
         unused.set_axis_off()

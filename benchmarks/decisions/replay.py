@@ -3,9 +3,9 @@
     python -m benchmarks.decisions.replay
 
 Answer (`results/replay.md`; AMD EPYC, one thread): each observation once takes 0.504 of the memory for images of
-4 x 84 x 84 bytes, 0.596 for 17 numbers. `sample()` is 2.3 to 2.7 times as fast for numbers, 3.4 times for 20 batches at
-once, 2.1 times with three-step returns, 2.1 and 6.5 times for images; `add()` is slower, 0.85 to 0.97 times. So SoftAC's
-own buffer is the default.
+4 x 84 x 84 bytes, 0.596 for 17 numbers. `sample()` is 2.3 to 2.7 times as fast for numbers, 3.4 times for 20 batches
+at once, 2.1 times with three-step returns, 2.1 and 6.5 times for images; `add()` is slower, 0.85 to 0.97 times. So
+SoftAC's own buffer is the default.
 
 Memory (Linux): of buffers that are filled in processes of their own, bytes of the arrays when full, and growth of the
 resident memory when the buffer is made, half full, and full. Time: `add()` and `sample()` in short blocks by turns in

@@ -13,8 +13,7 @@ from benchmarks import learning
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("seaborn")
-data = pytest.importorskip("benchmarks._learning.data")
-estimators = pytest.importorskip("benchmarks._learning.estimators")
+tables = pytest.importorskip("benchmarks._learning.tables")
 stats = pytest.importorskip("benchmarks._learning.stats")
 
 # Five seeds; the interquartile mean of five leaves out the best and the worst.
@@ -132,15 +131,6 @@ def test_temperature_and_entropy_are_drawn_where_there_are_any(store_run, tmp_pa
     assert figure.name in (tmp_path / "report" / "report.md").read_text()
 
 
-def test_a_run_stored_before_a_column_existed(store_run, tmp_path: Path) -> None:
-    files = store_run("sac", 0, {0: -1500.0, 100: -1400.0}, -1400)
-    table = pd.read_csv(files.curve).drop(columns=["ent_coef", "entropy"])
-    table.to_csv(files.curve, index=False)
-    curves = data.load(tmp_path).curves
-    assert curves["eval_mean"].tolist() == [-1500, -1400]
-    assert curves[["ent_coef", "entropy"]].isna().all(axis=None)
-
-
 def test_variances_of_the_estimators_that_the_series_use(store_run, tmp_path: Path) -> None:
     score = {"actor_gradient": "score_function", "baseline": "leave_one_out", "n_action_samples": 4}
     mixture = {"policy_kwargs": {"n_components": 4}}
@@ -149,7 +139,7 @@ def test_variances_of_the_estimators_that_the_series_use(store_run, tmp_path: Pa
     store_run("sac", 0, {0: -1500.0, 100: -1400.0}, -1400)
     figures = {"relative_variance": 0.5, "cosine_of_mean": 1.0, "update_ms": 9.0, "time_ratio": 2.0}
     measured = [
-        {"agent": "v2", "name": name, **estimators.estimator(how), **figures}
+        {"agent": "v2", "name": name, **tables.estimator(how), **figures}
         for name, how in {
             "plain": {},
             "scored": score,
@@ -173,8 +163,17 @@ def test_seeds_of_different_settings_are_not_pooled(store_run, tmp_path: Path, c
     assert "threads" in capsys.readouterr().err
 
 
+def test_only_some_seeds_of_a_series(store_run, tmp_path: Path) -> None:
+    for algo, seed in (("sac", 0), ("sac", 1), ("sac", 5), ("softac", 5), ("td3", 0)):
+        store_run(algo, seed, {0: -1500.0, 100: -1400.0}, -1400)
+    command = ["report", "--results", str(tmp_path), "--repetitions", "20", "--algos", "sac:0-1,7", "softac"]
+    assert learning.main(command) == 0
+    table = pd.read_csv(tmp_path / "report" / "final.csv")
+    assert table[["series", "seeds"]].to_numpy().tolist() == [["softac", 1], ["sac", 2]]
+
+
 def test_an_unfinished_run_is_left_out(store_run, tmp_path: Path, capsys) -> None:
-    store_run("sac", 0, {0: -1500.0, 100: -1400.0}, -1400).curve.unlink()
+    store_run("sac", 0, {0: -1500.0, 100: -1400.0}, -1400).write_text("{}")
     assert learning.main(["report", "--results", str(tmp_path)]) == 2
     assert "No finished run" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""The parts of the speed script: agents here and in processes, cases, contenders, timers, resuming."""
+"""The parts of the speed script: agents here and in processes, cases, contenders, resuming."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from benchmarks._speed.envs import SPACES, SyntheticEnv
 from benchmarks._speed.equality import distance, fixed_noise
 from benchmarks._speed.pairs import Plan
 from benchmarks._speed.points import Point
-from benchmarks._speed.timers import PARTS, Timers
 
 SMALL = Case(width=8, batch_size=4)
 TINY = Plan(pairs=2, warmup_pairs=0, block_seconds=0.005, transitions=20, repeats=1)
@@ -106,8 +105,9 @@ def test_names_carry_engine_and_precision() -> None:
     assert named("softac-fused", {"variant": "v1"}).arguments == {"variant": "v1", "engine": "fused"}
     assert named("softac-bfloat16").arguments == {"precision": "bfloat16"}
     assert named("sac", {"variant": "v1"}).arguments == {}
-    assert "cleanrl" in default_names("cuda")
-    assert "cleanrl" not in default_names("cpu")
+    assert named("plain-sac", {"variant": "v1"}).arguments == {}
+    assert "plain-sac" in default_names("cuda")
+    assert "plain-sac" not in default_names("cpu")
     for unknown in ("nobody", "ppo", "softac-steam", "sac-eager"):
         with pytest.raises(ValueError, match=unknown):
             named(unknown)
@@ -115,7 +115,7 @@ def test_names_carry_engine_and_precision() -> None:
 
 def test_the_plain_contender_makes_the_updates_of_sb3() -> None:
     """From the same weights, batches and noise. Adam does not see that one critic loss is twice the other."""
-    theirs, plain = (Agent(named(name), Case(width=16, batch_size=32), 200) for name in ("sac", "cleanrl"))
+    theirs, plain = (Agent(named(name), Case(width=16, batch_size=32), 200) for name in ("sac", "plain-sac"))
     theirs.fill()
     plain.fill()
     theirs, plain = theirs.model, plain.model
@@ -224,27 +224,3 @@ def test_a_file_of_an_earlier_form_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "speed.json"
     path.write_text('{"rounds": []}')
     assert store.read(path) == {"points": []}
-
-
-def test_timers_count_the_inner_call_alone(monkeypatch) -> None:
-    now = iter([0.0, 2.0, 5.0, 10.0])
-    monkeypatch.setattr("benchmarks._speed.timers.time.perf_counter", lambda: next(now))
-    timers = Timers(synchronize=lambda: None)
-    inner = timers.around(lambda: None, "backward")
-    timers.around(inner, "rest of the update")()
-    assert timers.seconds == {"backward": 3.0, "rest of the update": 7.0}
-
-
-@pytest.mark.parametrize("name", ["sac", "softac-eager"])
-def test_a_profile_names_every_part_and_leaves_no_timer_behind(name: str) -> None:
-    agent = Agent(named(name), SMALL, 10)
-    agent.startup()
-    before = {key: value for key, value in vars(agent.model).items() if callable(value)}
-    backward, replay = th.Tensor.backward, set(vars(agent.model.replay_buffer))
-    found = agent.profile(20)
-    assert list(found["parts"]) == list(PARTS)
-    assert min(found["parts"].values()) > 0
-    assert sum(found["parts"].values()) == pytest.approx(found["step_ms"])
-    assert {key: value for key, value in vars(agent.model).items() if callable(value)} == before
-    assert set(vars(agent.model.replay_buffer)) == replay
-    assert th.Tensor.backward is backward
