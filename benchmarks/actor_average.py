@@ -95,11 +95,7 @@ def _copy(actor: nn.Module) -> nn.Module:
 
 @contextmanager
 def acting(model: SoftAC, actor: nn.Module) -> Iterator[None]:
-    """Let another actor than its own act for a model.
-
-    :param model: without an average of its own
-    :param actor: of the same structure
-    """
+    """Let another actor than its own act for a model."""
     own = model.policy.actor
     model.policy.actor = actor  # type: ignore[assignment]
     try:
@@ -109,11 +105,7 @@ def acting(model: SoftAC, actor: nn.Module) -> Iterator[None]:
 
 
 def train(run: RunSettings, taus: list[float]) -> list[dict[str, Any]]:
-    """Rows of one training.
-
-    :param run: what to train
-    :param taus: rates of the averages
-    """
+    """Rows of one training."""
     env, eval_env, arguments = training.prepare(run)
     model = SoftAC(env=env, seed=run.seed, device=run.device, **arguments)
     averages = Averages(taus, run, eval_env)
@@ -124,20 +116,14 @@ def train(run: RunSettings, taus: list[float]) -> list[dict[str, Any]]:
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean, spread and worst of the evaluations of each quarter, over the seeds, by the rate of the average.
-
-    :param rows: of several trainings
-    """
+    """Mean, spread and worst of the evaluations of each quarter, over the seeds, by the rate of the average."""
     # All four, each with its last step: no part alone is fair to slow averages and to fast ones.
     quarter = (4 * rows["step"] / rows["step"].max()).apply(math.ceil).rename("quarter")
     return rows.groupby([quarter, "tau"], sort=False)["mean"].agg(list(STATISTICS.values())).reset_index()
 
 
 def report(stored: dict[str, Any]) -> str:
-    """The summary in Markdown.
-
-    :param stored: what the JSON holds
-    """
+    """The summary in Markdown."""
     rows = pd.DataFrame(stored["rows"])
     seeds = ", ".join(str(seed) for seed in sorted(rows["seed"].unique()))
     settings = stored["settings"]
@@ -194,10 +180,7 @@ def main() -> None:
 
 
 def without_average(run: RunSettings) -> RunSettings:
-    """The same run, of an agent without an average of its own.
-
-    :param run: with the zoo's entry, which may have one
-    """
+    """The same run, of an agent without an average of its own."""
     hyperparams = {name: value for name, value in run.hyperparams.items() if name != "actor_tau"}
     return replace(run, hyperparams=hyperparams)
 

@@ -35,7 +35,7 @@ from benchmarks._speed.pairs import Plan
 from benchmarks._speed.points import Point, measure
 
 ENGINES = ("fused", "cuda_graph", "compile")
-CONTENDERS = ("softac", "softac-eager", *(f"softac-{engine}" for engine in ENGINES), "softac-bfloat16", "plain-sac")
+OTHERS = ("softac-bfloat16", "plain-sac")
 #: the plain path of images takes seconds a batch on a CPU
 SMALL_BATCH_ON_CPU = {"cnn": 8}
 PLAN = Plan(pairs=12, warmup_pairs=2, block_seconds=0.25, transitions=1000, repeats=1, seconds=60.0)
@@ -81,12 +81,13 @@ def steps(options: argparse.Namespace) -> Iterator[Step]:
         plan = PLAN._replace(pairs=options.pairs)
         return f"points/{name}", lambda: measure(point, plan, start_here)
 
-    yield from (equality(first, engine) for engine in ENGINES)
-    yield speed(first, CONTENDERS, "sac", ("updates", "learn"))
+    engines, everyone = options.engines, ("eager", *options.engines)
+    yield from (equality(first, engine) for engine in engines)
+    yield speed(first, ("softac", *(f"softac-{engine}" for engine in everyone), *OTHERS), "sac", ("updates", "learn"))
     yield f"acting/{first}", lambda: acting(cases[first])
-    yield from (equality(name, engine) for name in others for engine in ENGINES if engine != "compile")
+    yield from (equality(name, engine) for name in others for engine in engines if engine != "compile")
     yield from (speed(name, ("softac",), "softac-eager", ("updates",)) for name in others)
-    yield from (equality(name, "compile") for name in others)
+    yield from (equality(name, "compile") for name in others if "compile" in engines)
 
 
 def shrunk(name: str, options: argparse.Namespace) -> Case:
@@ -104,12 +105,7 @@ def start_here(contender: Contender, case: Case, transitions: int, threads: int)
 
 
 def acting(case: Case, actions: int = 100, rounds: int = 9) -> dict[str, float]:
-    """Milliseconds of an action on the networks' device and by a copy of the actor on the CPU; medians, in turn.
-
-    :param case: with observations that are vectors
-    :param actions: in each round
-    :param rounds: how many
-    """
+    """Milliseconds of an action on the networks' device and by a copy of the actor on the CPU; medians, in turn."""
     from sb3_softac.acting import ActorCopy
 
     model = case.build(load_algorithm("softac"), {})
@@ -127,12 +123,7 @@ def acting(case: Case, actions: int = 100, rounds: int = 9) -> dict[str, float]:
 
 
 def run(wanted: list[Step], seconds: float, path: Path) -> dict[str, Any]:
-    """Do one step after the other while there is time; what fails is named and does not end the run.
-
-    :param wanted: in the order of their worth
-    :param seconds: after which no step is begun
-    :param path: of the JSON, written after each
-    """
+    """Do one step after the other while there is time; what fails is named and does not end the run."""
     content: dict[str, Any] = {
         "equality": {},
         "points": {},
@@ -215,6 +206,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--out", type=Path, default=Path("logs") / "gpu", help="folder of the results")
     root.add_argument("--device", default=device, help="torch device")
     root.add_argument("--cases", nargs="+", default=list(CASES), metavar="CASE", help="the first against SB3's SAC")
+    root.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES, help="beside the plain path")
     root.add_argument("--seconds", type=float, default=380.0, help="after which no step is begun")
     root.add_argument("--updates", type=int, default=5, help="in each phase of an equality")
     root.add_argument("--pairs", type=int, default=PLAN.pairs, help="pairs of blocks for each contender")

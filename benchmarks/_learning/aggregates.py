@@ -60,10 +60,6 @@ def scores(runs: Runs, experiments: list[Experiment], reference: str) -> list[Sc
     share the same: one that was run on little does not narrow the others' comparison. All runs count, however many each
     has. An aggregate takes at least two environments, and two runs on each, for one has no spread; else its ``curves``
     are empty.
-
-    :param runs: the stored runs
-    :param experiments: of the suite
-    :param reference: the series that comes first
     """
     alike: dict[tuple[str, ...], list[Experiment]] = defaultdict(list)
     for one in experiments:
@@ -100,12 +96,7 @@ def _normalised(table: pd.DataFrame, one: Experiment) -> np.ndarray:
 
 
 def aggregate_table(found: Scores, reference: str, repetitions: int) -> pd.DataFrame:
-    """IQM, mean, optimality gap, and the probability that the reference is better, of each series.
-
-    :param found: normalised scores
-    :param reference: the series that the others are compared with
-    :param repetitions: bootstrap samples
-    """
+    """IQM, mean, optimality gap, and the probability that the reference is better, of each series."""
     rows = []
     for series, ours in found.finals.items():
         row: dict[str, Any] = {"groups": " ".join(found.groups), "envs": len(found.envs), "series": series}

@@ -113,11 +113,7 @@ def untouched_randomness(seed: int) -> Iterator[None]:
 
 @contextmanager
 def untouched_samples(space: spaces.Space, seed: int) -> Iterator[None]:
-    """Seed the generator of a space, from which DQN draws its random actions, and give it its state back.
-
-    :param space: of the actions
-    :param seed: for the block
-    """
+    """Seed the generator of a space, from which DQN draws its random actions, and give it its state back."""
     generator = space.np_random.bit_generator
     state = generator.state
     generator.state = type(generator)(seed).state

@@ -43,10 +43,7 @@ def resolve(source: str, algo: str, env: str, overrides: dict[str, Any]) -> tupl
 def zoo_file(algo: str) -> Path:
     """The zoo file of an algorithm: ours for ``softac``, else the one that rl_zoo3 carries."""
     if algo == "softac":
-        candidates = [
-            _ROOT / "hyperparams" / "softac.yml",
-            _ROOT / "sb3_softac" / "hyperparams" / "softac.yml",
-        ]
+        candidates = [_ROOT / "hyperparams" / "softac.yml", _ROOT / "sb3_softac" / "hyperparams" / "softac.yml"]
     else:
         spec = find_spec("rl_zoo3")  # finds the package without importing it, which takes seconds
         if spec is None or spec.origin is None:

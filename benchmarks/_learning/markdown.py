@@ -20,6 +20,7 @@ is faster. `<=`: half of the other's seeds never get there, and count as if they
 Returns at a step, where there is a table of them, are those of the curve's deterministic evaluations.
 Variances and times of gradients, where there are any, are measured by `benchmarks/gradients.py`, on frozen agents
 and by turns in one process; unlike the seconds of the runs, they are not touched by what else the machine did.
+Plots that are not in the repository are made by the command of the report (`benchmarks/README.md`).
 """
 ABLATION_TEXT = """\
 {question}

@@ -148,12 +148,7 @@ class Experiment:
 
 
 def plan(experiments: Iterable[Experiment], threads: int = 1, device: str = "auto") -> list[RunSettings]:
-    """All runs asked for, the seeds outermost, so that an early stop leaves whole comparisons.
-
-    :param experiments: each with seeds of its own
-    :param threads: torch threads of each run
-    :param device: torch device
-    """
+    """All runs asked for, the seeds outermost, so that an early stop leaves whole comparisons."""
     experiments = list(experiments)
     seeds = dict.fromkeys(seed for experiment in experiments for seed in experiment.seeds)
     return [

@@ -218,11 +218,7 @@ def _time_row(runs: Runs, one: Experiment, reference: str) -> dict[str, Any]:
 
 
 def summary(scores: pd.Series, repetitions: int) -> dict[str, Any]:
-    """The statistics of one score for each seed.
-
-    :param scores: a row for each seed
-    :param repetitions: bootstrap samples
-    """
+    """The statistics of one score for each seed."""
     middle = stats.iqm(scores.to_numpy(), repetitions)
     return {
         "seeds": len(scores),
@@ -269,11 +265,7 @@ class Ratio(NamedTuple):
 
 
 def ratio(ours: Times, other: Times) -> Ratio:
-    """The reference's seconds to a return over another series'.
-
-    :param ours: of the reference
-    :param other: of the other series
-    """
+    """The reference's seconds to a return over another series'."""
     if not math.isfinite(ours.seconds) or not other.seconds_at_least:
         return Ratio(math.nan, False)
     return Ratio(ours.seconds / other.seconds_at_least, math.isinf(other.seconds))

@@ -84,11 +84,7 @@ class CurveRecorder(BaseCallback):
             scores = [
                 evaluation.summarise(
                     evaluation.run_episodes(
-                        self.model,
-                        self.eval_env,
-                        self.run.eval_episodes,
-                        deterministic,
-                        evaluation.CURVE_SEED,
+                        self.model, self.eval_env, self.run.eval_episodes, deterministic, evaluation.CURVE_SEED
                     )
                 )
                 for deterministic in (True, False)
@@ -111,10 +107,6 @@ def run(run_settings: RunSettings, store: Store, progress: Progress = lambda ste
     """Train and evaluate one agent, and store the run.
 
     The clock starts before the agent is built and counts all but imports and evaluation.
-
-    :param run_settings: what to run
-    :param store: where the run is stored
-    :param progress: called with the step and the deterministic score after each evaluation
     """
     th.set_num_threads(run_settings.threads)
     algorithm = load_algorithm(run_settings.algo)

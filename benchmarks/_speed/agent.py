@@ -75,10 +75,7 @@ class Agent:
         return {name: round(value, 3) for name, value in measured.items()}
 
     def updates(self, count: int) -> dict[str, float]:
-        """Time ``train()`` alone.
-
-        :param count: gradient steps
-        """
+        """Time ``train()`` alone."""
         return self._timed(lambda: self._train(count), count)
 
     def learn(self, count: int) -> dict[str, float]:

@@ -54,11 +54,7 @@ class Contender:
 
 
 def named(name: str, extra: dict[str, Any] | None = None) -> Contender:
-    """The contender of a name: an algorithm, or ``softac-<engine or precision>``.
-
-    :param name: as on the command line
-    :param extra: further arguments, for SoftAC only
-    """
+    """The contender of a name: an algorithm, or ``softac-<engine or precision>``."""
     known = [*(a for a in ALGORITHMS if a not in NOT_COMPARABLE), *OTHERS, *(f"softac-{f}" for f in FORMS)]
     if name not in known:
         raise ValueError(f"Unknown contender {name!r}; known are {', '.join(known)}.")
@@ -68,9 +64,6 @@ def named(name: str, extra: dict[str, Any] | None = None) -> Contender:
 
 
 def default_names(device: str) -> list[str]:
-    """The contenders of the comparison with SB3's SAC.
-
-    :param device: torch device
-    """
+    """The contenders of the comparison with SB3's SAC."""
     names = ["softac", "softac-eager", "softac-bfloat16", "sbx"]
     return [*names, "plain-sac"] if device.startswith("cuda") else names

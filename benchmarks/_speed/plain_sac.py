@@ -123,11 +123,7 @@ class PlainSAC:
         return action[0].cpu().numpy()
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
-        """The gradient steps of algorithm 1.
-
-        :param gradient_steps: how many
-        :param batch_size: transitions in each
-        """
+        """The gradient steps of algorithm 1."""
         for _ in range(gradient_steps):
             obs, action, next_obs, done, reward = self.replay_buffer.sample(batch_size)[:5]
             alpha = self.log_alpha.detach().exp()

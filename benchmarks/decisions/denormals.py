@@ -35,13 +35,7 @@ BATCH = 256
 
 
 def measure(agent: type[OffPolicyAlgorithm], learning_rate: float, steps: int, pairs: int) -> list[str]:
-    """Share of denormal numbers after some steps, and the ratio of the rates of updates.
-
-    :param agent: algorithm
-    :param learning_rate: of all its optimizers
-    :param steps: before it is measured
-    :param pairs: of blocks
-    """
+    """Share of denormal numbers after some steps, and the ratio of the rates of updates."""
     with patch.object(softac, "denormals_as_zero", nullcontext):  # it is set by hand, for both agents alike
         model = agent("MlpPolicy", "Pendulum-v1", learning_rate=learning_rate, batch_size=BATCH, seed=0, device="cpu")
         model.learn(steps)
@@ -60,12 +54,7 @@ def share_of_denormals(tensors: list[th.Tensor]) -> float:
 
 
 def updates(model: OffPolicyAlgorithm, tensors: list[th.Tensor], as_zero: bool) -> Callable[[int], None]:
-    """Gradient steps, as a function of their number, from the moments as they are now.
-
-    :param model: trained
-    :param tensors: its moments
-    :param as_zero: whether denormal numbers are taken for zero
-    """
+    """Gradient steps, as a function of their number, from the moments as they are now."""
     kept = [tensor.clone() for tensor in tensors]
 
     def run(count: int) -> None:

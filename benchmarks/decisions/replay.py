@@ -14,11 +14,11 @@ one process, ratios of neighbouring blocks; above 1, SoftAC's buffer is the fast
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,11 @@ TIMINGS = [
 
 def main() -> None:
     """Measure, and print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=40, help="of blocks for each ratio (default: %(default)s)")
-    options = parser.parse_args()
     th.set_num_threads(1)
-    plan = Plan(pairs=options.pairs, block_seconds=0.05)
     print("# The replay buffer, beside Stable-Baselines3's\n\nMemory in MB; ours over theirs in brackets.\n")
     print(grid(MEMORY, (row for observation in SPACES for row in memory_rows(observation))))
     print(f"Time of a call, one thread; batches of {BATCH}, episodes of {EPISODE} steps.\n")
-    print(grid(TIME, ([*timing, *measure(*timing, plan)] for timing in TIMINGS)))
+    print(grid(TIME, ([*timing, *measure(*timing)] for timing in TIMINGS)))
 
 
 def memory_rows(observation: str) -> list[list[str]]:
@@ -81,10 +77,10 @@ def memory(buffer: str, observation: str) -> list[int]:
     before = resident_bytes()
     replay = BUFFERS[buffer](capacity, space, ACTIONS, "cpu")
     growth = [resident_bytes() - before]
-    for index, step in zip(range(capacity), cycle(made), strict=False):
-        replay.add(*step)
-        if index + 1 in (capacity // 2, capacity):
-            growth.append(resident_bytes() - before)
+    for _ in range(2):
+        for step in islice(cycle(made), capacity // 2):
+            replay.add(*step)
+        growth.append(resident_bytes() - before)
     return [array_bytes(replay), *growth]
 
 
@@ -104,23 +100,14 @@ def resident_bytes() -> int:
 def steps(space: spaces.Box, n_envs: int, count: int) -> list[tuple[Any, ...]]:
     """Arguments of `add()`, as `learn()` gives them: random observations, episodes that end by a time limit."""
     random = np.random.default_rng(0)
-
-    def observations() -> np.ndarray:
-        shape = (n_envs, *space.shape)
-        if space.dtype == np.uint8:
-            return random.integers(0, 255, shape, dtype=np.uint8)
-        return random.uniform(-1, 1, shape).astype(np.float32)
-
+    high = 255 if space.dtype == np.uint8 else 1
     age = random.integers(0, EPISODE, n_envs)
-    made, obs = [], observations()
+    made, obs = [], random.uniform(0, high, (n_envs, *space.shape)).astype(space.dtype)
     for _ in range(count):
-        age += 1
-        done = age >= EPISODE
-        age[done] = 0
-        following = observations()
-        next_obs = following.copy()
-        if done.any():
-            next_obs[done] = observations()[done]
+        age = (age + 1) % EPISODE
+        done = age == 0
+        following, last = (random.uniform(0, high, obs.shape).astype(space.dtype) for _ in range(2))
+        next_obs = np.where(done.reshape(-1, *[1] * len(space.shape)), last, following)
         action = random.uniform(-1, 1, (n_envs, 6)).astype(np.float32)
         infos = [{"TimeLimit.truncated": bool(over)} for over in done]
         made.append((obs, next_obs, action, random.normal(size=n_envs), done, infos))
@@ -128,7 +115,7 @@ def steps(space: spaces.Box, n_envs: int, count: int) -> list[tuple[Any, ...]]:
     return made
 
 
-def measure(what: str, observation: str, n_envs: int, plan: Plan) -> list[str]:
+def measure(what: str, observation: str, n_envs: int) -> list[str]:
     """Microseconds of a call of both buffers, which are full, and the ratio of the speeds with its quartiles."""
     space = SPACES[observation]
     n_steps = {"n_steps": 3} if what == "sample of 3 steps" else {}
@@ -137,39 +124,26 @@ def measure(what: str, observation: str, n_envs: int, plan: Plan) -> list[str]:
     theirs = NStepReplayBuffer(*arguments, **n_steps) if n_steps else ReplayBuffer(*arguments)
     made = steps(space, n_envs, max(1, (1000 if space.dtype == np.uint8 else 20_000) // n_envs))
     for replay in (ours, theirs):
-        for _, step in zip(range(replay.buffer_size), cycle(made), strict=False):
+        for step in islice(cycle(made), replay.buffer_size):
             replay.add(*step)
-    workers = [Calls(calling(what, replay, made)) for replay in (ours, theirs)]
-    found = alternate({"ours": workers[0]}, workers[1], "", plan)["contenders"]["ours"]
+    workers = [Calls(partial(call, what, replay, cycle(made))) for replay in (ours, theirs)]
+    found = alternate({"ours": workers[0]}, workers[1], "", Plan(block_seconds=0.05))["contenders"]["ours"]
     rates = [number(1e6 / found[whose]["median"]) for whose in ("per_second", "reference_per_second")]
     return [*rates, "{median:.2f} ({q1:.2f} to {q3:.2f})".format(**found["ratio"])]
 
 
-def calling(what: str, replay: ReplayBuffer, made: list[tuple[Any, ...]]) -> Callable[[int], None]:
-    """A timed call, as a function of the number of calls.
-
-    :param what: of ``TIMINGS``
-    :param replay: full
-    :param made: steps to add
-    """
-    endless = cycle(made)
-
-    def add(count: int) -> None:
-        for step in islice(endless, count):
+def call(what: str, replay: ReplayBuffer, made: Iterator[tuple[Any, ...]], count: int) -> None:
+    """Call a full buffer ``count`` times."""
+    if what == "add":
+        for step in islice(made, count):
             replay.add(*step)
-
-    def sample(count: int) -> None:
-        for _ in range(count):
-            replay.sample(BATCH)
-
-    def sample_together(count: int) -> None:
+    elif what == "20 batches" and isinstance(replay, SingleCopyReplayBuffer):
         for start in range(0, count, 20):
             for _ in replay.sample_batches(min(20, count - start), BATCH):
                 pass
-
-    if what == "add":
-        return add
-    return sample_together if what == "20 batches" and isinstance(replay, SingleCopyReplayBuffer) else sample
+    else:
+        for _ in range(count):
+            replay.sample(BATCH)
 
 
 if __name__ == "__main__":

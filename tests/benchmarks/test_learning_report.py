@@ -84,15 +84,7 @@ def test_a_report_of_one_seed_that_never_arrives(store_run, tmp_path: Path) -> N
 
 def test_a_threshold_of_the_command_line(store_run, tmp_path: Path) -> None:
     store_run("sac", 0, {0: -1500.0, 100: -1400.0, 200: -300.0}, -300)
-    command = [
-        "report",
-        "--results",
-        str(tmp_path),
-        "--repetitions",
-        "50",
-        "--threshold",
-        "Pendulum-v1=-1400",
-    ]
+    command = ["report", "--results", str(tmp_path), "--repetitions", "50", "--threshold", "Pendulum-v1=-1400"]
     assert learning.main(command) == 0
     assert pd.read_csv(tmp_path / "report" / "final.csv")["steps_to_threshold"].item() == 100
 

@@ -38,14 +38,7 @@ def train(run: RunSettings, store: Store) -> Run:
 
 
 def small_run(**changes: object) -> RunSettings:
-    values = {
-        "env": "Pendulum-v1",
-        "algo": "sac",
-        "seed": 0,
-        "steps": 150,
-        "hyperparams": SMALL,
-        "eval_every": 100,
-    }
+    values = {"env": "Pendulum-v1", "algo": "sac", "seed": 0, "steps": 150, "hyperparams": SMALL, "eval_every": 100}
     return RunSettings(**{**values, "eval_episodes": 2, "final_episodes": 3, **changes})
 
 
@@ -121,22 +114,9 @@ def test_the_training_does_not_depend_on_how_often_it_is_evaluated(store: Store)
 
 
 def test_zoo_entries_with_noise_several_environments_and_normalisation(store: Store) -> None:
-    noisy = {
-        **SMALL,
-        "noise_type": "normal",
-        "noise_std": 0.1,
-        "learning_rate": "lin_1e-3",
-        "train_freq": [1, "step"],
-    }
+    noisy = {**SMALL, "noise_type": "normal", "noise_std": 0.1, "learning_rate": "lin_1e-3", "train_freq": [1, "step"]}
     assert len(train(small_run(algo="td3", hyperparams=noisy), store).curve) == 3
-    several = {
-        "policy": "MlpPolicy",
-        "n_envs": 2,
-        "n_steps": 32,
-        "batch_size": 32,
-        "normalize": True,
-        "use_sde": True,
-    }
+    several = {"policy": "MlpPolicy", "n_envs": 2, "n_steps": 32, "batch_size": 32, "normalize": True, "use_sde": True}
     curve = train(small_run(algo="ppo", hyperparams=several), store).curve
     assert [row["step"] for row in curve] == [0, 100, 150]
     assert curve[-1]["timesteps"] == 192  # whole rollouts of 64 steps
