@@ -28,7 +28,7 @@ from torch import nn
 from benchmarks import _machine
 from benchmarks._learning import evaluation, training
 from benchmarks._learning.hyperparams import parse_overrides
-from benchmarks._learning.plans import Experiment, Series, parse_seeds
+from benchmarks._learning.plans import Experiment, Series, parse_seeds, plan
 from benchmarks._learning.settings import RunSettings
 from benchmarks._output import number, table, write_atomically
 from sb3_softac import SoftAC
@@ -158,16 +158,9 @@ def main() -> None:
     options = parser.parse_args()
     th.set_num_threads(1)
     series = Series("softac", options.label, parse_overrides(options.set, "softac"))
-    seeds = parse_seeds(options.seeds)
-    asked = Experiment(
-        options.env,
-        (series,),
-        seeds,
-        options.steps,
-        eval_every=options.eval_every,
-        final_episodes=options.final_episodes,
-    )
-    runs = [without_average(asked.run(series, seed, threads=1, device="cpu")) for seed in seeds]
+    episodes = {"eval_every": options.eval_every, "final_episodes": options.final_episodes}
+    asked = Experiment(options.env, (series,), parse_seeds(options.seeds), options.steps, **episodes)
+    runs = [without_average(run) for run in plan([asked], device="cpu")]
     path = options.out / f"{options.env}{options.label and '-' + options.label}.json"
     stored = read(path, runs[0], options.taus)
     done = {row["seed"] for row in stored["rows"]}

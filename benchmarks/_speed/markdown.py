@@ -33,8 +33,7 @@ def ratios(content: dict[str, Any], title: str) -> str:
     plans = {(p["settings"]["plan"]["pairs"], p["settings"]["plan"]["block_seconds"]) for p in points}
     how = "; ".join(f"{pairs} pairs of blocks of about {seconds} s" for pairs, seconds in sorted(plans))
     lines = [
-        f"# Speed: {title}",
-        "",
+        f"# Speed: {title}\n",
         "Each contender beside its reference, block by block in turn (A B, B A, ...), exactly one at work at a time. A "
         "ratio above 1 means that the contender is faster; medians over pairs of neighbouring blocks, with the 95% "
         f"interval of the median (order statistics) and the quartiles. {how}.",

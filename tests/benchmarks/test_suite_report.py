@@ -33,6 +33,11 @@ def asked(env: str, random: float, threshold: float, seeds: int = 2, *targets: T
 SUITE = [asked("Pendulum-v1", 0, 10), asked("Hopper-v5", -100, 0)]
 
 
+@pytest.fixture(autouse=True)
+def no_figures_of_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "_figures", lambda *_: [])
+
+
 def written(suite: list[Experiment], stored: data.Runs, store: Store) -> str:
     """The text of the report."""
     files = report.write_suite_report(suite, stored, report.ReportOptions(store.folder / "out", repetitions=20))
