@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import learning
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("seaborn")
+figures = pytest.importorskip("benchmarks._learning.figures")
 report = pytest.importorskip("benchmarks._learning.report")
 tables = pytest.importorskip("benchmarks._learning.tables")
 stats = pytest.importorskip("benchmarks._learning.stats")
@@ -115,6 +117,20 @@ def test_figures_with_temperature_and_entropy_where_there_are_any(store_run, tmp
     assert learning.main(command) == 0
     assert temperature.read_bytes().startswith(b"\x89PNG")
     assert temperature.name in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_figure_keeps_the_colours_of_its_series(tmp_path: Path) -> None:
+    palette = figures.colours([str(k) for k in range(7)])
+    with figures.canvas(tmp_path / "lines.png", (6, 4)) as figure:
+        axes = figure.subplots()
+        for height, colour in enumerate(palette.values()):
+            axes.axhline(height, color=colour)
+            axes.axhspan(height, height + 0.8, color=colour, alpha=0.2)
+    with Image.open(tmp_path / "lines.png") as picture:
+        drawn = np.array([colour for _, colour in picture.convert("RGB").getcolors()])
+    assert len(drawn) <= figures.COLOURS
+    for colour in palette.values():
+        assert np.abs(drawn - 255 * np.array(colour)).max(axis=1).min() < 12
 
 
 def test_variances_of_the_estimators_that_the_series_use(store_run, make_report, tmp_path: Path) -> None:
