@@ -1,4 +1,4 @@
-"""What a measurement says about where it was made: versions and machine; nothing names a host or a path."""
+"""Versions and machine of a measurement; nothing names a host or a path."""
 
 from __future__ import annotations
 

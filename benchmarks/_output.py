@@ -1,4 +1,4 @@
-"""What measurements write: files that are there whole or not at all, and tables in Markdown."""
+"""Output of measurements: files that are there whole or not at all, and tables in Markdown."""
 
 from __future__ import annotations
 

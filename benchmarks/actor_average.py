@@ -1,4 +1,4 @@
-"""What an average of the actor gains: one training, its actor and its averages at several rates evaluated side by side.
+"""Gain of an average of the actor: one training, its actor and its averages at several rates evaluated side by side.
 
     python -m benchmarks.actor_average --env MountainCarContinuous-v0 --seeds 107-112 --steps 20000 --taus 3e-4 1e-3
 
@@ -173,13 +173,13 @@ def main() -> None:
 
 
 def without_average(run: RunSettings) -> RunSettings:
-    """The same run, of an agent without an average of its own."""
+    """A run of an agent without an average of its own, else the same."""
     hyperparams = {name: value for name, value in run.hyperparams.items() if name != "actor_tau"}
     return replace(run, hyperparams=hyperparams)
 
 
 def read(path: Path, run: RunSettings, taus: list[float]) -> dict[str, Any]:
-    """What a file holds, or its beginning.
+    """The content of a file, or its beginning.
 
     :param path: of a JSON
     :param run: with the settings of any seed

@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def steps(options: argparse.Namespace) -> Iterator[Step]:
-    """What is done, the most wanted first: compiling takes minutes."""
+    """The steps, the most wanted first: compiling takes minutes."""
     unknown = set(options.cases) - set(CASES)
     if unknown:
         raise ValueError(f"Unknown case {unknown.pop()!r}; known are {', '.join(CASES)}.")

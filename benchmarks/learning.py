@@ -1,4 +1,4 @@
-"""What agents learn: train algorithms on environments over seeds, then compare them.
+"""Learning of agents: train algorithms on environments over seeds, then compare them.
 
 ``python -m benchmarks.learning run``            trains and evaluates; a finished run is not repeated
 ``python -m benchmarks.learning report``         makes tables and plots from the stored runs
@@ -190,14 +190,14 @@ def _add_reporting(to: argparse.ArgumentParser, out: str, clock: str = "CPU") ->
 
 
 def _add_file(to: argparse.ArgumentParser) -> None:
-    """What the commands that read a file have in common."""
+    """Options of the commands that read a file."""
     to.add_argument("--file", type=Path, default=experiments.FILE, help="what to run")
     to.add_argument("--list", action="store_true", help="say which runs there are, and make none")
     to.add_argument("--report-only", action="store_true", help="make no runs, report those that there are")
 
 
 def _add_plan(to: argparse.ArgumentParser) -> None:
-    """What is run, told on the command line."""
+    """Options of the runs."""
     to.add_argument("--envs", nargs="+", required=True, metavar="ID", help="Gymnasium ids")
     to.add_argument("--algos", nargs="+", default=["softac", "sac"], metavar="NAME", help=", ".join(ALGORITHMS))
     to.add_argument("--seeds", nargs="+", default=["0-4"], metavar="N", help="numbers, or ranges such as 0-4")
@@ -211,7 +211,7 @@ def _add_plan(to: argparse.ArgumentParser) -> None:
 
 
 def _add_choice(to: argparse.ArgumentParser) -> None:
-    """What is reported of the stored runs."""
+    """Options of which runs are reported."""
     to.add_argument("--envs", nargs="+", metavar="ID", help="only these")
     to.add_argument("--algos", nargs="+", metavar="SERIES", help="only these: algo or algo-label; report: sac:0-4 too")
     to.add_argument("--reference", default="softac", help="the series that the others are compared with")

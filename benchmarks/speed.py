@@ -110,7 +110,7 @@ def default_contenders(options: argparse.Namespace) -> list[str]:
 
 
 def starter(options: argparse.Namespace) -> Any:
-    """What starts a contender: in a process of its own, SBX perhaps by an interpreter of its own."""
+    """A function that starts a contender: in a process of its own, SBX perhaps by an interpreter of its own."""
 
     def start(contender: contenders.Contender, case: Case, transitions: int, threads: int) -> Worker:
         python = options.sbx_python if contender.algo == "sbx" else None

@@ -68,7 +68,7 @@ def scores(runs: Runs, experiments: list[Experiment], reference: str) -> list[Sc
 
 
 def _by_overlap(runs: Runs, experiments: list[Experiment], reference: str) -> list[Scores]:
-    """What can be aggregated of experiments with the same series, the most environments first."""
+    """Scores of experiments with the same series, the most environments first."""
     envs = [one.env for one in experiments]
     tables = {(env, name): runs.steps(env, name) for env in envs for name in runs.series_of(env, reference)}
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)

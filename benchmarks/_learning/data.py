@@ -83,7 +83,7 @@ def load(
 
 
 def load_planned(runs: list[RunSettings], store: Store, clock: str = "wall-clock") -> Runs:
-    """Those of the runs that are finished; others of the store do not count.
+    """The runs asked for, as far as they are finished; others of the store do not count.
 
     :param runs: the settings asked for
     :param store: where runs are stored

@@ -69,7 +69,7 @@ def select(
     series: list[str] | None = None,
     seeds: tuple[int, ...] | None = None,
 ) -> list[Experiment]:
-    """Those of the experiments that are asked for; None asks for all.
+    """The experiments that are asked for; None asks for all.
 
     :param experiments: of the file
     :param groups: only these groups
@@ -97,7 +97,7 @@ def select(
 
 
 def chosen(kind: str, wanted: Iterable[str] | None, known: Iterable[str]) -> list[str]:
-    """Those of the known names that are wanted, in the order of ``known``; all of them if None is wanted."""
+    """The known names that are wanted, in the order of ``known``; all of them if None is wanted."""
     known = list(known)
     wanted = known if wanted is None else list(wanted)
     for name in wanted:

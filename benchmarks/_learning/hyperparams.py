@@ -57,7 +57,7 @@ def zoo_file(algo: str) -> Path:
 
 
 def parse_overrides(overrides: list[str], algo: str) -> dict[str, Any]:
-    """What ``--set`` means for an algorithm.
+    """Overrides of ``--set`` for an algorithm.
 
     :param overrides: ``key=value`` for every algorithm, ``algo:key=value`` for one
     :param algo: name of the algorithm
@@ -72,7 +72,7 @@ def parse_overrides(overrides: list[str], algo: str) -> dict[str, Any]:
 
 
 def for_algorithm(overrides: Mapping[str, Any], algo: str) -> dict[str, Any]:
-    """Those of ``key`` and ``algo:key`` that an algorithm takes, by key."""
+    """Overrides that an algorithm takes, of ``key`` and ``algo:key``, by key."""
     split = ((*key.rpartition(":"), value) for key, value in overrides.items())
     return {key: value for owner, colon, key, value in split if not colon or owner == algo}
 

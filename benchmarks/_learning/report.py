@@ -27,7 +27,7 @@ def draw_environment(runs: Runs, env: str, options: ReportOptions, path: Path) -
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report is made of.
+    """Options of a report.
 
     :param out: where to write
     :param reference: the series that comes first, and that the others are compared with

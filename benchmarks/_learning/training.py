@@ -39,7 +39,7 @@ class TrainingClock:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens in this block does not count."""
+        """A block whose time does not count."""
         left = np.array([time.perf_counter(), time.process_time()])
         try:
             yield

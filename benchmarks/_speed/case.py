@@ -1,4 +1,4 @@
-"""What is timed: the sizes and arguments that an agent and its reference share."""
+"""The sizes and arguments that an agent and its reference share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Case:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
 
     def constructor_arguments(self, own: dict[str, Any]) -> dict[str, Any]:
-        """What is passed to a constructor beside policy and environment.
+        """Arguments of a constructor beside policy and environment.
 
         :param own: arguments of one agent alone; they win, and their ``policy_kwargs`` are added to the case's
         """

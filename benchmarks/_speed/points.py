@@ -30,7 +30,7 @@ AXES: dict[str, tuple[str, tuple[str, ...], tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured together.
+    """One point of measurement.
 
     :param axis: what varies between the points of a file
     :param value: of this one

@@ -1,4 +1,4 @@
-"""What the file of the experiments may say, and what is run for it."""
+"""The file of the experiments, and the runs that follow from it."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_the_suite_of_the_repository() -> None:
 
 
 def test_stored_runs_are_used_again(ablations: dict[str, Experiment]) -> None:
-    """What the repository holds of a series counts, to the last setting."""
+    """The repository's runs of a series count, to the last setting."""
     for name, series in {
         "evaluation": {"softac-gamma098", "softac-v1", "sac-gamma098"},
         "gradients": set(ablations["gradients"].names),

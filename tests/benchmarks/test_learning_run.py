@@ -31,7 +31,7 @@ SMALL = {"policy": "MlpPolicy", "policy_kwargs": "dict(net_arch=[8])", "batch_si
 
 
 def train(run: RunSettings, store: Store) -> Run:
-    """What is stored of a run."""
+    """A run as it is stored."""
     training.run(run, store)
     (stored,) = store.find([run])
     return stored
@@ -64,7 +64,7 @@ def test_a_failing_run_is_reported_and_leaves_nothing(tmp_path: Path, capsys) ->
 
 
 def test_runs_in_processes_of_their_own(store: Store, capfd) -> None:
-    """What a process prints stays there, as PyBullet's prints from C++ do; its death ends no other run."""
+    """Prints of a process stay there, as PyBullet's from C++ do; its death ends no other run."""
     runs = [small_run(steps=10, eval_every=10), small_run(algo="ppo", hyperparams={"policy": "nobody"})]
     outcome = run_all(runs, store, workers=2, quiet=True)
     assert (outcome.skipped, outcome.done, list(outcome.failed)) == (0, 1, ["Pendulum-v1 ppo 0"])

@@ -1,4 +1,4 @@
-"""What counts as a stored run, alone and packed."""
+"""Stored runs, alone and packed."""
 
 from __future__ import annotations
 
