@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from PIL import Image  # comes with matplotlib
+from scipy.spatial.distance import cdist
 
 from benchmarks._learning import stats
 from benchmarks._learning.data import Runs
@@ -149,9 +150,19 @@ def canvas(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
         stream = io.BytesIO()
         figure.savefig(stream, dpi=120)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A palette takes a quarter of the bytes; this method keeps apart the colours of series, which have few pixels.
-    picture = Image.open(stream).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=4)
-    picture.save(path, optimize=True)
+    with_palette(Image.open(stream)).save(path, optimize=True)
+
+
+def with_palette(picture: Image.Image) -> Image.Image:
+    """A plot in its most frequent colours, in a quarter of the bytes; edges have the nearest of them."""
+    pixels = np.asarray(picture.convert("RGB")).astype(np.int32)
+    codes, place, counts = np.unique(pixels @ [65536, 256, 1], return_inverse=True, return_counts=True)
+    colours = np.stack([codes // 65536, codes // 256 % 256, codes % 256], axis=1)
+    palette = colours[np.argsort(-counts, kind="stable")[:COLOURS]]
+    nearest = cdist(colours, palette).argmin(axis=1).astype(np.uint8)
+    indexed = Image.fromarray(nearest[place].reshape(pixels.shape[:2]))
+    indexed.putpalette(palette.astype(np.uint8).tobytes())
+    return indexed
 
 
 def over_steps(axes: Axes, title: str, ylabel: str) -> None:

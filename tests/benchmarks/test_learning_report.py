@@ -130,7 +130,7 @@ def test_a_figure_keeps_the_colours_of_its_series(tmp_path: Path) -> None:
         drawn = np.array([colour for _, colour in picture.convert("RGB").getcolors()])
     assert len(drawn) <= figures.COLOURS
     for colour in palette.values():
-        assert np.abs(drawn - 255 * np.array(colour)).max(axis=1).min() < 12
+        assert np.abs(drawn - 255 * np.array(colour)).max(axis=1).min() < 1
 
 
 def test_variances_of_the_estimators_that_the_series_use(store_run, make_report, tmp_path: Path) -> None:
