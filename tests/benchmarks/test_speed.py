@@ -241,7 +241,7 @@ def test_the_comparison_has_ratios_start_up_machine_and_versions(tmp_path: Path,
 
 @pytest.mark.usefixtures("in_process")
 def test_a_sweep_and_cases_have_files_of_their_own(tmp_path: Path) -> None:
-    run(tmp_path / "sweep", "--sweep", "batch", "n_envs", "--quick")
+    run(tmp_path / "sweep", "--sweep", "critics", "--quick")
     assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"sweep.json", "sweep.md"}
     content = run(tmp_path / "cases", "--cases", "v1", "--contenders", "softac", "--set", "tau=0.01")
     assert {path.name for path in (tmp_path / "cases").iterdir()} == {"cases.json", "cases.md"}
@@ -265,6 +265,7 @@ PathFinder.find_spec = find_others
 from benchmarks import gpu, speed
 from benchmarks._speed import agent
 agent.N_FIRST_UPDATES = 3
+gpu.PLAN = gpu.PLAN._replace(warmup_pairs=0, block_seconds=0.01, transitions=100)
 speed.starter = lambda options: gpu.start_here
 assert speed.main([*{TINY!r}, "--contenders", "softac-eager", "sbx", "--out", "speed"]) == 0
 small = ["--device", "cpu", "--cases", "v2", "--width", "8", "--pairs", "1", "--updates", "1", "--threads", "1"]
