@@ -37,8 +37,8 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
     ``observations`` and ``actions`` are arrays as Stable-Baselines3's are; there are no ``next_observations``.
 
     :param buffer_size: transitions to hold, of all environments together
-    :param observation_space: of one environment
-    :param action_space: of one environment
+    :param observation_space: observation space of one environment
+    :param action_space: action space of one environment
     :param device: where the batches go
     :param n_envs: number of environments
     :param optimize_memory_usage: must be False: this buffer saves the same memory and knows time limits

@@ -20,7 +20,7 @@ def step(optimizer: th.optim.Optimizer) -> None:
 def steps_by_one_call(optimizer: th.optim.Optimizer) -> bool:
     """Whether a step is :func:`fused_adam_step`: a fused Adam without options that this would pass over.
 
-    :param optimizer: of any kind
+    :param optimizer: any optimizer
     """
     if type(optimizer) is not th.optim.Adam:
         return False
@@ -101,7 +101,7 @@ def _count_a_step(counts: list[th.Tensor]) -> None:
 def set_learning_rate(optimizer: th.optim.Optimizer, rate: float) -> None:
     """Set the learning rate, in place where it is a tensor that a CUDA graph reads.
 
-    :param optimizer: of any kind
+    :param optimizer: any optimizer
     :param rate: of at least 0
     """
     for group in optimizer.param_groups:
@@ -118,7 +118,7 @@ def fuse_optimizer(optimizer: th.optim.Optimizer, fused: bool, capturable: bool 
 
     Called whenever an engine is made, as loading a checkpoint brings the settings of the run that wrote it.
 
-    :param optimizer: of any kind
+    :param optimizer: any optimizer
     :param fused: one call, or PyTorch's default
     :param capturable: for a CUDA graph: learning rate and count of steps are tensors on the device
     """

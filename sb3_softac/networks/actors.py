@@ -94,7 +94,7 @@ class SoftActor(VectorShortcut, BasePolicy):
         """:meth:`support` at the observations, and without a gradient at the next ones.
 
         :param obs: observations, first dimension B
-        :param next_obs: the same
+        :param next_obs: next observations, first dimension B
         :param n_samples: K, where the actions are samples
         """
         support = self.support(obs, n_samples)
@@ -215,7 +215,7 @@ class SquashedGaussianActor(SoftActor):
         """Supports at both, in one pass where the network is one node and its input is not trained.
 
         :param obs: observations, first dimension B
-        :param next_obs: the same
+        :param next_obs: next observations, first dimension B
         :param n_samples: K
         """
         trains_features = any(parameter.requires_grad for parameter in self.features_extractor.parameters())

@@ -97,7 +97,7 @@ class ValueNetwork(FeaturesNetwork):
         """State values of both in one pass, whose batch statistics are of both.   arXiv:1902.05605
 
         :param obs: observations, first dimension B
-        :param next_obs: the same
+        :param next_obs: next observations, first dimension B
         :return: (B,) and (B,)
         """
         value, next_value = self(side_by_side(obs, next_obs)).chunk(2)
@@ -283,7 +283,7 @@ def side_by_side(obs: PyTorchObs, next_obs: PyTorchObs) -> PyTorchObs:
     """Both as one batch.
 
     :param obs: observations, first dimension B
-    :param next_obs: the same
+    :param next_obs: next observations, first dimension B
     :return: first dimension 2 B
     """
     if isinstance(obs, dict):

@@ -40,7 +40,7 @@ class ValuePart:
         """V(s), and V(s') for the TD target, without gradient; both (B,).
 
         :param obs: observations, first dimension B
-        :param next_obs: the same
+        :param next_obs: next observations, first dimension B
         """
         if self.target is None:
             with self.statistics:

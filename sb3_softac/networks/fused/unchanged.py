@@ -11,7 +11,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 def hooks_of(module: nn.Module) -> list[dict[int, Any]]:
     """Where a module keeps what is to be called around it, which one node for many modules would not call.
 
-    :param module: of any kind
+    :param module: any module
     """
     own = module.__dict__  # without the search of `nn.Module.__getattr__`
     return [own[name] for name in HOOKS]
@@ -20,7 +20,7 @@ def hooks_of(module: nn.Module) -> list[dict[int, Any]]:
 def has_hooks(module: nn.Module) -> bool:
     """Whether something is to be called around a module.
 
-    :param module: of any kind
+    :param module: any module
     """
     return any(hooks_of(module))
 
@@ -28,7 +28,7 @@ def has_hooks(module: nn.Module) -> bool:
 class SameChildren:
     """Says whether modules still hold the modules that they held.
 
-    :param modules: of any kind
+    :param modules: any modules
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
