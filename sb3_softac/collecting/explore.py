@@ -20,7 +20,7 @@ CPU = th.device("cpu")
 
 
 class Explorer:
-    """Samples actions of the policy for the environments, without the checks that ``predict()`` makes for users.
+    """Samples actions of the policy for the environments, without the conversions and shape checks of ``predict()``.
 
     :param policy: the policy
     :param train_freq: training frequency, after which the weights of the policy change
