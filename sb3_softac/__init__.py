@@ -5,7 +5,7 @@ Map of the package, from the top down. A room imports only rooms below it, and n
 1. ``softac``: the class SoftAC, with the interface of Stable-Baselines3's SAC
 2. ``engines``: run an update, and record it once to replay it faster
    ``collecting``: explore in the environment
-   ``saving``: check and import the parameters of checkpoints
+   ``saving``: files that are written as a whole and run no code, and checkpoints of a run
 3. ``policies``: make actor, critics and target networks, with their optimizers
    ``updates``: the losses, and the gradient step of each variant
 4. ``networks``: actors, critics and distributions; ``networks.fused`` computes a network as one autograd node
@@ -20,13 +20,14 @@ target), ``callbacks`` and ``wrappers``. Only ``wrappers`` is used by a room, ``
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.softac import SoftAC
 from sb3_softac.version import __version__
-from sb3_softac.wrappers import ActionMaskObservation
+from sb3_softac.wrappers import ActionMaskObservation, Resumable
 
 __all__ = [
     "ActionMaskObservation",
     "CnnPolicy",
     "MlpPolicy",
     "MultiInputPolicy",
+    "Resumable",
     "SoftAC",
     "SoftACPolicy",
     "__version__",

@@ -1,8 +1,10 @@
 """SoftAC: Soft Actor-Critic behind the interface of Stable-Baselines3."""
 
 import math
+import os
+import pathlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
 from typing import Any, ClassVar, TypeVar
@@ -14,7 +16,14 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, ReplayBufferSamples, Schedule, TensorDict
+from stable_baselines3.common.type_aliases import (
+    GymEnv,
+    MaybeCallback,
+    ReplayBufferSamples,
+    RolloutReturn,
+    Schedule,
+    TensorDict,
+)
 from stable_baselines3.common.utils import get_system_info
 from stable_baselines3.sac import SAC
 
@@ -28,7 +37,7 @@ from sb3_softac.engines.keeper import EngineKeeper
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy, check_policy_class
-from sb3_softac.saving import archive, files, replay, sac
+from sb3_softac.saving import archive, checkpoint, files, replay, sac
 from sb3_softac.saving import parameters as saved
 from sb3_softac.saving.agent import build
 from sb3_softac.settings.arguments import EntCoef, check_ensemble, read_ent_coef
@@ -247,6 +256,8 @@ class SoftAC(OffPolicyAlgorithm):
         self.precision = precision
         self.engine = engine
         self._is_loaded = not _init_setup_model
+        #: called where nothing is half-done: the last rollout is stored, and trained on
+        self._between_rollouts: list[Callable[[], None]] = []
 
         if env is not None:
             check_masks(self.env)
@@ -446,6 +457,16 @@ class SoftAC(OffPolicyAlgorithm):
             progress_bar=progress_bar,
         )
 
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
+        """Act in the environment until the next training; see Stable-Baselines3.
+
+        :param args: of Stable-Baselines3's method
+        :param kwargs: of Stable-Baselines3's method
+        """
+        for hook in self._between_rollouts:
+            hook()
+        return super().collect_rollouts(*args, **kwargs)
+
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Sample the replay buffer and update every network.
 
@@ -530,7 +551,7 @@ class SoftAC(OffPolicyAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", *VARIANT_NETWORKS]
         made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "_explorer", "_attributes"]
-        return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded"]
+        return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded", "_between_rollouts"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         with_optimizers = ["actor", "critic", *VARIANTS[self.variant].optimizers]
@@ -580,11 +601,10 @@ class SoftAC(OffPolicyAlgorithm):
         :param include: attributes to save all the same
         :raises OSError: the file cannot be written; a previous one is whole
         """
-        state_dicts, variables = self._get_torch_save_params()
-        torch_names = {name.split(".")[0] for name in (*state_dicts, *variables)}
-        excluded = {*self._excluded_save_params(), *(exclude or ())} - set(include or ()) | torch_names
-        data = {name: value for name, value in vars(self).items() if name not in excluded}
-        archive.save(path, data, self.get_parameters(), {name: getattr(self, name) for name in variables})
+        parts = self._contents()
+        data = {name: value for name, value in parts.data.items() if name not in set(exclude or ())}
+        data |= {name: getattr(self, name) for name in include or ()}
+        archive.save(path, parts._replace(data=data))
 
     def save_replay_buffer(self, path: files.PathOrFile) -> None:
         """Save the replay buffer, as a whole or not at all.
@@ -662,6 +682,48 @@ class SoftAC(OffPolicyAlgorithm):
         self._attributes = Attributes(self)
         if not stays_learned:
             self._setup_temperature(meaning)
+
+    def save_checkpoint(self, folder: str | os.PathLike[str], keep: int | None = None) -> checkpoint.Saved:
+        """Save all that a run needs to go on as if it had not stopped; several checkpoints may be in one folder.
+
+        Call it between rollouts: outside :meth:`learn`, or by :class:`sb3_softac.callbacks.CheckpointCallback`.
+
+        :param folder: of the checkpoints of this run; what is new since the one before is written
+        :param keep: checkpoints to keep in the folder, this one included; None for all
+        :return: the file, and whether the run will go on exactly, or with a new episode and why
+        :raises OSError: a file cannot be written; the checkpoints before are whole
+        """
+        return checkpoint.save(pathlib.Path(folder), self, self._contents(), keep)
+
+    @classmethod
+    def load_checkpoint(
+        cls: type[SelfSoftAC],
+        folder: str | os.PathLike[str],
+        env: GymEnv,
+        device: th.device | str = "auto",
+        allow_pickle: bool | None = None,
+        **kwargs: Any,
+    ) -> SelfSoftAC:
+        """Load the newest whole checkpoint of a folder. ``learn(..., reset_num_timesteps=False)`` then goes on.
+
+        The generators of random numbers of Python, numpy and PyTorch are put back, too.
+
+        :param folder: of the checkpoints, or the file ``step_<number>.json`` of one of them
+        :param env: made in the same way as the one of the run, with the same wrappers
+        :param device: to put the agent on
+        :param allow_pickle: as for :meth:`load`
+        :param kwargs: arguments of the constructor to change; then the run is another one from here on
+        :raises ValueError: no checkpoint is whole, or the environment is another one
+        """
+        return checkpoint.load(cls, folder, env, device, allow_pickle, kwargs)
+
+    def _contents(self) -> archive.Parts:
+        """Everything that :meth:`save` writes."""
+        state_dicts, names = self._get_torch_save_params()
+        torch_names = {name.split(".")[0] for name in (*state_dicts, *names)}
+        excluded = {*self._excluded_save_params(), *torch_names}
+        data = {name: value for name, value in vars(self).items() if name not in excluded}
+        return archive.Parts(data, self.get_parameters(), {name: getattr(self, name) for name in names})
 
     @classmethod
     def from_sac(

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
+from sb3_softac.saving import environments
 from sb3_softac.spaces import ACTION_MASK, check_mask_space, discrete_sizes, has_action_masks
 
 
@@ -51,6 +52,30 @@ class ActionMaskObservation(gym.Wrapper):
     def step(self, action: Any) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
         return self._with_mask(observation), reward, terminated, truncated, info
+
+
+class Resumable(gym.Wrapper):
+    """Tells and takes its state, so that a run with environments in other processes resumes exactly.
+
+    In one process it is not needed. With ``SubprocVecEnv``, each environment wraps itself in it.
+
+    :param env: whose state can be read: classic control and MuJoCo, environments whose attributes are numbers, arrays
+        and random generators, or with ``get_state()`` and ``set_state(state)`` of their own
+    """
+
+    def get_state(self) -> list[Any]:
+        """State of the environment and of the wrappers in this one.
+
+        :raises ValueError: naming attributes that cannot be read
+        """
+        return environments.read_env_chain(self.env)
+
+    def set_state(self, state: list[Any]) -> None:
+        """Put back what :meth:`get_state` returned.
+
+        :param state: of an environment that was made in the same way
+        """
+        environments.restore_env(self.env, state)
 
 
 def check_masks(env: VecEnv | None) -> None:

@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples, Repla
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_softac.buffers.storage import ObservationStore, Rows, Slots, to_numpy
+from sb3_softac.buffers.storage import ObservationStore, Rows, Slots, pieces, to_numpy
 from sb3_softac.settings import parsing
 
 STORAGES = ("host", "device")
@@ -336,9 +336,10 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         self.__dict__.update(state, _stores={}, _device=get_device(state["_device"]))
         self._allocate()
         for name in ROW_ARRAYS:
-            getattr(self, name)[: self.size()] = filled[name]
+            for rows, piece in pieces(filled[name]):
+                getattr(self, name)[rows] = piece
         self._slots.restore(**filled["_slots"])
-        self._actions.write(slice(0, len(filled["_actions"])), filled["_actions"])
+        self._actions.write_first(filled["_actions"])
         for key, arrays in filled["_stores"].items():
             self._stores[key].restore(*arrays)
 

@@ -1,6 +1,7 @@
 """Storage of a replay buffer: rows on the host or on a device, and each observation once."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,14 @@ class Rows:
             self.data[index] = values
         else:
             self.data[index if isinstance(index, slice) else self.index(index)] = self._on_device(values)
+
+    def write_first(self, values: Any) -> None:
+        """Overwrite the first rows.
+
+        :param values: (k, ...), an array, or one in pieces
+        """
+        for rows, piece in pieces(values):
+            self.write(rows, np.asarray(piece))
 
     def _on_device(self, values: np.ndarray) -> th.Tensor:
         return th.as_tensor(values.astype(self.dtype, copy=False), device=self.device)
@@ -196,9 +205,9 @@ class ObservationStore:
 
     def restore(self, rows: np.ndarray, slots: np.ndarray) -> None:
         """Write back the result of :meth:`head`."""
-        self.rows.write(slice(0, len(rows)), rows)
+        self.rows.write_first(rows)
         self.slots.grow(len(slots))
-        self.slots.write(slice(0, len(slots)), slots)
+        self.slots.write_first(slots)
         self._bind()
 
 
@@ -259,7 +268,8 @@ class Slots:
 
     def restore(self, table: np.ndarray, in_use: int, free: list[int]) -> None:
         """Write back the result of :meth:`head`."""
-        self.table[: len(table)] = table
+        for rows, piece in pieces(table):
+            self.table[rows] = piece
         self.in_use, self._free = in_use, list(free)
 
 
@@ -289,3 +299,14 @@ def words(array: np.ndarray) -> np.ndarray:
 def to_numpy(rows: Any) -> np.ndarray:
     """Convert an array or a tensor to an array; without a copy if it is on the host."""
     return rows if isinstance(rows, np.ndarray) else rows.cpu().numpy()
+
+
+def pieces(array: Any) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of an array, and the values there; one that lies in files comes piece by piece.
+
+    :param array: an array, or an object with the method ``pieces()``
+    """
+    if hasattr(array, "pieces"):
+        yield from array.pieces()
+    else:
+        yield slice(0, len(array)), array

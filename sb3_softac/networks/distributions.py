@@ -166,6 +166,18 @@ class StateDependentNoise:
         self._draw = th.randn_like(log_std)
         self._draws = th.randn(batch_size, *log_std.shape, dtype=log_std.dtype, device=log_std.device)
 
+    def draws(self) -> tuple[th.Tensor, th.Tensor]:
+        """Standard normal draws behind the present weights: (L, D), and (n_envs, L, D)."""
+        return self._draw, self._draws
+
+    def set_draws(self, draw: th.Tensor, draws: th.Tensor) -> None:
+        """Put back what :meth:`draws` returned.
+
+        :param draw: (L, D)
+        :param draws: (n_envs, L, D)
+        """
+        self._draw, self._draws = draw, draws
+
     def std(self, log_std: th.Tensor) -> th.Tensor:
         """Standard deviation of the exploration weights.
 

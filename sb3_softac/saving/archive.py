@@ -34,6 +34,23 @@ ENTRY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]*")
 MAX_RATIO = 100
 
 
+class NeedsPickleError(SavedFileError):
+    """A saved file that has to run code to be read, which was not allowed."""
+
+
+class Parts(NamedTuple):
+    """All that an agent's file holds.
+
+    :param data: attributes
+    :param parameters: state dicts by attribute
+    :param variables: further tensors by attribute
+    """
+
+    data: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    variables: Mapping[str, Any]
+
+
 class Contents(NamedTuple):
     """The contents of an agent's file.
 
@@ -52,21 +69,17 @@ class Contents(NamedTuple):
 # Writing
 
 
-def write(
-    file: Any, data: Mapping[str, Any], parameters: Mapping[str, Any], variables: Mapping[str, Any]
-) -> dict[str, str]:
+def write(file: Any, parts: Parts) -> dict[str, str]:
     """Write an agent.
 
     :param file: open for writing
-    :param data: attributes
-    :param parameters: state dicts by attribute
-    :param variables: further tensors by attribute
+    :param parts: of the agent
     :return: types of what had to be pickled, by its place
     """
     writer = plain.Writer()
-    entries = {"data": json.dumps(writer.encode(dict(data)), indent=1).encode()}
-    entries |= {f"{name}.pth": _tensor_bytes(state) for name, state in parameters.items()}
-    entries[f"{VARIABLES}.pth"] = _tensor_bytes(dict(variables))
+    entries = {"data": json.dumps(writer.encode(dict(parts.data)), indent=1).encode()}
+    entries |= {f"{name}.pth": _tensor_bytes(state) for name, state in parts.parameters.items()}
+    entries[f"{VARIABLES}.pth"] = _tensor_bytes(dict(parts.variables))
     entries["_stable_baselines3_version"] = stable_baselines3.__version__.encode()
     entries["system_info.txt"] = get_system_info(print_info=False)[1].encode()
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in entries.items()}
@@ -78,24 +91,17 @@ def write(
     return writer.pickled
 
 
-def save(
-    path: PathOrFile,
-    data: Mapping[str, Any],
-    parameters: Mapping[str, Any],
-    variables: Mapping[str, Any],
-) -> None:
-    """Write an agent to its place, as a whole or not at all.
+def save(path: PathOrFile, parts: Parts) -> None:
+    """Write an agent to its place, as a whole or not at all; a warning names what has to be pickled.
 
     :param path: of the file, or an open one
-    :param data: attributes; a warning names those that have to be pickled
-    :param parameters: state dicts by attribute
-    :param variables: further tensors by attribute
+    :param parts: of the agent
     """
     if isinstance(path, (str, os.PathLike)):
         with files.replaced(files.with_suffix(path, ".zip")) as file:
-            pickled = write(file, data, parameters, variables)
+            pickled = write(file, parts)
     else:
-        pickled = write(path, data, parameters, variables)
+        pickled = write(path, parts)
     warn_of_pickled(path, pickled)
 
 
@@ -238,13 +244,13 @@ def check_pickled(pickled: Mapping[str, str], allow_pickle: bool | None) -> None
 
     :param pickled: types of what would be unpickled, by its place
     :param allow_pickle: None: as the environment variable says
-    :raises SavedFileError: naming each place
+    :raises NeedsPickleError: naming each place
     """
     if allow_pickle is None:
         allow_pickle = os.environ.get(ALLOW_PICKLE) == "1"
     if pickled and not allow_pickle:
         places = ", ".join(f"{place} ({kind})" for place, kind in pickled.items())
-        raise SavedFileError(
+        raise NeedsPickleError(
             f"it holds pickled objects, which run code of the file when they are read: {places}. If you trust the "
             f"file, pass `allow_pickle=True`, or set the environment variable {ALLOW_PICKLE}=1; or pass other objects "
             "in their place as `custom_objects`. `SoftAC.from_sac()` imports files of Stable-Baselines3's SAC"

@@ -22,11 +22,14 @@ from gymnasium import spaces
 from stable_baselines3.common import noise
 from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
 from stable_baselines3.common.policies import BaseModel
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 from stable_baselines3.her.goal_selection_strategy import GoalSelectionStrategy
 from torch import nn
 
+from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
 from sb3_softac.saving.files import SavedFileError
 
 TAG = ":"
@@ -155,6 +158,8 @@ ROWS = {
         _attributes(ConstantSchedule, "val"),
         _attributes(LinearSchedule, "start", "end", "end_fraction"),
         _attributes(FloatSchedule, "value_schedule"),
+        _whole_state(RunningMeanStd),
+        _whole_state(StackedObservations),
         _whole_state(noise.NormalActionNoise),
         _whole_state(noise.OrnsteinUhlenbeckActionNoise),
         Row(
@@ -278,11 +283,11 @@ def pickled_in(tree: Any, where: str = "") -> dict[str, str]:
     return {k: v for name, each in parts for k, v in pickled_in(each, name).items()}
 
 
-def decode(tree: Any, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
+def decode(tree: Any, arrays: Mapping[str, Any] | None = None) -> Any:
     """A value of its JSON. The caller has seen to what :func:`pickled_in` finds.
 
     :param tree: by a :class:`Writer`, or by Stable-Baselines3
-    :param arrays: those with files of their own
+    :param arrays: those with files of their own, whole or in pieces
     :raises SavedFileError: an unknown type, or fields that make no object of it
     """
     if isinstance(tree, list):
@@ -298,11 +303,25 @@ def decode(tree: Any, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
     try:
         if name == "file":
             return (arrays or {})[fields["name"]]
+        if name != "replay buffer":  # which copies pieces to their place
+            fields = {key: as_whole(each) for key, each in fields.items()}
         return READERS[name](fields) if name in READERS else ROWS[name].make(fields)
     except SavedFileError:
         raise
     except Exception as error:
         raise SavedFileError(f"{name!r} with {str(fields)[:200]}: {type(error).__name__}: {error}") from error
+
+
+def as_whole(value: Any) -> Any:
+    """A value with arrays in the place of those that are in pieces.
+
+    :param value: any
+    """
+    if isinstance(value, dict):
+        return {key: as_whole(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [as_whole(each) for each in value]
+    return np.asarray(value) if hasattr(value, "pieces") else value
 
 
 def _read_class(fields: dict[str, Any]) -> type:
@@ -320,11 +339,12 @@ def _read_buffer(fields: dict[str, Any]) -> ReplayBuffer:
     cls = fields["class"]
     if not issubclass(cls, ReplayBuffer):
         raise SavedFileError(f"a {cls.__name__} in the place of a replay buffer")
+    state = fields["state"] if issubclass(cls, SingleCopyReplayBuffer) else as_whole(fields["state"])
     buffer = cls.__new__(cls)
     if hasattr(buffer, "__setstate__"):
-        buffer.__setstate__(fields["state"])
+        buffer.__setstate__(state)
     else:
-        vars(buffer).update(fields["state"])
+        vars(buffer).update(state)
     return buffer
 
 

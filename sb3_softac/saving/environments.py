@@ -1,0 +1,248 @@
+"""State of environments: read from their attributes, and put back into environments that were made the same way.
+
+A vectorised environment is a chain of wrappers around one that steps; so is each environment in it. The state of a link
+is its attributes: numbers, arrays, random generators. Environments with ``get_state()`` and ``set_state(state)`` say
+themselves what their state is, MuJoCo's is its simulation's. What else cannot be written without a pickle cannot be put
+back: then the environment begins a new episode.
+"""
+
+import inspect
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+from stable_baselines3.common.monitor import ResultsWriter
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+
+from sb3_softac.saving import plain
+from sb3_softac.saving.files import SavedFileError
+
+# Attributes that lead to another link, that say how an environment was made, or that only draw pictures.
+NO_STATE = {
+    *("env", "venv", "envs", "class_attributes", "remotes", "work_remotes", "processes"),
+    *("spec", "_cached_spec", "metadata", "_metadata", "render_mode", "results_writer", "t_start"),
+    *("screen", "surf", "clock", "isopen", "viewer", "renderer", "mujoco_renderer", "window"),
+}
+# Types of attributes that do not change.
+CONSTANT = (types.FunctionType, types.MethodType, types.ModuleType, type, EnvSpec, ResultsWriter)
+
+
+class State(NamedTuple):
+    """State of a vectorised environment.
+
+    :param links: of the chain, from the outermost: name of the class, and its state
+    :param missing: attributes that could not be read; where there are some, the environment begins a new episode
+    """
+
+    links: list[Any]
+    missing: list[str]
+
+
+# Reading
+
+
+def read(env: VecEnv) -> State:
+    """The state of a vectorised environment.
+
+    :param env: with all its wrappers
+    """
+    missing: list[str] = []
+    links = [[type(link).__name__, _read_vec_env(link, missing)] for link in _chain(env)]
+    return State(links, missing)
+
+
+def _chain(env: Any) -> Iterator[Any]:
+    """An environment and all that it wraps."""
+    yield env
+    if isinstance(env, VecEnvWrapper):
+        yield from _chain(env.venv)
+    elif isinstance(env, gym.Wrapper):
+        yield from _chain(env.env)
+
+
+def _read_vec_env(env: VecEnv, missing: list[str]) -> dict[str, Any]:
+    state = _read_attributes(env, missing)
+    if isinstance(env, DummyVecEnv):
+        state["envs"] = [[_read_env(link, missing) for link in _chain(each)] for each in env.envs]
+    elif not isinstance(env, VecEnvWrapper) and hasattr(env, "remotes"):
+        state["envs"] = _read_workers(env, missing)
+    return state
+
+
+def _read_workers(env: VecEnv, missing: list[str]) -> list[Any] | None:
+    """States of environments in other processes, which only they can tell."""
+    try:
+        return env.env_method("get_state")
+    except (AttributeError, ValueError, EOFError, BrokenPipeError) as error:
+        missing.append(f"{type(env).__name__} ({error}; wrap each environment in `sb3_softac.Resumable`)")
+        return None
+
+
+def _read_env(env: gym.Env, missing: list[str]) -> dict[str, Any]:
+    state: dict[str, Any] = {"class": type(env).__name__}
+    if has_hooks(env):
+        return state | {"own": env.get_state()}  # type: ignore[attr-defined]
+    state |= _read_attributes(env, missing)
+    if _is_mujoco(env):
+        state["mujoco"] = {name: np.array(value) for name, value in _simulation_arrays(env)}
+        state["mujoco_time"] = float(env.data.time)  # type: ignore[attr-defined]
+    return state
+
+
+def read_env_chain(env: gym.Env) -> list[Any]:
+    """State of one environment and of its wrappers.
+
+    :param env: with all its wrappers
+    :raises ValueError: naming attributes that cannot be read
+    """
+    missing: list[str] = []
+    states = [_read_env(link, missing) for link in _chain(env)]
+    if missing:
+        raise ValueError(f"The state of {env} cannot be read, as it holds {', '.join(missing)}")
+    return states
+
+
+def has_hooks(env: Any) -> bool:
+    """Whether an environment says itself what its state is.
+
+    :param env: one link of a chain
+    """
+    if not all(callable(getattr(type(env), name, None)) for name in ("get_state", "set_state")):
+        return False
+    return len(inspect.signature(type(env).get_state).parameters) == 1  # of itself alone
+
+
+def _is_mujoco(env: Any) -> bool:
+    return type(getattr(env, "data", None)).__name__ == "MjData"
+
+
+def _simulation_arrays(env: Any) -> Iterator[tuple[str, np.ndarray]]:
+    for name in dir(env.data):
+        if not name.startswith("_"):
+            value = getattr(env.data, name, None)
+            if isinstance(value, np.ndarray) and value.dtype.kind in plain.NUMBER_KINDS:
+                yield name, value
+
+
+def _read_attributes(link: Any, missing: list[str]) -> dict[str, Any]:
+    """Attributes of one link that can be written; the names of those that cannot go to ``missing``."""
+    state: dict[str, Any] = {"attributes": {}, "spaces": {}}
+    skipped = NO_STATE | ({"model", "data"} if _is_mujoco(link) else set())
+    for name, value in vars(link).items():
+        if isinstance(value, spaces.Space):
+            state["spaces"][name] = read_generators(value)
+        elif name in skipped or isinstance(value, CONSTANT):
+            continue
+        elif _is_plain(value):
+            state["attributes"][name] = value
+        else:
+            missing.append(f"{type(link).__name__}.{name} ({type(value).__name__})")
+    return state
+
+
+def _is_plain(value: Any) -> bool:
+    writer = plain.Writer({})
+    try:
+        writer.encode(value)
+    except Exception:  # a pickle that fails, say
+        return False
+    return not writer.pickled
+
+
+def read_generators(space: spaces.Space) -> list[Any]:
+    """Random states of a space and of those in it; None for one that has not been asked yet.
+
+    :param space: any
+    """
+    own = space._np_random
+    return [None if own is None else own.bit_generator.state, *map(read_generators, _parts(space))]
+
+
+def _parts(space: spaces.Space) -> list[spaces.Space]:
+    parts = getattr(space, "spaces", ())
+    return list(parts.values() if isinstance(parts, Mapping) else parts)
+
+
+# Writing
+
+
+def restore(env: VecEnv, links: list[Any]) -> None:
+    """Put a state into a vectorised environment that was made the same way.
+
+    :param env: with all its wrappers
+    :param links: of :class:`State`
+    :raises ValueError: the environment has other wrappers, or another number of environments
+    """
+    chain = list(_chain(env))
+    names = [name for name, _ in links]
+    if [type(link).__name__ for link in chain] != names:
+        raise SavedFileError(
+            f"the environment was {' of '.join(names)}, but {' of '.join(type(link).__name__ for link in chain)} was "
+            "given; make it as it was made for the run"
+        )
+    for link, (_, state) in zip(chain, links, strict=True):
+        _restore_attributes(link, state)
+        if isinstance(link, DummyVecEnv):
+            for each, states in zip(link.envs, state["envs"], strict=True):
+                restore_env(each, states)
+        elif state.get("envs") is not None:
+            for index, own in enumerate(state["envs"]):
+                link.env_method("set_state", own, indices=index)
+
+
+def restore_env(env: gym.Env, states: list[Any]) -> None:
+    """Put a state into one environment that was made the same way.
+
+    :param env: with all its wrappers
+    :param states: of its links
+    :raises ValueError: it has other wrappers
+    """
+    chain = list(_chain(env))
+    if [type(link).__name__ for link in chain] != [state["class"] for state in states]:
+        raise SavedFileError(f"an environment was {[state['class'] for state in states]}, but {env} was given")
+    for link, state in zip(chain, states, strict=True):
+        if "own" in state:
+            link.set_state(state["own"])
+            continue
+        _restore_attributes(link, state)
+        if "mujoco" in state:
+            _restore_simulation(link, state)
+
+
+def _restore_simulation(env: Any, state: Mapping[str, Any]) -> None:
+    for name, value in state["mujoco"].items():
+        own = getattr(env.data, name)
+        # Contacts and constraints are as many as there are now; the next step computes them anew.
+        if own.shape == value.shape and own.flags.writeable:
+            own[...] = value
+    env.data.time = state["mujoco_time"]
+
+
+def _restore_attributes(link: Any, state: Mapping[str, Any]) -> None:
+    for name, value in state["attributes"].items():
+        own = vars(link).get(name)
+        if isinstance(own, np.random.Generator) and isinstance(value, np.random.Generator):
+            own.bit_generator.state = value.bit_generator.state  # others may hold it
+        elif isinstance(own, np.ndarray) and isinstance(value, np.ndarray) and own.shape == value.shape:
+            own[...] = value
+        else:
+            setattr(link, name, value)
+    for name, generators in state["spaces"].items():
+        restore_generators(getattr(link, name), generators)
+
+
+def restore_generators(space: spaces.Space, states: list[Any]) -> None:
+    """Put back what :func:`read_generators` returned.
+
+    :param space: of the same structure
+    :param states: of it and of those in it
+    """
+    own, *others = states
+    if own is not None:
+        space.np_random.bit_generator.state = own
+    for part, state in zip(_parts(space), others, strict=True):
+        restore_generators(part, state)
