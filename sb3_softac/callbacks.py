@@ -1,11 +1,19 @@
 """Callbacks for training that Stable-Baselines3 lacks."""
 
 import math
+import os
+import pathlib
+import signal
+import threading
 import time
+import warnings
+from types import FrameType
+from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_softac.settings.parsing import POSITIVE, number
+from sb3_softac.settings.parsing import POSITIVE, number, whole_number
+from sb3_softac.softac import SoftAC
 
 
 class StopTrainingOnMaxTime(BaseCallback):
@@ -36,3 +44,87 @@ class StopTrainingOnMaxTime(BaseCallback):
         if self.verbose >= 1:
             print(f"Stopping training after {self.max_seconds:g} seconds, at {self.num_timesteps} steps")
         return False
+
+
+class CheckpointCallback(BaseCallback):
+    """Save checkpoints while an agent learns, from which ``SoftAC.load_checkpoint(folder, env)`` goes on.
+
+    The run is saved between two rollouts, where nothing is half-done. SIGTERM and Ctrl-C end it there with a
+    checkpoint, as a KeyboardInterrupt; a second one ends it at once.
+
+    :param every: environment steps between checkpoints
+    :param folder: of the checkpoints of this run
+    :param keep: checkpoints to keep in the folder; None for all
+    :param on_signal: save a checkpoint when the process is asked to end
+    :param verbose: 1 prints where a checkpoint was saved
+    :raises ValueError: ``every`` or ``keep`` below 1
+    """
+
+    def __init__(
+        self,
+        every: int,
+        folder: str | os.PathLike[str],
+        keep: int | None = 1,
+        on_signal: bool = True,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose)
+        self.every = whole_number("every", every)
+        self.folder = pathlib.Path(folder)
+        self.keep = None if keep is None else whole_number("keep", keep)
+        self.on_signal = on_signal
+        self._last_step = 0
+        self._is_asked_to_end = False
+        self._handlers: dict[int, Any] = {}
+
+    def _init_callback(self) -> None:
+        if not isinstance(self.model, SoftAC):
+            raise ValueError(f"`CheckpointCallback` saves a SoftAC, but the model is a {type(self.model).__name__}")
+
+    def _on_training_start(self) -> None:
+        self._last_step = self.num_timesteps
+        self._is_asked_to_end = False
+        self.model._between_rollouts.append(self._between_rollouts)  # type: ignore[attr-defined]
+        if self.on_signal and threading.current_thread() is threading.main_thread():
+            self._handlers = {each: signal.signal(each, self._ask_to_end) for each in (signal.SIGTERM, signal.SIGINT)}
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        if self._between_rollouts in self.model._between_rollouts:  # type: ignore[attr-defined]
+            self.model._between_rollouts.remove(self._between_rollouts)  # type: ignore[attr-defined]
+        for each, handler in self._handlers.items():
+            signal.signal(each, handler)
+        self._handlers = {}
+        self.save()
+
+    def _ask_to_end(self, number: int, frame: FrameType | None) -> None:
+        if self._is_asked_to_end:
+            raise KeyboardInterrupt
+        self._is_asked_to_end = True
+
+    def _between_rollouts(self) -> None:
+        if self._is_asked_to_end:
+            self.save()
+            self._on_training_end()
+            raise KeyboardInterrupt
+        if self.model.num_timesteps - self._last_step >= self.every:
+            self.save()
+
+    def save(self) -> None:
+        """Save a checkpoint now, unless there is one of this step."""
+        step = self.model.num_timesteps
+        if step == self._last_step:
+            return
+        self._last_step = step
+        saved = self.model.save_checkpoint(self.folder, self.keep)  # type: ignore[attr-defined]
+        if not saved.is_exact:
+            warnings.warn(
+                f"A run that goes on from the checkpoints in {self.folder} begins with a new episode, as of the "
+                f"environment it cannot keep {', '.join(saved.reasons)}; wrap each environment in "
+                "`sb3_softac.Resumable`",
+                stacklevel=2,
+            )
+        if self.verbose >= 1:
+            print(f"Saved a checkpoint at {step} steps: {saved.path}")

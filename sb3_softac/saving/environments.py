@@ -64,10 +64,18 @@ def _chain(env: Any) -> Iterator[Any]:
         yield from _chain(env.env)
 
 
+def _links(env: gym.Env) -> Iterator[gym.Env]:
+    """The chain of one environment, down to the first link that says itself what its state is."""
+    for link in _chain(env):
+        yield link
+        if has_hooks(link):
+            return
+
+
 def _read_vec_env(env: VecEnv, missing: list[str]) -> dict[str, Any]:
     state = _read_attributes(env, missing)
     if isinstance(env, DummyVecEnv):
-        state["envs"] = [[_read_env(link, missing) for link in _chain(each)] for each in env.envs]
+        state["envs"] = [[_read_env(link, missing) for link in _links(each)] for each in env.envs]
     elif not isinstance(env, VecEnvWrapper) and hasattr(env, "remotes"):
         state["envs"] = _read_workers(env, missing)
     return state
@@ -100,7 +108,7 @@ def read_env_chain(env: gym.Env) -> list[Any]:
     :raises ValueError: naming attributes that cannot be read
     """
     missing: list[str] = []
-    states = [_read_env(link, missing) for link in _chain(env)]
+    states = [_read_env(link, missing) for link in _links(env)]
     if missing:
         raise ValueError(f"The state of {env} cannot be read, as it holds {', '.join(missing)}")
     return states
@@ -201,12 +209,12 @@ def restore_env(env: gym.Env, states: list[Any]) -> None:
     :param states: of its links
     :raises ValueError: it has other wrappers
     """
-    chain = list(_chain(env))
+    chain = list(_links(env))
     if [type(link).__name__ for link in chain] != [state["class"] for state in states]:
         raise SavedFileError(f"an environment was {[state['class'] for state in states]}, but {env} was given")
     for link, state in zip(chain, states, strict=True):
         if "own" in state:
-            link.set_state(state["own"])
+            link.set_state(state["own"])  # type: ignore[attr-defined]
             continue
         _restore_attributes(link, state)
         if "mujoco" in state:

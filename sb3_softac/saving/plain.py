@@ -49,8 +49,8 @@ PACKAGES = (
 BASES = (nn.Module, th.optim.Optimizer, BaseBuffer, BaseModel)
 # The schedule of rl_zoo3's "lin_<start>", which need not be installed where an agent is loaded.
 ZOO_SCHEDULE = "rl_zoo3.utils.SimpleLinearSchedule"
-# Kinds of numpy's types that hold numbers, and no objects.
-NUMBER_KINDS = "biufc"
+# Kinds of numpy's types that hold numbers or characters, and no objects.
+NUMBER_KINDS = "biufcSU"
 # Bytes from which on an array has a file of its own, where there are such files.
 LARGE = 1024
 

@@ -173,6 +173,27 @@ def test_an_environment_that_cannot_be_read_begins_a_new_episode_and_says_so(tmp
     assert (resumed.num_timesteps, resumed.replay_buffer.size()) == (65, 65)
 
 
+class Random(Stateful):
+    """Draws numbers while it steps, and holds what no file can keep."""
+
+    def step(self, action):
+        _, reward, terminated, truncated, info = super().step(action)
+        self._x = 0.5 * self._x + self.np_random.normal(size=3).astype(np.float32)
+        return np.tanh(self._x), reward, terminated, truncated, info
+
+    def reset(self, **kwargs):
+        super().reset(**kwargs)
+        self._x = self.np_random.normal(size=3).astype(np.float32)
+        return np.tanh(self._x), {}
+
+
+def test_what_no_file_can_keep_comes_back_by_its_actions(monkeypatch, tmp_path):
+    monkeypatch.setitem(CASES, "replayed", {"env": "replayed"})
+    monkeypatch.setattr(sys.modules[__name__], "env_of", lambda _: Resumable(Random()))
+    expected = stopped("replayed", 57, 120, tmp_path)
+    assert resumed("replayed", 63, tmp_path) == expected
+
+
 class Hooked(Stateful):
     """Says itself what its state is."""
 
