@@ -1,0 +1,84 @@
+"""Which module imports which: arrows go down from floor to floor and never in a circle; no test imports a test."""
+
+import ast
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+#: The rooms of the package, from the top floor down: folders, and modules that stand alone. A room imports from floors
+#: below its own, and from nothing beside itself.
+FLOORS = (
+    {"zoo", "diagnostics"},
+    {"__init__"},
+    {"softac"},
+    {"engines", "collecting", "saving"},
+    {"policies", "updates", "buffers", "callbacks"},
+    {"networks", "settings", "wrappers"},
+    {"spaces", "report", "version"},
+)
+FLOOR_OF = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def module_of(path: Path) -> str:
+    """The name by which a file is imported."""
+    *folders, last = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(folders if last == "__init__" else [*folders, last])
+
+
+def imported_by(path: Path) -> set[tuple[str, str]]:
+    """What a file imports, be it in a function or under TYPE_CHECKING: modules, and names of them or nothing."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {(alias.name, "") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import, which this test does not read"
+            found |= {(str(node.module), alias.name) for alias in node.names}
+    return found
+
+
+MODULES = {module_of(path): path for path in (ROOT / "sb3_softac").rglob("*.py")}
+
+
+def imports_in_package(path: Path) -> set[str]:
+    """Modules of the package. Not the folders in which they are, though Python runs those first."""
+    names = {f"{module}.{name}" if f"{module}.{name}" in MODULES else module for module, name in imported_by(path)}
+    return names & MODULES.keys()
+
+
+GRAPH = {module: imports_in_package(path) for module, path in MODULES.items()}
+
+
+def room_of(module: str) -> str:
+    return [*module.split("."), "__init__"][1]
+
+
+def test_every_room_has_a_floor():
+    assert {room_of(module) for module in MODULES} == FLOOR_OF.keys()
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    order = list(TopologicalSorter(GRAPH).static_order())  # a circle would be an error that names it
+    assert len(order) == len(MODULES) > 50
+
+
+def test_imports_between_rooms_go_down():
+    up = {
+        f"{module} -> {other}"
+        for module, others in GRAPH.items()
+        for other in others
+        if room_of(other) != room_of(module) and FLOOR_OF[room_of(other)] >= FLOOR_OF[room_of(module)]
+    }
+    assert up == set()
+
+
+def test_no_test_imports_another_test():
+    """What tests share is in `helpers.py`, `configurations.py` and `engines/replays.py`."""
+    found = {
+        f"{module_of(path)} -> {module}.{name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for module, name in imported_by(path)
+        if module.startswith("tests") and re.search(r"(^|\.)(test_|conftest)", f"{module}.{name}")
+    }
+    assert found == set()
