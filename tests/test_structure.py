@@ -1,6 +1,7 @@
-"""Which module imports which: arrows go down from floor to floor and never in a circle; no test imports a test."""
+"""Which module imports which, from floor to floor and never in a circle; and what every test is like."""
 
 import ast
+import itertools
 import re
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -82,3 +83,31 @@ def test_no_test_imports_another_test():
         if module.startswith("tests") and re.search(r"(^|\.)(test_|conftest)", f"{module}.{name}")
     }
     assert found == set()
+
+
+def functions(path: Path) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)]
+
+
+def called_by(function: ast.FunctionDef) -> set[str]:
+    calls = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+    return {call.id if isinstance(call, ast.Name) else getattr(call, "attr", "") for call in calls}
+
+
+def test_every_test_asserts():
+    """By itself, by `pytest.raises` or the like, or by a helper of a name that does."""
+    tests = {path: functions(path) for path in (ROOT / "tests").rglob("*.py")}
+    asserting = {"raises", "warns", "assert_close", "assert_allclose", "assert_array_equal", "fail"}
+    for _ in range(3):  # helpers call helpers
+        asserting |= {
+            each.name
+            for each in itertools.chain(*tests.values())
+            if called_by(each) & asserting or any(isinstance(node, ast.Assert) for node in ast.walk(each))
+        }
+    names = {f"{path.name}: {each.name}" for path, own in tests.items() for each in own if each.name not in asserting}
+    assert {name for name in names if ": test_" in name} == set()
+
+
+def test_no_test_calls_another_test():
+    calls = {each.name: called_by(each) for path in (ROOT / "tests").rglob("*.py") for each in functions(path)}
+    assert {name: called for name, called in calls.items() if any(map(re.compile("test_").match, called))} == {}

@@ -6,6 +6,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common import callbacks
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
@@ -193,10 +194,21 @@ def test_a_callback_stops_training():
 
 
 @pytest.mark.filterwarnings("ignore:rich is experimental")
-def test_progress_bar():
+def test_progress_bar(monkeypatch):
     pytest.importorskip("tqdm")
     pytest.importorskip("rich")
+    bars = []
+
+    class Bar(callbacks.tqdm):
+        """Is remembered."""
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            bars.append(self)
+
+    monkeypatch.setattr(callbacks, "tqdm", Bar)
     make_model().learn(20, progress_bar=True)
+    assert [(bar.n, bar.total) for bar in bars] == [(20, 20)]
 
 
 def test_tensorboard(tmp_path):
