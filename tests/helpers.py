@@ -14,6 +14,7 @@ from sb3_softac import SoftAC
 from sb3_softac.updates.batch import Batch
 
 SMALL = {"policy_kwargs": {"net_arch": [16, 16]}, "learning_starts": 16, "batch_size": 16, "buffer_size": 500}
+SMALL_DICT = SMALL | {"policy_kwargs": {"net_arch": [16, 16], "features_extractor_kwargs": {"cnn_output_dim": 8}}}
 
 
 class Target(gym.Env):

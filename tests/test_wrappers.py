@@ -54,6 +54,7 @@ def trained(request) -> tuple[SoftAC, ChangingMasks]:
         ActionMaskObservation(env),
         buffer_size=500,
         learning_starts=60,
+        batch_size=64,
         n_action_samples=4,
         policy_kwargs={"net_arch": [16]},
         seed=0,

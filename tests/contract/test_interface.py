@@ -16,10 +16,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
 from sb3_softac import SoftAC
-from tests.helpers import SMALL, Target, dict_space, image_space
+from tests.helpers import SMALL, SMALL_DICT, Target, dict_space, image_space
 
 SMALL_CNN = SMALL | {"policy_kwargs": {"net_arch": [16], "features_extractor_kwargs": {"features_dim": 8}}}
-SMALL_DICT = SMALL | {"policy_kwargs": {"net_arch": [16], "features_extractor_kwargs": {"cnn_output_dim": 8}}}
 
 
 def make_model(env=None, policy: str = "MlpPolicy", **kwargs) -> SoftAC:

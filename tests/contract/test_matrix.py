@@ -157,7 +157,8 @@ class MaskedByMethod(DiscreteTarget):
 @pytest.mark.parametrize("observation_space", [None, dict_space()], ids=["Box", "Dict"])
 def test_action_masks_of_a_method_are_obeyed(observation_space):
     env = ActionMaskObservation(MaskedByMethod(observation_space))
-    kwargs = {"buffer_size": 300, "learning_starts": 20, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
+    policy_kwargs = {"net_arch": [8]} | POLICIES["MultiInputPolicy"][1]
+    kwargs = {"buffer_size": 300, "learning_starts": 20, "batch_size": 32, "policy_kwargs": policy_kwargs, "seed": 0}
     model = SoftAC("MultiInputPolicy", env, **kwargs).learn(60)
     assert set(model.replay_buffer.actions[:60].flatten()) <= {1, 2}
     obs, _ = env.reset()
