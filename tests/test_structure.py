@@ -3,6 +3,7 @@
 import ast
 import itertools
 import re
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -27,10 +28,15 @@ def module_of(path: Path) -> str:
     return ".".join(folders if last == "__init__" else [*folders, last])
 
 
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imported_by(path: Path) -> set[tuple[str, str]]:
     """What a file imports, be it in a function or under TYPE_CHECKING: modules, and names of them or nothing."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found |= {(alias.name, "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -86,7 +92,7 @@ def test_no_test_imports_another_test():
 
 
 def functions(path: Path) -> list[ast.FunctionDef]:
-    return [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)]
+    return [node for node in nodes_of(path) if isinstance(node, ast.FunctionDef)]
 
 
 def called_by(function: ast.FunctionDef) -> set[str]:
