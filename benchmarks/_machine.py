@@ -1,4 +1,4 @@
-"""What a measurement says about where it was made: versions and machine; nothing names a host or a path."""
+"""Versions and machine of a measurement; nothing names a host or a path."""
 
 from __future__ import annotations
 
@@ -10,17 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    "torch",
-    "numpy",
-    "stable-baselines3",
-    "sb3-contrib",
-    "rl_zoo3",
-    "gymnasium",
-    "mujoco",
-    "box2d",
-    "rliable",
-)
+PACKAGES = ("torch", "numpy", "stable-baselines3", "sb3-contrib", "rl_zoo3", "gymnasium", "mujoco", "box2d", "rliable")
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What measurements write: files that are there whole or not at all, and tables in Markdown."""
+"""Output of measurements: files that are there whole or not at all, and tables in Markdown."""
 
 from __future__ import annotations
 
@@ -21,12 +21,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def publish(stem: Path, result: dict[str, Any], text: str) -> None:
-    """Write a result as JSON and as Markdown, and print the latter.
-
-    :param stem: of both files, without a suffix
-    :param result: what was measured
-    :param text: the same for reading
-    """
+    """Write a result as JSON and as Markdown, and print the latter."""
     write_atomically(stem.with_suffix(".json"), json.dumps(result, indent=2) + "\n")
     write_atomically(stem.with_suffix(".md"), text)
     print(text)

@@ -1,4 +1,4 @@
-"""What an average of the actor gains: one training, its actor and its averages at several rates evaluated side by side.
+"""Gain of an average of the actor: one training, its actor and its averages at several rates evaluated side by side.
 
     python -m benchmarks.actor_average --env MountainCarContinuous-v0 --seeds 107-112 --steps 20000 --taus 3e-4 1e-3
 
@@ -28,7 +28,7 @@ from torch import nn
 from benchmarks import _machine
 from benchmarks._learning import evaluation, training
 from benchmarks._learning.hyperparams import parse_overrides
-from benchmarks._learning.plans import Experiment, Series, parse_seeds
+from benchmarks._learning.plans import Experiment, Series, parse_seeds, plan
 from benchmarks._learning.settings import RunSettings
 from benchmarks._output import number, table, write_atomically
 from sb3_softac import SoftAC
@@ -95,11 +95,7 @@ def _copy(actor: nn.Module) -> nn.Module:
 
 @contextmanager
 def acting(model: SoftAC, actor: nn.Module) -> Iterator[None]:
-    """Let another actor than its own act for a model.
-
-    :param model: without an average of its own
-    :param actor: of the same structure
-    """
+    """Let another actor than its own act for a model."""
     own = model.policy.actor
     model.policy.actor = actor  # type: ignore[assignment]
     try:
@@ -109,11 +105,7 @@ def acting(model: SoftAC, actor: nn.Module) -> Iterator[None]:
 
 
 def train(run: RunSettings, taus: list[float]) -> list[dict[str, Any]]:
-    """Rows of one training.
-
-    :param run: what to train
-    :param taus: rates of the averages
-    """
+    """Rows of one training."""
     env, eval_env, arguments = training.prepare(run)
     model = SoftAC(env=env, seed=run.seed, device=run.device, **arguments)
     averages = Averages(taus, run, eval_env)
@@ -124,20 +116,14 @@ def train(run: RunSettings, taus: list[float]) -> list[dict[str, Any]]:
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean, spread and worst of the evaluations of each quarter, over the seeds, by the rate of the average.
-
-    :param rows: of several trainings
-    """
+    """Mean, spread and worst of the evaluations of each quarter, over the seeds, by the rate of the average."""
     # All four, each with its last step: no part alone is fair to slow averages and to fast ones.
     quarter = (4 * rows["step"] / rows["step"].max()).apply(math.ceil).rename("quarter")
     return rows.groupby([quarter, "tau"], sort=False)["mean"].agg(list(STATISTICS.values())).reset_index()
 
 
 def report(stored: dict[str, Any]) -> str:
-    """The summary in Markdown.
-
-    :param stored: what the JSON holds
-    """
+    """The summary in Markdown."""
     rows = pd.DataFrame(stored["rows"])
     seeds = ", ".join(str(seed) for seed in sorted(rows["seed"].unique()))
     settings = stored["settings"]
@@ -172,16 +158,9 @@ def main() -> None:
     options = parser.parse_args()
     th.set_num_threads(1)
     series = Series("softac", options.label, parse_overrides(options.set, "softac"))
-    seeds = parse_seeds(options.seeds)
-    asked = Experiment(
-        options.env,
-        (series,),
-        seeds,
-        options.steps,
-        eval_every=options.eval_every,
-        final_episodes=options.final_episodes,
-    )
-    runs = [without_average(asked.run(series, seed, threads=1, device="cpu")) for seed in seeds]
+    episodes = {"eval_every": options.eval_every, "final_episodes": options.final_episodes}
+    asked = Experiment(options.env, (series,), parse_seeds(options.seeds), options.steps, **episodes)
+    runs = [without_average(run) for run in plan([asked], device="cpu")]
     path = options.out / f"{options.env}{options.label and '-' + options.label}.json"
     stored = read(path, runs[0], options.taus)
     done = {row["seed"] for row in stored["rows"]}
@@ -194,16 +173,13 @@ def main() -> None:
 
 
 def without_average(run: RunSettings) -> RunSettings:
-    """The same run, of an agent without an average of its own.
-
-    :param run: with the zoo's entry, which may have one
-    """
+    """A run of an agent without an average of its own, else the same."""
     hyperparams = {name: value for name, value in run.hyperparams.items() if name != "actor_tau"}
     return replace(run, hyperparams=hyperparams)
 
 
 def read(path: Path, run: RunSettings, taus: list[float]) -> dict[str, Any]:
-    """What a file holds, or its beginning.
+    """The content of a file, or its beginning.
 
     :param path: of a JSON
     :param run: with the settings of any seed

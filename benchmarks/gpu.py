@@ -13,16 +13,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
+from timeit import timeit
 from typing import Any
 
 if __package__ in (None, ""):  # started as a file: its folder is on the path, the package's is not
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch as th
+from stable_baselines3.common.utils import obs_as_tensor
 
 from benchmarks import _machine
+from benchmarks._algorithms import load_algorithm
 from benchmarks._output import grid, write_atomically
-from benchmarks._speed import acting, markdown, store
+from benchmarks._speed import markdown, store
 from benchmarks._speed.agent import Agent
 from benchmarks._speed.case import CASES, Case, named_case
 from benchmarks._speed.contenders import Contender, named
@@ -31,7 +35,7 @@ from benchmarks._speed.pairs import Plan
 from benchmarks._speed.points import Point, measure
 
 ENGINES = ("fused", "cuda_graph", "compile")
-CONTENDERS = ("softac", "softac-eager", *(f"softac-{engine}" for engine in ENGINES), "softac-bfloat16", "cleanrl")
+OTHERS = ("softac-bfloat16", "plain-sac")
 #: the plain path of images takes seconds a batch on a CPU
 SMALL_BATCH_ON_CPU = {"cnn": 8}
 PLAN = Plan(pairs=12, warmup_pairs=2, block_seconds=0.25, transitions=1000, repeats=1, seconds=60.0)
@@ -61,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def steps(options: argparse.Namespace) -> Iterator[Step]:
-    """What is done, the most wanted first: compiling takes minutes."""
+    """The steps, the most wanted first: compiling takes minutes."""
     unknown = set(options.cases) - set(CASES)
     if unknown:
         raise ValueError(f"Unknown case {unknown.pop()!r}; known are {', '.join(CASES)}.")
@@ -77,12 +81,13 @@ def steps(options: argparse.Namespace) -> Iterator[Step]:
         plan = PLAN._replace(pairs=options.pairs)
         return f"points/{name}", lambda: measure(point, plan, start_here)
 
-    yield from (equality(first, engine) for engine in ENGINES)
-    yield speed(first, CONTENDERS, "sac", ("updates", "learn"))
-    yield f"acting/{first}", lambda: acting.measure(cases[first])
-    yield from (equality(name, engine) for name in others for engine in ENGINES if engine != "compile")
+    engines, everyone = options.engines, ("eager", *options.engines)
+    yield from (equality(first, engine) for engine in engines)
+    yield speed(first, ("softac", *(f"softac-{engine}" for engine in everyone), *OTHERS), "sac", ("updates", "learn"))
+    yield f"acting/{first}", lambda: acting(cases[first])
+    yield from (equality(name, engine) for name in others for engine in engines if engine != "compile")
     yield from (speed(name, ("softac",), "softac-eager", ("updates",)) for name in others)
-    yield from (equality(name, "compile") for name in others)
+    yield from (equality(name, "compile") for name in others if "compile" in engines)
 
 
 def shrunk(name: str, options: argparse.Namespace) -> Case:
@@ -99,13 +104,26 @@ def start_here(contender: Contender, case: Case, transitions: int, threads: int)
     return AgentHere(contender, case, transitions)
 
 
-def run(wanted: list[Step], seconds: float, path: Path) -> dict[str, Any]:
-    """Do one step after the other while there is time; what fails is named and does not end the run.
+def acting(case: Case, actions: int = 100, rounds: int = 9) -> dict[str, float]:
+    """Milliseconds of an action on the networks' device and by a copy of the actor on the CPU; medians, in turn."""
+    from sb3_softac.collecting.actor_copy import ActorCopy
 
-    :param wanted: in the order of their worth
-    :param seconds: after which no step is begun
-    :param path: of the JSON, written after each
-    """
+    model = case.build(load_algorithm("softac"), {})
+    obs = model.env.reset()
+    copy = ActorCopy(model.actor)
+    actor = copy.up_to_date(0)
+    ways: dict[str, Callable[[], Any]] = {
+        "device_ms": lambda: model.policy(obs_as_tensor(obs, model.device)).cpu(),
+        "copy_ms": lambda: actor(obs_as_tensor(obs, th.device("cpu"))),
+        "transfer_ms": copy._follow,
+    }
+    with th.no_grad():  # each way ends on the CPU, so there is nothing left to wait for
+        times = [{name: timeit(act, number=actions) for name, act in ways.items()} for _ in range(rounds)]
+    return {name: round(1e3 * median(each[name] for each in times) / actions, 4) for name in ways}
+
+
+def run(wanted: list[Step], seconds: float, path: Path) -> dict[str, Any]:
+    """Do one step after the other while there is time; what fails is named and does not end the run."""
     content: dict[str, Any] = {
         "equality": {},
         "points": {},
@@ -188,6 +206,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--out", type=Path, default=Path("logs") / "gpu", help="folder of the results")
     root.add_argument("--device", default=device, help="torch device")
     root.add_argument("--cases", nargs="+", default=list(CASES), metavar="CASE", help="the first against SB3's SAC")
+    root.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES, help="beside the plain path")
     root.add_argument("--seconds", type=float, default=380.0, help="after which no step is begun")
     root.add_argument("--updates", type=int, default=5, help="in each phase of an equality")
     root.add_argument("--pairs", type=int, default=PLAN.pairs, help="pairs of blocks for each contender")

@@ -22,7 +22,7 @@ import torch as th
 from stable_baselines3.common.logger import Logger
 
 from benchmarks import _machine
-from benchmarks._learning.estimators import estimator
+from benchmarks._learning.tables import estimator
 from benchmarks._output import Columns, number, publish, table
 from sb3_softac import SoftAC
 from sb3_softac.updates.batch import Batch
@@ -145,6 +145,13 @@ def update_times(agents: dict[Key, SoftAC], rounds: int, updates: int = 20) -> d
     return times
 
 
+HEAD = """\
+# Gradients of the actor, Pendulum-v1
+
+Variance relative to the squared norm of the exact gradient, cosine between the mean of the estimates and the
+exact gradient, time of one whole update and its ratio (paired, median) to the first row. See `gradients.py`.
+
+"""
 COLUMNS: Columns = (
     ("agent", lambda row: row["agent"]),
     ("estimator", lambda row: row["name"]),
@@ -157,14 +164,7 @@ COLUMNS: Columns = (
 
 def report(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
-    lines = [
-        "# Gradients of the actor, Pendulum-v1",
-        "",
-        "Variance relative to the squared norm of the exact gradient, cosine between the mean of the estimates and the",
-        "exact gradient, time of one whole update and its ratio (paired, median) to the first row. See `gradients.py`.",
-        "",
-    ]
-    return "\n".join(lines) + "\n" + table(COLUMNS, rows)
+    return HEAD + table(COLUMNS, rows)
 
 
 if __name__ == "__main__":

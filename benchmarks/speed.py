@@ -2,10 +2,10 @@
 
 Without a further word: every contender, updates and steps a second, memory, first update. ``--sweep``: how that
 changes with the sizes. ``--cases``: what SB3's SAC cannot do, against the same thing in SoftAC's plain path.
-``--profile``: where a step's time goes. Each writes a JSON, a table and a plot.
+Each writes a JSON and a table.
 
-Needs torch, numpy, stable-baselines3 and gymnasium with what these need; the plots need matplotlib and are left out
-without it, SBX needs ``sbx-rl`` (``--sbx-python`` names the interpreter of an environment that has it).
+Needs torch, numpy, stable-baselines3 and gymnasium with what these need; SBX needs ``sbx-rl`` (``--sbx-python`` names
+the interpreter of an environment that has it).
 ``--contenders sac`` measures SAC against itself: the ratios' spread is then what the machine adds.
 """
 
@@ -21,8 +21,9 @@ if __package__ in (None, ""):  # started as a file: its folder is on the path, t
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import _machine
-from benchmarks._algorithms import parse_value
-from benchmarks._speed import contenders, store
+from benchmarks._learning.hyperparams import parse_overrides
+from benchmarks._output import write_atomically
+from benchmarks._speed import contenders, markdown, store
 from benchmarks._speed.case import CASES, Case, named_case
 from benchmarks._speed.child import ChildAgent
 from benchmarks._speed.pairs import QUICK, SWEEP, Plan, Worker
@@ -45,21 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(options: argparse.Namespace) -> list[Path]:
-    """Everything that the command line asks for.
-
-    :return: the files that were written
-    """
+    """Everything that the command line asks for; the files that were written."""
     plan, points = check(options)
     out = options.out or (QUICK_RESULTS if options.quick else RESULTS)
-    if options.profile:
-        from benchmarks._speed.profile import profile_all
-
-        content = profile_all(points, plan, starter(options))
-        store.write(content, out / "profile.json")
-        return written(content, out, "profile")
     name, title = kind(options)
-    content = store.run(points, plan, starter(options), out / f"{name}.json", options.force)
-    return written(content, out, name, title)
+    data, table = out / f"{name}.json", out / f"{name}.md"
+    content = store.run(points, plan, starter(options), data, options.force)
+    write_atomically(table, markdown.ratios(content, title))
+    return [data, table]
 
 
 def kind(options: argparse.Namespace) -> tuple[str, str]:
@@ -73,8 +67,8 @@ def kind(options: argparse.Namespace) -> tuple[str, str]:
 
 def check(options: argparse.Namespace) -> tuple[Plan, list[Point]]:
     """Refuse bad input before minutes are spent on it; what is to be measured."""
-    if sum((options.sweep is not None, options.cases is not None, options.profile)) > 1:
-        raise ValueError("--sweep, --cases and --profile are one at a time.")
+    if options.sweep is not None and options.cases is not None:
+        raise ValueError("--sweep and --cases are one at a time.")
     plan = QUICK if options.quick else Plan() if options.sweep is None and options.cases is None else SWEEP
     given = {name: getattr(options, name) for name in Plan._fields if getattr(options, name) is not None}
     plan = plan._replace(**given)
@@ -88,18 +82,12 @@ def check(options: argparse.Namespace) -> tuple[Plan, list[Point]]:
 
 def points(options: argparse.Namespace) -> list[Point]:
     """The points that the command line asks for."""
-    extra = parse_arguments(options.set)
+    extra = parse_overrides(options.set, "softac")
     names = options.contenders or default_contenders(options)
     chosen = tuple(contenders.named(name, extra) for name in names)
     reference = options.reference or ("sac" if options.cases is None else "softac-eager")
     case = Case(
-        options.env,
-        options.batch_size,
-        options.width,
-        options.critics,
-        options.n_envs,
-        options.device,
-        options.seed,
+        options.env, options.batch_size, options.width, options.critics, options.n_envs, options.device, options.seed
     )
     possible = [n for n in options.threads if n <= _machine.usable_cores()] or options.threads[:1]
     base = Point("threads", max(possible), case, max(possible), chosen, contenders.named(reference))
@@ -115,8 +103,6 @@ def default_contenders(options: argparse.Namespace) -> list[str]:
     """Who takes part unless the command line says."""
     if options.cases is not None:
         return ["softac"]
-    if options.profile:
-        return ["softac-eager", "softac-fused"]  # beside the reference; what is traced has no methods to time
     names = contenders.default_names(options.device)
     if options.sweep is None:
         return names
@@ -124,42 +110,13 @@ def default_contenders(options: argparse.Namespace) -> list[str]:
 
 
 def starter(options: argparse.Namespace) -> Any:
-    """What starts a contender: in a process of its own, SBX perhaps by an interpreter of its own."""
+    """A function that starts a contender: in a process of its own, SBX perhaps by an interpreter of its own."""
 
     def start(contender: contenders.Contender, case: Case, transitions: int, threads: int) -> Worker:
         python = options.sbx_python if contender.algo == "sbx" else None
         return ChildAgent(contender, case, transitions, threads, python)
 
     return start
-
-
-def written(content: dict[str, Any], out: Path, name: str, title: str = "") -> list[Path]:
-    """The table, and the plot where that is possible."""
-    from benchmarks._speed import markdown
-
-    table, plot = out / f"{name}.md", out / f"{name}.png"
-    table.write_text(
-        markdown.profile(content) if name == "profile" else markdown.ratios(content, title), encoding="utf-8"
-    )
-    try:
-        from benchmarks._speed import figures
-    except ImportError:
-        print("matplotlib is not installed: no plot.")
-        return [out / f"{name}.json", table]
-    draw = {"profile": figures.profile, "sweep": figures.sweep}.get(name, figures.ratios)
-    draw(content, plot)
-    return [out / f"{name}.json", table, plot]
-
-
-def parse_arguments(items: list[str]) -> dict[str, Any]:
-    """Constructor arguments from ``key=value``."""
-    parsed = {}
-    for item in items:
-        key, separator, value = item.partition("=")
-        if not separator or not key.isidentifier():
-            raise ValueError(f"--set takes key=value, got {item!r}.")
-        parsed[key] = parse_value(value)
-    return parsed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -172,7 +129,6 @@ def parser() -> argparse.ArgumentParser:
     what = root.add_argument_group("what is measured")
     what.add_argument("--sweep", nargs="*", metavar="AXIS", help=f"over sizes: {', '.join(AXES)}; none: all")
     what.add_argument("--cases", nargs="*", metavar="CASE", help=f"{', '.join(CASES)}; none: all")
-    what.add_argument("--profile", action="store_true", help="where the time of a step goes")
     what.add_argument("--quick", action="store_true", help="a look in less than two minutes, into logs/speed")
     what.add_argument("--force", action="store_true", help="measure again what is stored already")
     what.add_argument("--out", type=Path, help="folder of the results")

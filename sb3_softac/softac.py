@@ -1,10 +1,8 @@
 """SoftAC: Soft Actor-Critic behind the interface of Stable-Baselines3."""
 
-import io
 import math
-import pathlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
 from typing import Any, ClassVar, TypeVar
@@ -17,6 +15,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, ReplayBufferSamples, Schedule, TensorDict
+from stable_baselines3.common.utils import get_system_info
 from stable_baselines3.sac import SAC
 
 from sb3_softac.buffers import make as buffers
@@ -29,8 +28,9 @@ from sb3_softac.engines.keeper import EngineKeeper
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy, check_policy_class
+from sb3_softac.saving import archive, files, replay, sac
 from sb3_softac.saving import parameters as saved
-from sb3_softac.saving import sac
+from sb3_softac.saving.agent import build
 from sb3_softac.settings.arguments import EntCoef, check_ensemble, read_ent_coef
 from sb3_softac.settings.model import Attributes, Settings, check_arguments
 from sb3_softac.settings.parsing import NOT_NEGATIVE, schedule, value_at, whole_number
@@ -314,11 +314,7 @@ class SoftAC(OffPolicyAlgorithm):
 
     def current_settings(self) -> Settings:
         """Settings for the arguments as they are now: a changed one takes effect, or is refused by name."""
-        settings, changed = self._attributes.up_to_date(self)
-        if "n_target_critics" in changed:
-            check_ensemble(settings.update.n_target_critics, self.critic.n_critics)
-        if changed & {"n_steps", "gamma"}:
-            buffers.check_returns(self.replay_buffer, settings.run.n_steps, settings.run.gamma)
+        settings, changed = self._attributes.up_to_date(self, self._check_change)
         if "learning_rate" in changed:
             self._setup_lr_schedule()
         if "ent_coef" in changed:
@@ -326,6 +322,12 @@ class SoftAC(OffPolicyAlgorithm):
         if "train_freq" in changed:
             self._explorer = Explorer(self.policy, settings.run.train_freq, self.n_envs)
         return settings
+
+    def _check_change(self, settings: Settings, changed: set[str]) -> None:
+        """Refuse new settings for which the networks or the replay buffer would have to be others."""
+        check_ensemble(settings.update.n_target_critics, self.critic.n_critics)
+        if changed & {"n_steps", "gamma"}:
+            buffers.check_returns(self.replay_buffer, settings.run.n_steps, settings.run.gamma)
 
     # Acting
 
@@ -480,15 +482,15 @@ class SoftAC(OffPolicyAlgorithm):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         for name, value in metrics.items():
             self.logger.record(f"train/{name}", value)
+        self.temperature.warn_of_runaway(metrics.get("ent_coef", 0.0))
         if not all(map(math.isfinite, metrics.values())):
             raise ValueError(
-                f"After {self._n_updates} gradient steps learning has diverged: {metrics}. {self._cause(metrics)}"
+                f"After {self._n_updates} gradient steps learning has diverged: {metrics}. {self._cause()}"
             )
-        self.temperature.warn_of_runaway(metrics.get("ent_coef", 0.0))
 
-    def _cause(self, metrics: dict[str, float]) -> str:
+    def _cause(self) -> str:
         """Why metrics are not finite, most probably, and what to do."""
-        if math.isinf(metrics.get("ent_coef", 0.0)) or self.temperature.has_run_away:
+        if self.temperature.has_run_away:
             return (
                 "The learned temperature, `ent_coef`, grew beyond all bounds: the policy cannot be as random as "
                 "`target_entropy` asks for. Ask for less, bound it (`ent_coef_bounds`), or fix it. Load the last "
@@ -548,56 +550,104 @@ class SoftAC(OffPolicyAlgorithm):
         :param device: of the loaded tensors
         :raises ValueError: the parameters are not for these networks
         """
+        given: Any = load_path_or_dict
+        if not isinstance(given, dict):
+            given = archive.read(files.existing(given, ".zip"), device, with_data=False).parameters
         average = self.policy.actor_average
-        parameters = saved.fit_average(saved.read_parameters(load_path_or_dict, device), average is not None)
+        parameters = saved.fit_average(given, average is not None)
         saved.check_parameters(self, parameters, exact_match)
         super().set_parameters(parameters, exact_match, device)
         if average is not None and not {"actor", "policy.actor"}.isdisjoint(parameters):
             average.load_state_dict(self.policy.actor.state_dict())
         self._engine.forget()  # it holds settings of the optimizers, which the checkpoint has overwritten
 
-    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
-        """Load what :meth:`save_replay_buffer` wrote; the present one stays if that does not fit.
+    def save(
+        self,
+        path: files.PathOrFile,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Save the agent to a zip file, which is written as a whole or not at all.
 
-        :param path: the pickle, or an open one
-        :param truncate_last_traj: with hindsight, take the last trajectory for finished
-        :raises ValueError: it is for other spaces or another number of environments
+        It opens again without running any code, unless the agent holds objects that only a pickle can keep: a warning
+        names them.
+
+        :param path: of the file, or an open one
+        :param exclude: attributes to leave out, beside those that are made anew
+        :param include: attributes to save all the same
+        :raises OSError: the file cannot be written; a previous one is whole
         """
-        before = vars(self).get("replay_buffer")
-        super().load_replay_buffer(path, truncate_last_traj)
-        try:
-            buffers.check_spaces(self.replay_buffer, self)
-        except ValueError:
-            del self.replay_buffer
-            if before is not None:
-                self.replay_buffer = before
-            raise
+        state_dicts, variables = self._get_torch_save_params()
+        torch_names = {name.split(".")[0] for name in (*state_dicts, *variables)}
+        excluded = {*self._excluded_save_params(), *(exclude or ())} - set(include or ()) | torch_names
+        data = {name: value for name, value in vars(self).items() if name not in excluded}
+        archive.save(path, data, self.get_parameters(), {name: getattr(self, name) for name in variables})
+
+    def save_replay_buffer(self, path: files.PathOrFile) -> None:
+        """Save the replay buffer, as a whole or not at all.
+
+        :param path: of the file, or an open one
+        :raises OSError: the file cannot be written; a previous one is whole
+        """
+        archive.warn_of_pickled(path, replay.save(path, self.replay_buffer))
+
+    def load_replay_buffer(
+        self,
+        path: files.PathOrFile,
+        truncate_last_traj: bool = True,
+        allow_pickle: bool | None = None,
+    ) -> None:
+        """Load a file of :meth:`save_replay_buffer`; the present one stays if that does not fit.
+
+        :param path: the file, or an open one
+        :param truncate_last_traj: with hindsight, take the last trajectory for finished
+        :param allow_pickle: run code of the file, as reading a pickle of Stable-Baselines3 does; None: as the
+            environment variable ``SB3_SOFTAC_ALLOW_PICKLE`` says
+        :raises ValueError: it is damaged, or for other spaces or another number of environments
+        """
+        buffer = replay.read(files.existing(path, ".pkl"), allow_pickle)
+        buffers.check_spaces(buffer, self)
+        buffers.attach(buffer, self.env, self.device, truncate_last_traj)
+        self.replay_buffer = buffer
 
     @classmethod
     def load(
         cls: type[SelfSoftAC],
-        path: str | pathlib.Path | io.BufferedIOBase,
+        path: files.PathOrFile,
         env: GymEnv | None = None,
         device: th.device | str = "auto",
         custom_objects: dict[str, Any] | None = None,
         print_system_info: bool = False,
         force_reset: bool = True,
+        allow_pickle: bool | None = None,
         **kwargs: Any,
     ) -> SelfSoftAC:
-        """Load a model that :meth:`save` wrote. The replay buffer is not in it, and is allocated only when needed.
+        """Load an agent that :meth:`save` wrote, without running code of the file.
+
+        The replay buffer is not in it, and is allocated only when needed.
 
         :param path: the zip file, or an open one
-        :param env: to go on learning in; None if the model only acts
-        :param device: to put the model on
-        :param custom_objects: replace entries of the file, for those that cannot be unpickled
+        :param env: to go on learning in; None if the agent only acts
+        :param device: to put the agent on
+        :param custom_objects: take the place of attributes in the file, which are then not read
         :param print_system_info: print the systems that saved and that load
         :param force_reset: reset the environment before learning goes on
+        :param allow_pickle: run code of the file, where it holds pickled objects; None: as the environment variable
+            ``SB3_SOFTAC_ALLOW_PICKLE`` says
         :param kwargs: arguments of the constructor to change. A learned ``ent_coef`` stays as learned if the new one is
             learned too, and is set up anew if learning is switched on or off
-        :raises ValueError: the file was made by another algorithm, or for other spaces
+        :raises ValueError: the file is damaged, was made by another algorithm or for other spaces, or has to be
+            unpickled
         """
+        check_known("load()", kwargs, cls.__init__, hidden=("policy", "env", "device", "_init_setup_model"))
+        source = files.existing(path, ".zip")
+        contents = archive.read(source, device, allow_pickle, custom_objects)
+        if print_system_info:
+            print(f"== System that saved ==\n{contents.system_info}\n== This system ==")
+            get_system_info()
         ent_coef = kwargs.pop("ent_coef", None)
-        model = super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+        with archive.named(source):
+            model = build(cls, contents, env, device, force_reset, kwargs)
         if ent_coef is not None:
             model._change_ent_coef(read_ent_coef("ent_coef", ent_coef, model.variant), ent_coef)
         return model
@@ -613,9 +663,10 @@ class SoftAC(OffPolicyAlgorithm):
     @classmethod
     def from_sac(
         cls: type[SelfSoftAC],
-        path_or_model: str | pathlib.Path | io.BufferedIOBase | SAC,
+        path_or_model: files.PathOrFile | SAC,
         env: GymEnv | None = None,
         device: th.device | str = "auto",
+        allow_pickle: bool | None = None,
         **kwargs: Any,
     ) -> SelfSoftAC:
         """Import a SAC of Stable-Baselines3: networks, optimizers, temperature, counters and arguments.
@@ -623,16 +674,18 @@ class SoftAC(OffPolicyAlgorithm):
         :param path_or_model: its zip file, or the model itself, whose environment and replay buffer are then shared
         :param env: to go on learning in; None: the model's, or none
         :param device: to put the model on
+        :param allow_pickle: run code of the file: one of Stable-Baselines3 always holds pickled objects. None: as the
+            environment variable ``SB3_SOFTAC_ALLOW_PICKLE`` says
         :param kwargs: arguments of the constructor to change
         :return: a model that acts as the imported one does
-        :raises ValueError: not a SAC of Stable-Baselines3, one with a policy class of its own, or returns that the
-            model's replay buffer does not give
+        :raises ValueError: a file that is not allowed to run code, not a SAC of Stable-Baselines3, one with a policy
+            class of its own, or returns that the model's replay buffer does not give
         """
-        file, classes = sac.open_sac(path_or_model)
         source = path_or_model if isinstance(path_or_model, SAC) else None
         if env is None and source is not None:
             env = source.get_env()
-        model = cls.load(file, env, device, custom_objects=classes, **kwargs)
+        file, classes = sac.open_sac(path_or_model, allow_pickle)
+        model = cls.load(file, env, device, classes, allow_pickle=source is not None or allow_pickle, **kwargs)
         for name in sac.SAC_ONLY_ATTRIBUTES:
             vars(model).pop(name, None)
         if source is not None and source.replay_buffer is not None:

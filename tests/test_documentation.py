@@ -42,3 +42,14 @@ def test_the_settings_of_the_readme_are_arguments(name):
     exec(next(block for block in examples("README.md") if name in block), names)
     model = SoftAC("MlpPolicy", "Pendulum-v1", learning_starts=10, batch_size=10, **names[name]).learn(11)
     assert model._n_updates > 0
+
+
+LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
+
+
+@pytest.mark.parametrize(
+    "page", sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+)
+def test_links_lead_to_files(page):
+    path = ROOT / page
+    assert [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()] == []

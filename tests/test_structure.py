@@ -104,6 +104,7 @@ def test_every_test_asserts():
     """By itself, by `pytest.raises` or the like, or by a helper of a name that does."""
     tests = {path: functions(path) for path in (ROOT / "tests").rglob("*.py")}
     asserting = {"raises", "warns", "assert_close", "assert_allclose", "assert_array_equal", "fail"}
+    asserting |= {"import_module"}  # that a module can be imported
     for _ in range(3):  # helpers call helpers
         asserting |= {
             each.name

@@ -1,18 +1,12 @@
 """The parts of ``benchmarks/learning.py``.
 
-``settings``     what a run is, where it is stored, whether it is finished
+``settings``     what a run is                            ``store``        runs on disk, alone and packed
 ``hyperparams``  a run's hyperparameters: the zoo's entry or the constructor's defaults, then overrides
-``plans``        experiments, and the runs that follow from them
-``suite``        what ``suite.yml`` asks for            ``ablations``  what ``ablations.yml`` asks for
+``plans``        experiments, and the runs that follow    ``experiments``  those of ``experiments.yml``
 ``evaluation``   episodes with fixed seeds, without touching the training's random numbers
-``training``     one run, in this process
-``worker``       one run, as a child process
-``pool``         many runs side by side
-``data``         the stored runs as tables
-``milestones``   returns at given steps
-``estimators``   the series' gradient estimators, as measured
-``targets``      what the suite asks for, met or missed
-``aggregates``   normalised scores across environments
-``stats``        rliable's statistics       ``report``  tables      ``figures``  plots      ``markdown``  text
-``suite_report`` and ``ablation_report``    what a report has beyond that
+``training``     one run                                  ``pool``         many runs side by side
+``data``         the stored runs as data frames           ``stats``        rliable's statistics
+``tables``       the numbers of a report                  ``aggregates``   normalised scores across environments
+``figures``      plots                                    ``markdown``     texts, and columns of tables for reading
+``report``       all of it, written
 """

@@ -113,11 +113,7 @@ def untouched_randomness(seed: int) -> Iterator[None]:
 
 @contextmanager
 def untouched_samples(space: spaces.Space, seed: int) -> Iterator[None]:
-    """The same for a space's generator, from which DQN draws its random actions.
-
-    :param space: of the actions
-    :param seed: for the block
-    """
+    """Seed the generator of a space, from which DQN draws its random actions, and give it its state back."""
     generator = space.np_random.bit_generator
     state = generator.state
     generator.state = type(generator)(seed).state
@@ -131,11 +127,3 @@ def summarise(episodes: list[Episode]) -> tuple[float, float]:
     """Mean and population standard deviation of the returns, as SB3's ``evaluate_policy`` gives them."""
     scores = [episode.score for episode in episodes]
     return float(np.mean(scores)), float(np.std(scores))
-
-
-def as_rows(episodes: list[Episode], mode: str) -> list[dict[str, Any]]:
-    """Rows of the table of the final evaluation."""
-    return [
-        {"mode": mode, "episode": k, "eval_seed": e.seed, "return": e.score, "length": e.length}
-        for k, e in enumerate(episodes)
-    ]

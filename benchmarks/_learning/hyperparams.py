@@ -7,6 +7,7 @@ to rl_zoo3's own preprocessing: text can be stored beside the results and compar
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from importlib.util import find_spec
@@ -42,10 +43,7 @@ def resolve(source: str, algo: str, env: str, overrides: dict[str, Any]) -> tupl
 def zoo_file(algo: str) -> Path:
     """The zoo file of an algorithm: ours for ``softac``, else the one that rl_zoo3 carries."""
     if algo == "softac":
-        candidates = [
-            _ROOT / "hyperparams" / "softac.yml",
-            _ROOT / "sb3_softac" / "hyperparams" / "softac.yml",
-        ]
+        candidates = [_ROOT / "hyperparams" / "softac.yml", _ROOT / "sb3_softac" / "hyperparams" / "softac.yml"]
     else:
         spec = find_spec("rl_zoo3")  # finds the package without importing it, which takes seconds
         if spec is None or spec.origin is None:
@@ -59,20 +57,24 @@ def zoo_file(algo: str) -> Path:
 
 
 def parse_overrides(overrides: list[str], algo: str) -> dict[str, Any]:
-    """What ``--set`` means for an algorithm.
+    """Overrides of ``--set`` for an algorithm.
 
     :param overrides: ``key=value`` for every algorithm, ``algo:key=value`` for one
     :param algo: name of the algorithm
     """
-    applied = {}
+    given = {}
     for item in overrides:
         name, separator, value = item.partition("=")
-        owner, colon, key = name.rpartition(":")
-        if not separator or not key.isidentifier():
+        if not separator or not name.rpartition(":")[2].isidentifier():
             raise ValueError(f"--set takes key=value or algo:key=value, got {item!r}.")
-        if not colon or owner == algo:
-            applied[key] = parse_value(value)
-    return applied
+        given[name] = parse_value(value)
+    return for_algorithm(given, algo)
+
+
+def for_algorithm(overrides: Mapping[str, Any], algo: str) -> dict[str, Any]:
+    """Overrides that an algorithm takes, of ``key`` and ``algo:key``, by key."""
+    split = ((*key.rpartition(":"), value) for key, value in overrides.items())
+    return {key: value for owner, colon, key, value in split if not colon or owner == algo}
 
 
 def _zoo_entry(algo: str, env: str) -> tuple[dict[str, Any], str]:

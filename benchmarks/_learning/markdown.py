@@ -1,15 +1,13 @@
-"""The tables for reading, with what was run and where."""
+"""The report's texts, and the columns of its tables for reading."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import NamedTuple
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any
 
-import pandas as pd
-
-from benchmarks._learning.data import Runs, machine_name
-from benchmarks._learning.settings import LOGGED
-from benchmarks._output import Columns, bound, interval, number, table
+from benchmarks._learning.data import Runs
+from benchmarks._output import Columns, bound, interval, number
 
 LEGEND = """\
 Final return: of the finished agent, deterministic unless said, over episodes that start alike for every
@@ -22,116 +20,179 @@ is faster. `<=`: half of the other's seeds never get there, and count as if they
 Returns at a step, where there is a table of them, are those of the curve's deterministic evaluations.
 Variances and times of gradients, where there are any, are measured by `benchmarks/gradients.py`, on frozen agents
 and by turns in one process; unlike the seconds of the runs, they are not touched by what else the machine did.
+Plots that are not in the repository are made by the command of the report (`benchmarks/README.md`).
+"""
+ABLATION_TEXT = """\
+{question}
+
+Source (v1: arXiv:1801.01290, v2: arXiv:1812.05905): {source}.
+
+In the figure:
+
+{names}"""
+TARGETS_TEXT = """\
+## Targets
+
+What {reference} should reach (`at least`) and aims at (`aim`), declared in `benchmarks/experiments.yml`: the mean over
+the seeds or the worst of them, at one evaluation, or at the worst of several. At the end of a run its final evaluation
+counts, on the way the curve's, which has fewer episodes. `targets.csv` has the other series' rows.
+
+"""
+TIMES_TEXT = """\
+## Time to the threshold
+
+Median over the seeds of the seconds ({clock}) until an evaluation of {reference} first reaches the threshold, all but
+evaluations included, over those of the series that `benchmarks/experiments.yml` names; of the runs of one machine,
+which the environment's part names. `>`, `<=`: half of that series' seeds never get there, and count as if they did
+right after their last step.
+
+"""
+AGGREGATES_TEXT = """\
+## Across environments: {series}
+
+{envs}; all runs, whose numbers the table has in this order; environments weigh alike.{left_out}
+
+Returns of finished agents, 0 for random actions and 1 at the environment's threshold, not clipped. Optimality gap: how
+far below 1, on average. Intervals: percentiles of a bootstrap stratified by environment; with fewer than five runs on
+an environment they are much too narrow. Probability: that {reference} is better, mean over environments. The curves lie
+over the part of each environment's budget.
+
+![aggregates]({stem}.png)
+
+"""
+TOO_LITTLE_TEXT = """\
+## Across environments: {series}
+
+Nothing yet: an aggregate takes two environments where each of them has at least two runs.
+
 """
 
+
+def _number(name: str, digits: int = 1) -> Any:
+    return lambda row: number(getattr(row, name), digits)
+
+
+def _interval(middle: str, low: str, high: str, digits: int = 1) -> Any:
+    return lambda row: interval(getattr(row, middle), getattr(row, low), getattr(row, high), digits)
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "missed"
+
+
+SERIES = ("", attrgetter("series"))
 OVER_SEEDS: Columns = (
-    ("mean", lambda row: number(row.mean)),
-    ("std of seeds", lambda row: number(row.std_of_seeds)),
-    ("IQM [95% interval]", lambda row: interval(row.iqm, row.iqm_low, row.iqm_high)),
-    ("worst seed", lambda row: number(row.worst_seed)),
-    ("best seed", lambda row: number(row.best_seed)),
+    ("mean", _number("mean")),
+    ("std of seeds", _number("std_of_seeds")),
+    ("IQM [95% interval]", _interval("iqm", "iqm_low", "iqm_high")),
+    ("worst seed", _number("worst_seed")),
+    ("best seed", _number("best_seed")),
 )
 RETURNS: Columns = (
-    ("", lambda row: row.series),
-    ("seeds", lambda row: row.seeds),
-    ("steps", lambda row: row.steps),
+    SERIES,
+    ("seeds", attrgetter("seeds")),
+    ("steps", attrgetter("steps")),
     *OVER_SEEDS,
-    ("std of episodes", lambda row: number(row.std_of_episodes)),
-    ("stochastic mean", lambda row: number(row.stochastic_mean)),
+    ("std of episodes", _number("std_of_episodes")),
+    ("stochastic mean", _number("stochastic_mean")),
 )
 EFFICIENCY: Columns = (
-    ("", lambda row: row.series),
-    ("threshold", lambda row: number(row.threshold, 0)),
+    SERIES,
+    ("threshold", _number("threshold", 0)),
     ("seeds that reached it", lambda row: f"{row.seeds_that_reached} of {row.seeds}"),
-    ("steps to it", lambda row: number(row.steps_to_threshold, 0)),
-    ("seconds to it", lambda row: number(row.seconds_to_threshold)),
-    ("mean over training", lambda row: number(row.mean_over_training)),
-    ("seconds, whole run", lambda row: number(row.seconds)),
-    ("steps/s", lambda row: number(row.steps_per_second)),
+    ("steps to it", _number("steps_to_threshold", 0)),
+    ("seconds to it", _number("seconds_to_threshold")),
+    ("mean over training", _number("mean_over_training")),
+    ("seconds, whole run", _number("seconds")),
+    ("steps/s", _number("steps_per_second")),
 )
 COMPARISON: Columns = (
     ("", lambda row: f"{row.reference} against {row.series}"),
-    (
-        "probability of improvement [95% interval]",
-        lambda row: interval(row.probability, row.low, row.high, 2),
-    ),
-    ("difference of means", lambda row: number(row.difference_of_means)),
-    ("seconds, ratio", lambda row: number(row.ratio_of_seconds, 2)),
+    ("probability of improvement [95% interval]", _interval("probability", "low", "high", 2)),
+    ("difference of means", _number("difference_of_means")),
+    ("seconds, ratio", _number("ratio_of_seconds", 2)),
     ("seconds to threshold, ratio", lambda row: bound(row.ratio_of_seconds_to_threshold, row.ratio_is_bound)),
 )
-
-MILESTONES: Columns = (
-    ("", lambda row: row.series),
-    ("at step", lambda row: row.step),
-    ("seeds", lambda row: row.seeds),
-    *OVER_SEEDS,
-)
+MILESTONES: Columns = (SERIES, ("at step", attrgetter("step")), ("seeds", attrgetter("seeds")), *OVER_SEEDS)
 GRADIENTS: Columns = (
-    ("", lambda row: row.series),
+    SERIES,
     ("estimator of the actor's gradient", lambda row: f"{row.agent}: {row.name}"),
     ("its variance, relative", lambda row: f"{row.relative_variance:.3g}"),
-    ("cosine to the exact gradient", lambda row: number(row.cosine_of_mean, 3)),
-    ("one update, ms", lambda row: number(row.update_ms)),
-    ("ratio to v2's", lambda row: number(row.time_ratio, 2)),
+    ("cosine to the exact gradient", _number("cosine_of_mean", 3)),
+    ("one update, ms", _number("update_ms")),
+    ("ratio to v2's", _number("time_ratio", 2)),
+)
+GAPS: Columns = (
+    SERIES,
+    ("seeds", attrgetter("seeds")),
+    ("deterministic minus stochastic, IQM [95% interval]", _interval("gap", "gap_low", "gap_high")),
+)
+ABOVE: Columns = (
+    SERIES,
+    ("seed", attrgetter("seed")),
+    ("episodes", attrgetter("episodes")),
+    ("at least {above:g}", attrgetter("above")),
+)
+TARGETS: Columns = (
+    ("", attrgetter("env")),
+    ("", lambda row: f"{row.kind} {row.target:g}"),
+    ("at step", lambda row: row.at if row.at == row.until else f"{row.at} to {row.until}"),
+    ("asked", lambda row: "every seed" if row.every_seed else "mean over seeds"),
+    ("seeds", attrgetter("seeds")),
+    ("measured", _number("measured")),
+    ("by", lambda row: f"{row.margin:+.1f}"),
+    ("", lambda row: _met(row.met)),
+    ("mean at the first step", _number("mean")),
+    ("std of seeds", _number("std_of_seeds")),
+    ("worst seed", _number("worst_seed")),
+)
+TIMES: Columns = (
+    ("", attrgetter("env")),
+    ("threshold", lambda row: f"{row.threshold:g}"),
+    ("seconds", _number("seconds")),
+    ("seeds that reach it", lambda row: f"{row.reached} of {row.seeds}"),
+    ("", attrgetter("against")),
+    ("its seconds", lambda row: f"{'> ' if row.is_bound else ''}{number(row.other_seconds)}"),
+    ("its seeds that reach it", lambda row: f"{row.other_reached} of {row.other_seeds}"),
+    ("ratio", lambda row: bound(row.ratio, row.is_bound)),
+    ("at most", lambda row: f"{row.at_most:g}, {_met(row.ratio <= row.at_most)}"),
+    ("aim", lambda row: f"{row.aim:g}, {_met(row.ratio <= row.aim)}"),
+)
+AGGREGATES: Columns = (
+    SERIES,
+    ("runs", attrgetter("runs")),
+    *(
+        (f"{title} [95% interval]", _interval(key, f"{key}_low", f"{key}_high", 2))
+        for key, title in (
+            ("iqm", "IQM"),
+            ("mean", "mean"),
+            ("gap", "optimality gap"),
+            ("probability", "probability that it is beaten"),
+        )
+    ),
 )
 
 
-class Tables(NamedTuple):
-    """What is told, in the order in which it is told; a table may be empty."""
-
-    final: pd.DataFrame  #: as ``report.final_table`` makes it
-    milestones: pd.DataFrame  #: ``milestones.milestone_table``
-    improvement: pd.DataFrame  #: ``report.improvement_table``
-    gradients: pd.DataFrame  #: ``estimators.gradient_table``
-
-
-def markdown(runs: Runs, tables: Tables, reference: str, title: str, opening: str) -> str:
-    """The report.
-
-    :param runs: the stored runs
-    :param tables: of these runs
-    :param reference: the series that the others are compared with
-    :param title: the headline
-    :param opening: what goes before the environments
-    """
-    parts = [f"# {title}\n", *([opening] if opening else []), LEGEND.format(clock=runs.clock)]
-    for env, group in tables.final.groupby("env"):
-        stem = str(env).replace("/", "_")
-        parts += [f"## {env}\n", f"![learning curves of {env}]({stem}.png)\n"]
-        if runs.curves.loc[runs.curves["env"] == env, list(LOGGED)].notna().any(axis=None):
-            parts.append(f"![temperature and entropy on {env}]({stem}_temperature.png)\n")
-        parts += [table(RETURNS, group.itertuples()), table(EFFICIENCY, group.itertuples())]
-        others = (MILESTONES, tables.milestones), (COMPARISON, tables.improvement), (GRADIENTS, tables.gradients)
-        for columns, found in others:
-            ours = found[found["env"] == env] if len(found) else found
-            if len(ours):
-                parts.append(table(columns, ours.itertuples()))
-        parts.append("".join(f"- {line}\n" for line in _provenance(runs, str(env), reference)))
-    return "\n".join(parts)
-
-
-def _provenance(runs: Runs, env: str, reference: str) -> list[str]:
-    """Which settings, seeds, machines and versions are behind the numbers."""
-    lines: list[str] = []
-    machines: Counter[str] = Counter()
-    versions: dict[str, dict[str, None]] = {}
-    for series in runs.series_of(env, reference):
-        metas = runs.metas[env, series]
-        first = metas[0]["settings"]
-        seeds = ", ".join(str(seed) for seed in sorted(meta["settings"]["seed"] for meta in metas))
-        lines.append(
-            f"{series}: seeds {seeds}; {first['hyperparams_from']}; "
-            f"evaluation every {first['eval_every']} steps of {first['eval_episodes']} episodes, "
-            f"{first['final_episodes']} at the end; "
-            f"{metas[0]['torch_threads']} torch thread(s) on {metas[0]['device']}."
+def provenance(runs: Runs, env: str, reference: str) -> Iterable[str]:
+    """Which settings, seeds, machines and versions are behind the numbers of an environment."""
+    ours = runs.table[runs.table["env"] == env]
+    by_series = {name: ours[ours["series"] == name] for name in runs.series_of(env, reference)}
+    for name, group in by_series.items():
+        first, settings = group.iloc[0], group.iloc[0]["settings"]
+        yield (
+            f"{name}: seeds {', '.join(map(str, sorted(group['seed'])))}; {settings['hyperparams_from']}; "
+            f"evaluation every {settings['eval_every']} steps of {settings['eval_episodes']} episodes, "
+            f"{settings['final_episodes']} at the end; {first['threads']} torch thread(s) on {first['device']}."
         )
-        for meta in metas:
-            machines[machine_name(meta)] += 1
-            for package, version in meta["versions"].items():
-                versions.setdefault(package, {})[version] = None
-    packages = ", ".join(f"{package} {' and '.join(found)}" for package, found in versions.items())
-    return [*lines, *(_machine(name, n, runs.machines[env]) for name, n in machines.items()), f"Versions: {packages}."]
-
-
-def _machine(name: str, n_runs: int, timed: str) -> str:
-    return f"Machine: {name}; {n_runs} run(s){'' if name == timed else ', whose seconds are left out'}."
+    in_order = [row for group in by_series.values() for row in group.to_dict("records")]
+    machines: dict[str, int] = {}
+    versions: dict[str, dict[str, None]] = {}
+    for row in in_order:
+        machines[row["machine"]] = machines.get(row["machine"], 0) + 1
+        for package, version in row["versions"].items():
+            versions.setdefault(package, {})[version] = None
+    for machine, n_runs in machines.items():
+        left_out = "" if machine == runs.machines[env] else ", whose seconds are left out"
+        yield f"Machine: {machine}; {n_runs} run(s){left_out}."
+    packages = (f"{package} {' and '.join(found)}" for package, found in versions.items())
+    yield f"Versions: {', '.join(packages)}."

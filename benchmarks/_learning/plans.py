@@ -1,18 +1,19 @@
-"""What an experiment asks for, and the runs that follow from it.
-
-The command line, ``suite.yml`` and ``ablations.yml`` all end here.
-"""
+"""Experiments, and the runs that follow from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 
-from benchmarks._algorithms import check_algorithm, parse_value
+from benchmarks._algorithms import check_algorithm
 from benchmarks._learning.hyperparams import resolve
 from benchmarks._learning.settings import RunSettings, series_name
+
+# The keys of a target that hold its return, and their names in the tables.
+KINDS = {"at_least": "at least", "aim": "aim"}
+PANELS = ("curves", "seeds", "modes", "gap", "finals", "sweep")
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,18 @@ class Series:
     :param algo: a key of ``ALGORITHMS``
     :param label: tells apart two configurations of one algorithm
     :param overrides: hyperparameters that differ from the source's
+    :param title: in figures; empty: its name
+    :param x: place on the axis of a sweep
     """
 
     algo: str
     label: str = ""
     overrides: dict[str, Any] = field(default_factory=dict)
+    title: str = ""
+    x: float | None = None
+
+    def __post_init__(self) -> None:
+        check_algorithm(self.algo)
 
     @property
     def name(self) -> str:
@@ -35,17 +43,45 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """Some series on one environment, over the same seeds.
+class Target:
+    """A return to reach by a step.
 
-    :param env: Gymnasium id
-    :param series: what is compared
-    :param seeds: of the training
+    :param kind: a value of ``KINDS``
+    :param score: the return
+    :param at: step of the evaluation
+    :param until: last of the evaluations that must reach it; ``at`` itself if only one must
+    :param every_seed: whether the worst seed is asked, else the mean over the seeds
+    """
+
+    kind: str
+    score: float
+    at: int
+    until: int
+    every_seed: bool
+
+
+@dataclass(frozen=True)
+class TimeTarget:
+    """The part of another series' time to the threshold that the reference may take.
+
+    :param against: the other series
+    :param at_most: the ratio asked for
+    :param aim: the ratio hoped for
+    """
+
+    against: str
+    at_most: float
+    aim: float
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Some series on one environment, over the same seeds. The meaning of each key is in ``experiments.yml``.
+
     :param steps: training budget; None: the one of each zoo entry
-    :param hyperparams: a source of ``hyperparams.SOURCES``
     :param eval_every: steps between evaluations; None: a 20th of the budget
-    :param eval_episodes: episodes of each evaluation
-    :param final_episodes: episodes for the finished agent
+    :param threshold: None: not of the suite
+    :param question: empty: not an ablation
     """
 
     env: str
@@ -56,6 +92,37 @@ class Experiment:
     eval_every: int | None = None
     eval_episodes: int = 10
     final_episodes: int = 100
+    name: str = ""
+    group: str = ""
+    store: str = "learning"
+    reference: str = "softac"
+    random: float = 0.0
+    threshold: float | None = None
+    targets: tuple[Target, ...] = ()
+    time: TimeTarget | None = None
+    question: str = ""
+    source: str = ""
+    panels: tuple[str, ...] = ()
+    axis: str = ""
+    above: float | None = None
+    gradients: str | None = None
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    def check_packages(self) -> None:
+        """Refuse to run without a package that it needs."""
+        for package, extra in self.needs.items():
+            if find_spec(package) is None:
+                raise ValueError(f"{self.name} needs {package}, which is not installed: pip install -e '.[{extra}]'.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the series."""
+        return tuple(series.name for series in self.series)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Titles of the series in figures, by name."""
+        return {series.name: series.title or series.name for series in self.series}
 
     def run(self, series: Series, seed: int, threads: int, device: str) -> RunSettings:
         """The settings of one of its runs."""
@@ -81,15 +148,8 @@ class Experiment:
 
 
 def plan(experiments: Iterable[Experiment], threads: int = 1, device: str = "auto") -> list[RunSettings]:
-    """All runs asked for, the seeds outermost, so that an early stop leaves whole comparisons.
-
-    :param experiments: each with seeds of its own
-    :param threads: torch threads of each run
-    :param device: torch device
-    """
+    """All runs asked for, the seeds outermost, so that an early stop leaves whole comparisons."""
     experiments = list(experiments)
-    for series in (series for experiment in experiments for series in experiment.series):
-        check_algorithm(series.algo)
     seeds = dict.fromkeys(seed for experiment in experiments for seed in experiment.seeds)
     return [
         experiment.run(series, seed, threads, device)
@@ -109,81 +169,3 @@ def parse_seeds(items: Iterable[str]) -> tuple[int, ...]:
             raise ValueError(f"Seeds are numbers or ranges such as 0-4, got {item!r}.")
         seeds.update(dict.fromkeys(range(int(first), int(last if dash else first) + 1)))
     return tuple(seeds)
-
-
-def seeds_of_file(value: Any) -> tuple[int, ...]:
-    """Seeds as a file has them: ``3``, ``0-4``, or a list of these."""
-    return parse_seeds(str(item) for item in (value if isinstance(value, list) else [value]))
-
-
-def series_of_file(
-    entry: Any, where: str, common: Mapping[str, Any] | None = None, optional: Iterable[str] = ()
-) -> Series:
-    """A series as a file has it: the name of an algorithm, or a mapping of ``algo`` (else softac), ``label``, ``set``.
-
-    :param entry: as YAML has read it
-    :param where: what an error calls it
-    :param common: overrides that its own come on top of
-    :param optional: further keys that it may have
-    """
-    if isinstance(entry, str):
-        entry = {"algo": entry}
-    entry = mapping(entry, where, optional=("algo", "label", "set", *optional))
-    algo = entry.get("algo", "softac")
-    check_algorithm(algo)
-    return Series(algo, str(entry.get("label", "")), {**(common or {}), **values_of_file(entry.get("set", {}))})
-
-
-def values_of_file(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyperparameters as a file has them; YAML takes ``1e-3`` for a text, which is not what is meant."""
-    return {key: parse_value(value) if isinstance(value, str) else value for key, value in overrides.items()}
-
-
-def read_file(path: Path, *required: str) -> dict[str, Any]:
-    """A YAML file whose top level has these keys and no others."""
-    import yaml
-
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}; --file takes another.")
-    return mapping(yaml.safe_load(path.read_text(encoding="utf-8")), path.name, required)
-
-
-def mapping(
-    value: Any, where: str, required: Iterable[str] = (), optional: Iterable[str] | None = ()
-) -> dict[str, Any]:
-    """``value`` as it is, if it is a mapping that has all keys it must have and none that nobody reads.
-
-    :param value: as YAML has read it
-    :param where: what an error calls it
-    :param required: keys that must be there
-    :param optional: keys that may be there; None: any
-    """
-    required = tuple(required)
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} must be a mapping of {', '.join(required) or 'names'}, got {value!r}.")
-    missing = [key for key in required if key not in value]
-    if missing:
-        raise ValueError(f"{where} lacks {', '.join(missing)}; add it.")
-    known = tuple(value) if optional is None else (*required, *optional)
-    unknown = [str(key) for key in value if key not in known]
-    if unknown:
-        raise ValueError(f"{where} has unknown keys {', '.join(unknown)}; known are {', '.join(known)}.")
-    return value
-
-
-def check_numbers(entry: Mapping[str, Any], where: str, whole: Iterable[str], real: Iterable[str] = ()) -> None:
-    """Refuse texts and the like where numbers belong; YAML takes ``1e5`` for a text."""
-    for keys, types, words in ((whole, int, "a whole number such as 10000"), (real, (int, float), "a number")):
-        for key in keys:
-            if key in entry and (isinstance(entry[key], bool) or not isinstance(entry[key], types)):
-                raise ValueError(f"{where}: {key} must be {words}, got {entry[key]!r}.")
-
-
-def chosen(kind: str, wanted: Iterable[str] | None, known: Iterable[str]) -> list[str]:
-    """What was asked for by name, in the order of ``known``; all of it if nothing was."""
-    known = list(known)
-    wanted = known if wanted is None else list(wanted)
-    for name in wanted:
-        if name not in known:
-            raise ValueError(f"Unknown {kind} {name!r}; known are {', '.join(known)}.")
-    return [name for name in known if name in wanted]

@@ -2,135 +2,117 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import multiprocessing
 import os
-import subprocess
-import sys
-import tempfile
-import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
+import traceback
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from threading import Thread
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
-from benchmarks._learning.settings import RunSettings, is_finished
+from benchmarks._learning.settings import RunSettings
+from benchmarks._learning.store import Store
 
-_ROOT = Path(__file__).resolve().parents[2]
+_CONTEXT = multiprocessing.get_context("spawn")  # a forked torch may hang
 
 
 class Outcome(NamedTuple):
-    """How many runs were there already, how many were made, and the error text of those that failed."""
+    """How many runs were there already, how many were made, and the errors of those that failed."""
 
     skipped: int
     done: int
     failed: dict[str, str]
 
 
-def run_all(runs: list[RunSettings], results: Path, workers: int, force: bool = False, quiet: bool = False) -> Outcome:
+def run_all(runs: list[RunSettings], store: Store, workers: int, force: bool = False, quiet: bool = False) -> Outcome:
     """Make every run that is not stored yet.
 
     :param runs: what to run
-    :param results: folder of the results
-    :param workers: number of processes at a time
+    :param store: where runs are stored
+    :param workers: number of processes at a time; 0: all runs in this process, one after the other
     :param force: make stored runs again, too
     :param quiet: no progress bar
     """
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}.")
-    missing = [run for run in runs if force or not is_finished(run, results)]
+    if workers < 0:
+        raise ValueError(f"workers must be at least 0, got {workers}.")
+    stored = [] if force else [run.settings.to_json() for run in store.find(runs)]
+    missing = [run for run in runs if run.to_json() not in stored]
     failed: dict[str, str] = {}
-    children = _Children()
-    progress = _Progress(sum(run.steps for run in missing), quiet)
-    with ThreadPoolExecutor(workers) as executor:
-        futures = {executor.submit(children.run, run, results, progress): run for run in missing}
+    # The maths libraries read the number of their threads when they start.
+    threads = dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(max((run.threads for run in missing), default=1))
+    )
+    bar = _Bar(sum(run.steps for run in missing), quiet)
+    with bar, patch.dict(os.environ, threads), ThreadPoolExecutor(max(1, workers)) as waiting:
+        make = _make_apart if workers else _make
+        futures = {waiting.submit(make, run, store, bar): run for run in missing}
         try:
             for future in as_completed(futures):
-                error = future.result()
-                if error:
-                    failed[_name(futures[future])] = error
-                    progress.write(f"failed: {_name(futures[future])}")
-        except BaseException:  # Ctrl-C: without this, the executor would wait for runs of an hour
-            executor.shutdown(wait=False, cancel_futures=True)
-            children.terminate()
+                if error := future.exception():
+                    failed[_name(futures[future])] = "".join(traceback.format_exception(error))[-4000:]
+        except BaseException:  # Ctrl-C reaches the processes, too; runs that have not begun are left
+            waiting.shutdown(wait=False, cancel_futures=True)
             raise
-        finally:
-            progress.close()
     return Outcome(len(runs) - len(missing), len(missing) - len(failed), failed)
 
 
-class _Children:
-    """The worker processes that are alive."""
-
-    def __init__(self) -> None:
-        self._alive: set[subprocess.Popen[str]] = set()
-        self._closing = False
-
-    def run(self, run: RunSettings, results: Path, progress: _Progress) -> str:
-        """Run one job to its end; its error output if it fails, else nothing."""
-        if self._closing:
-            return "cancelled"
-        command = [sys.executable, "-m", "benchmarks._learning.worker"]
-        pipe, environment = subprocess.PIPE, _environment(run.threads)
-        with (
-            tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
-            subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True, env=environment) as child,
-        ):
-            self._alive.add(child)
-            with child.stdin or contextlib.nullcontext() as stdin:  # never None: both are pipes
-                json.dump({"settings": run.to_json(), "results": str(results)}, stdin)
-            progress.follow(run, child.stdout)
-            code = child.wait()
-            self._alive.discard(child)
-            errors.seek(0)
-            return f"exit code {code}\n{errors.read()[-4000:]}" if code else ""
-
-    def terminate(self) -> None:
-        """Stop every worker; none leaves a half file behind."""
-        self._closing = True
-        for child in list(self._alive):
-            child.terminate()
-
-
-def _environment(threads: int) -> dict[str, str]:
-    """The workers find this checkout, and the maths libraries start with the right number of threads."""
-    inherited = os.environ.get("PYTHONPATH")
-    path = f"{_ROOT}{os.pathsep}{inherited}" if inherited else str(_ROOT)
-    return {
-        **os.environ,
-        "PYTHONPATH": path,
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-    }
-
-
-class _Progress:
-    """One bar over the steps of all runs; the last score of each run that is under way beside it."""
+class _Bar:
+    """One bar over the steps of all runs, the last score of a run beside it; their processes tell it by a queue."""
 
     def __init__(self, total: int, quiet: bool) -> None:
         from tqdm import tqdm
 
         self._bar = tqdm(total=total, unit="step", smoothing=0.05, disable=quiet or total == 0)
-        self._scores: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self.queue = _CONTEXT.SimpleQueue()
+        self._reader = Thread(target=self._follow, daemon=True)
 
-    def follow(self, run: RunSettings, lines: Any) -> None:
-        """Read a worker's progress to its end."""
-        reached = 0
-        for line in lines:
-            message = json.loads(line)
-            with self._lock:
-                self._scores[_name(run)] = f"{_name(run)}: {message['score']:.0f}"
-                self._bar.update(message["step"] - reached)
-                self._bar.set_postfix_str(", ".join(self._scores.values()))
-            reached = message["step"]
-        with self._lock:
-            self._scores.pop(_name(run), None)
+    def _follow(self) -> None:
+        for name, steps, score in iter(self.queue.get, None):
+            self._bar.update(steps)
+            self._bar.set_postfix_str(f"{name}: {score:.0f}")
 
-    def write(self, text: str) -> None:
-        self._bar.write(text)
+    def __enter__(self) -> _Bar:
+        self._reader.start()
+        return self
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.queue.put(None)
+        self._reader.join()
         self._bar.close()
+
+
+def _make(run: RunSettings, store: Store, bar: _Bar) -> None:
+    _train(run, store, bar.queue)
+
+
+def _make_apart(run: RunSettings, store: Store, bar: _Bar) -> None:
+    """Make a run in a process of its own, whose death is an exception here and ends no other run."""
+    with ProcessPoolExecutor(1, _CONTEXT, _begin, (bar.queue,)) as process:
+        process.submit(_train_there, run, store).result()
+
+
+def _begin(queue: Any) -> None:
+    """Keep RL Zoo's and PyBullet's prints out of the progress; PyBullet's, from C++, only the descriptor stops."""
+    global _queue
+    _queue = queue  # it can be inherited only, not sent with a run
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _train_there(run: RunSettings, store: Store) -> None:
+    _train(run, store, _queue)
+
+
+def _train(run: RunSettings, store: Store, queue: Any) -> None:
+    from benchmarks._learning import training
+
+    reached = 0
+
+    def progress(step: int, score: float) -> None:
+        nonlocal reached
+        queue.put((_name(run), step - reached, score))
+        reached = step
+
+    training.run(run, store, progress)
 
 
 def _name(run: RunSettings) -> str:

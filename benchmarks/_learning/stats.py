@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
+import scipy.integrate
 import scipy.stats
 from arch.bootstrap import IndependentSamplesBootstrap
 from rliable import library, metrics
@@ -70,19 +71,14 @@ def probability_of_improvement(scores: np.ndarray, others: np.ndarray, repetitio
     :param others: of the second; the number of runs may differ
     :param repetitions: bootstrap samples
     """
-    with _seeded():
-        values, intervals = library.get_interval_estimates(
-            {"pair": [_as_runs_by_tasks(scores), _as_runs_by_tasks(others)]},
-            lambda x, y: np.array([metrics.probability_of_improvement(x, y)]),
-            reps=repetitions,
-        )
-    return _scalar(Estimate(values["pair"], *intervals["pair"]))
+    both = [_as_runs_by_tasks(scores), _as_runs_by_tasks(others)]
+    return _scalar(_bootstrap(both, lambda x, y: np.array([metrics.probability_of_improvement(x, y)]), repetitions))
 
 
 def mean_probability_of_improvement(
     scores: Sequence[np.ndarray], others: Sequence[np.ndarray], repetitions: int = 2000
 ) -> Estimate:
-    """The same, mean over environments.
+    """P(a run of the first is better than a run of the second), mean over environments.
 
     :param scores: of the first, for each environment shape (its runs,)
     :param others: of the second, for the same environments
@@ -104,16 +100,16 @@ def first_crossing(positions: np.ndarray, scores: np.ndarray, threshold: float) 
 
 def mean_height(steps: np.ndarray, scores: np.ndarray) -> float:
     """Area under the learning curve by the trapezoidal rule, over its width: a return again."""
-    steps, scores = np.asarray(steps, dtype=float), np.asarray(scores, dtype=float)
-    area = np.sum(np.diff(steps) * (scores[1:] + scores[:-1]) / 2)  # numpy's own has two names in two versions
-    return float(area / (steps[-1] - steps[0]))
+    return float(scipy.integrate.trapezoid(scores, steps) / np.ptp(steps))
 
 
 def _as_runs_by_tasks(scores: np.ndarray) -> np.ndarray:
     return np.asarray(scores, dtype=float).reshape(len(scores), -1)
 
 
-def _bootstrap(scores: np.ndarray, function: Callable[[np.ndarray], np.ndarray], repetitions: int) -> Estimate:
+def _bootstrap(
+    scores: np.ndarray | list[np.ndarray], function: Callable[..., np.ndarray], repetitions: int
+) -> Estimate:
     with _seeded():
         values, intervals = library.get_interval_estimates({"series": scores}, function, reps=repetitions)
     return Estimate(values["series"], *intervals["series"])

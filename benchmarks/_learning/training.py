@@ -18,7 +18,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from benchmarks import _machine
 from benchmarks._algorithms import load_algorithm
 from benchmarks._learning import evaluation, settings
-from benchmarks._learning.settings import RunFiles, RunSettings
+from benchmarks._learning.settings import RunSettings
+from benchmarks._learning.store import MODES, Run, Store
 
 Progress = Callable[[int, float], None]
 MAX_PARALLEL_EPISODES = 10
@@ -38,7 +39,7 @@ class TrainingClock:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens in this block does not count."""
+        """A block whose time does not count."""
         left = np.array([time.perf_counter(), time.process_time()])
         try:
             yield
@@ -83,19 +84,15 @@ class CurveRecorder(BaseCallback):
             scores = [
                 evaluation.summarise(
                     evaluation.run_episodes(
-                        self.model,
-                        self.eval_env,
-                        self.run.eval_episodes,
-                        deterministic,
-                        evaluation.CURVE_SEED,
+                        self.model, self.eval_env, self.run.eval_episodes, deterministic, evaluation.CURVE_SEED
                     )
                 )
                 for deterministic in (True, False)
             ]
-            train_return = float(np.mean(self._train_returns)) if self._train_returns else float("nan")
+            train_return = round(float(np.mean(self._train_returns)), 4) if self._train_returns else None
             self._train_returns = []
-            measured = (seconds, cpu_seconds, *scores[0], *scores[1], train_return)
-            values = (step, self.num_timesteps, *(round(value, 4) for value in measured))
+            measured = (seconds, cpu_seconds, *scores[0], *scores[1])
+            values = (step, self.num_timesteps, *(round(value, 4) for value in measured), train_return)
             logged = (_six_digits(self._logged.get(name)) for name in settings.LOGGED)
             self.rows.append(dict(zip(settings.CURVE_COLUMNS, (*values, *logged), strict=True)))
             self.progress(step, scores[0][0])
@@ -106,14 +103,10 @@ def _six_digits(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def run(run_settings: RunSettings, results: Path, progress: Progress = lambda step, score: None) -> RunFiles:
+def run(run_settings: RunSettings, store: Store, progress: Progress = lambda step, score: None) -> Path:
     """Train and evaluate one agent, and store the run.
 
     The clock starts before the agent is built and counts all but imports and evaluation.
-
-    :param run_settings: what to run
-    :param results: folder of the results; the run goes below ``runs/``
-    :param progress: called with the step and the deterministic score after each evaluation
     """
     th.set_num_threads(run_settings.threads)
     algorithm = load_algorithm(run_settings.algo)
@@ -123,11 +116,7 @@ def run(run_settings: RunSettings, results: Path, progress: Progress = lambda st
     model = algorithm(env=env, seed=run_settings.seed, device=run_settings.device, verbose=0, **arguments)
     recorder = CurveRecorder(run_settings, eval_env, clock, progress)
     model.learn(run_settings.steps, callback=recorder)
-    final = [
-        row
-        for mode in ("deterministic", "stochastic")
-        for row in evaluation.as_rows(_final_episodes(model, eval_env, run_settings, mode == "deterministic"), mode)
-    ]
+    final = {mode: _final_episodes(model, eval_env, run_settings, mode) for mode in MODES}
     meta = {
         "versions": versions,
         "machine": _machine.machine(),
@@ -138,13 +127,17 @@ def run(run_settings: RunSettings, results: Path, progress: Progress = lambda st
     }
     env.close()
     eval_env.close()
-    return settings.store(run_settings, results, recorder.rows, final, meta)
+    return store.write(Run(run_settings, meta, final, recorder.rows))
 
 
 def _final_episodes(
-    model: BaseAlgorithm, eval_env: VecEnv, run_settings: RunSettings, deterministic: bool
-) -> list[evaluation.Episode]:
-    return evaluation.run_episodes(model, eval_env, run_settings.final_episodes, deterministic, evaluation.FINAL_SEED)
+    model: BaseAlgorithm, eval_env: VecEnv, run_settings: RunSettings, mode: str
+) -> dict[str, list[float]]:
+    deterministic = mode == MODES[0]
+    episodes = evaluation.run_episodes(
+        model, eval_env, run_settings.final_episodes, deterministic, evaluation.FINAL_SEED
+    )
+    return {"return": [e.score for e in episodes], "length": [e.length for e in episodes]}
 
 
 def prepare(run_settings: RunSettings) -> tuple[VecEnv, VecEnv, dict[str, Any]]:

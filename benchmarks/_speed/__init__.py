@@ -10,9 +10,6 @@
 ``stats``       medians and their intervals
 ``points``      what is measured together; the axes of the sweep
 ``store``       results on disk, resumed
-``timers``      where the time of one environment step goes, for one agent
-``profile``     the same for several in turn
 ``equality``    whether SoftAC's engines make the same updates
 ``markdown``    tables
-``figures``     plots
 """

@@ -75,10 +75,7 @@ class Agent:
         return {name: round(value, 3) for name, value in measured.items()}
 
     def updates(self, count: int) -> dict[str, float]:
-        """Time ``train()`` alone.
-
-        :param count: gradient steps
-        """
+        """Time ``train()`` alone."""
         return self._timed(lambda: self._train(count), count)
 
     def learn(self, count: int) -> dict[str, float]:
@@ -89,15 +86,6 @@ class Agent:
         before = self.model.num_timesteps
         measured = self._timed(lambda: self.model.learn(count, reset_num_timesteps=False), count)
         return {**measured, "count": self.model.num_timesteps - before}
-
-    def profile(self, steps: int) -> dict[str, Any]:
-        """Where the time of environment steps goes, by the timers of ``timers.py``.
-
-        :param steps: with the timers, and as many without
-        """
-        from benchmarks._speed.timers import breakdown
-
-        return breakdown(self, steps)
 
     def versions(self) -> dict[str, str]:
         """Versions of all that took part in this process."""

@@ -1,4 +1,4 @@
-"""What is timed: the sizes and arguments that an agent and its reference share."""
+"""The sizes and arguments that an agent and its reference share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Case:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
 
     def constructor_arguments(self, own: dict[str, Any]) -> dict[str, Any]:
-        """What is passed to a constructor beside policy and environment.
+        """Arguments of a constructor beside policy and environment.
 
         :param own: arguments of one agent alone; they win, and their ``policy_kwargs`` are added to the case's
         """
@@ -57,11 +57,7 @@ class Case:
         return arguments
 
     def build(self, algorithm: Any, own: dict[str, Any]) -> Any:
-        """An agent on an environment of its own.
-
-        :param algorithm: a class with the constructor of SB3's SAC
-        :param own: arguments of this agent alone
-        """
+        """An agent on an environment of its own."""
         from gymnasium import spaces
         from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -91,12 +87,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def named_case(name: str, device: str, seed: int = 0) -> Case:
-    """A case of ``CASES``.
-
-    :param name: of the case
-    :param device: torch device
-    :param seed: of both agents
-    """
+    """A case of ``CASES``."""
     if name not in CASES:
         raise ValueError(f"Unknown case {name!r}; known are {', '.join(CASES)}.")
     return Case(device=device, seed=seed, **CASES[name])

@@ -37,26 +37,14 @@ class ChildAgent:
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # closed in close()
         environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
         environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX shares the GPU with torch here
+        command, pipe = [python or sys.executable, "-m", "benchmarks._speed.child"], subprocess.PIPE
         self._process = subprocess.Popen(
-            [python or sys.executable, "-m", "benchmarks._speed.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            cwd=_ROOT,
-            env=environment,
+            command, stdin=pipe, stdout=pipe, stderr=self._errors, text=True, cwd=_ROOT, env=environment
         )
         pinned = None if case.device.startswith("cuda") else cores(threads)
+        sizes = {"contender": asdict(contender), "case": asdict(case), "transitions": transitions}
         try:
-            self._ask(
-                {
-                    "contender": asdict(contender),
-                    "case": asdict(case),
-                    "transitions": transitions,
-                    "threads": threads,
-                    "cores": pinned,
-                }
-            )
+            self._ask(sizes | {"threads": threads, "cores": pinned})
         except Exception:
             self.close()
             raise

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks._algorithms import ALGORITHMS, load_algorithm
 
 #: algorithms that only this benchmark knows
-OTHERS = {"sbx": "sbx:SAC", "cleanrl": "benchmarks._speed.plain_sac:PlainSAC"}
+OTHERS = {"sbx": "sbx:SAC", "plain-sac": "benchmarks._speed.plain_sac:PlainSAC"}
 #: engines and precisions of SoftAC, as `softac-<name>`
 FORMS: dict[str, dict[str, Any]] = {
     "eager": {"engine": "eager"},
@@ -38,12 +39,15 @@ class Contender:
     name: str
     algo: str
     arguments: dict[str, Any] = field(default_factory=dict)
+    checkout: str | None = None  #: another one, whose package takes part; None: this one
 
     def load(self) -> Any:
         """The class.
 
         :raises RefusedError: its package is not installed
         """
+        if self.checkout is not None:
+            sys.path.insert(0, self.checkout)
         try:
             if self.algo in OTHERS:
                 module, attribute = OTHERS[self.algo].split(":")
@@ -54,23 +58,18 @@ class Contender:
 
 
 def named(name: str, extra: dict[str, Any] | None = None) -> Contender:
-    """The contender of a name: an algorithm, or ``softac-<engine or precision>``.
-
-    :param name: as on the command line
-    :param extra: further arguments, for SoftAC only
-    """
-    algo, _, form = name.partition("-")
+    """The contender of a name: an algorithm, ``softac-<engine or precision>``, or ``softac@<another checkout>``."""
+    if name.startswith("softac@"):
+        return Contender(name, "softac", extra or {}, checkout=name.removeprefix("softac@"))
     known = [*(a for a in ALGORITHMS if a not in NOT_COMPARABLE), *OTHERS, *(f"softac-{f}" for f in FORMS)]
     if name not in known:
         raise ValueError(f"Unknown contender {name!r}; known are {', '.join(known)}.")
+    algo, _, form = (name, "", "") if name in OTHERS else name.partition("-")
     arguments = {**(extra or {} if algo == "softac" else {}), **FORMS.get(form, {})}
     return Contender(name, algo, arguments)
 
 
 def default_names(device: str) -> list[str]:
-    """The contenders of the comparison with SB3's SAC.
-
-    :param device: torch device
-    """
+    """The contenders of the comparison with SB3's SAC."""
     names = ["softac", "softac-eager", "softac-bfloat16", "sbx"]
-    return [*names, "cleanrl"] if device.startswith("cuda") else names
+    return [*names, "plain-sac"] if device.startswith("cuda") else names

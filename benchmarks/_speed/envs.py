@@ -65,7 +65,7 @@ def _draw(space: spaces.Space, generator: np.random.Generator) -> Any:
 
 
 def maker(name: str) -> Callable[[], gym.Env]:
-    """What makes the environment of a name.
+    """A function that makes the environment of a name.
 
     :param name: of ``SPACES``, or a Gymnasium id
     """

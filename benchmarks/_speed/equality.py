@@ -12,6 +12,7 @@ import copy
 import io
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,8 +26,7 @@ from benchmarks._speed.agent import Agent
 from benchmarks._speed.case import Case
 from benchmarks._speed.contenders import RefusedError, named
 
-#: largest distance between two engines' networks, in parts of the distance from the initial weights
-TOLERANCE = 1e-3
+TOLERANCE = 1e-3  # largest distance between two engines' networks, in parts of that from the initial weights
 TRANSITIONS = 600
 
 
@@ -50,7 +50,7 @@ def compare(engine: str, case: Case, updates: int) -> dict[str, Any]:
             with fixed_noise():
                 distances = _phases(plain, fast, case.batch_size, updates)
             _forget_compiled()
-            fresh = draws_anew(_reloaded(fast), case.batch_size)  # what was captured has the fixed noise in it
+            fresh = draws_anew(_reloaded(fast), case.batch_size)  # a graph that was captured has the fixed noise in it
         except (RefusedError, RuntimeError) as error:
             return {"skipped": (str(error).splitlines() or [type(error).__name__])[0]}
     return {
@@ -83,33 +83,24 @@ def _phases(plain: Any, fast: Any, batch_size: int, updates: int) -> dict[str, f
         "as built": (lambda model: model, batch_size),
         "another learning rate": (_slower, batch_size),
         "another batch size": (lambda model: model, max(1, batch_size // 2)),
-        "after set_parameters": (lambda model: _reset(model, initial), batch_size),
+        "after set_parameters": (lambda model: model.set_parameters(initial) or model, batch_size),
         "after load": (_reloaded, batch_size),
     }
     for number, (phase, (change, size)) in enumerate(phases.items()):
         plain, fast = change(plain), change(fast)
         for model in (plain, fast):
             for index in range(updates):
-                _seed(1000 * number + index)
+                # Replay buffers draw their batches from numpy, or from torch.
+                np.random.seed(1000 * number + index)  # noqa: NPY002
+                th.manual_seed(1000 * number + index)
                 model.train(gradient_steps=1, batch_size=size)
         distances[phase] = distance(_networks(fast), _networks(plain), start)
     return distances
 
 
-def _seed(seed: int) -> None:
-    """Replay buffers draw their batches from numpy, or from torch."""
-    np.random.seed(seed)  # noqa: NPY002
-    th.manual_seed(seed)
-
-
 def _slower(model: Any) -> Any:
     schedule = model.lr_schedule
     model.lr_schedule = lambda progress: 0.3 * schedule(progress)
-    return model
-
-
-def _reset(model: Any, parameters: dict[str, Any]) -> Any:
-    model.set_parameters(parameters)
     return model
 
 
@@ -125,21 +116,16 @@ def _reloaded(model: Any) -> Any:
 
 def _networks(model: Any) -> dict[str, th.Tensor]:
     """All weights of each network, and the temperature, as one vector each."""
-    networks: dict[str, list[th.Tensor]] = {}
+    networks: dict[str, list[th.Tensor]] = defaultdict(list)
     for name, weight in model.policy.state_dict().items():
-        networks.setdefault(name.split(".")[0], []).append(weight.detach().flatten().double().cpu())
+        networks[name.split(".")[0]].append(weight.detach().flatten().double().cpu())
     if model.log_ent_coef is not None:
         networks["log_ent_coef"] = [model.log_ent_coef.detach().double().cpu().clone()]
     return {name: th.cat(weights) for name, weights in networks.items()}
 
 
 def distance(ours: dict[str, th.Tensor], theirs: dict[str, th.Tensor], start: dict[str, th.Tensor]) -> float:
-    """The largest over the networks of |ours - theirs| / |theirs - start|.
-
-    :param ours: one vector for each network
-    :param theirs: of the plain path
-    :param start: before the first update
-    """
+    """The largest over the networks of |ours - theirs| / |theirs - start|, each network one vector."""
     return max(
         float((ours[name] - theirs[name]).norm() / (theirs[name] - start[name]).norm().clamp_min(1e-12))
         for name in theirs
@@ -149,8 +135,6 @@ def distance(ours: dict[str, th.Tensor], theirs: dict[str, th.Tensor], start: di
 def draws_anew(model: Any, batch_size: int) -> bool | None:
     """Whether two updates on one batch with frozen weights see different noise: a graph must not repeat its own.
 
-    :param model: SoftAC, trained before
-    :param batch_size: of the updates
     :return: None where the losses need no noise
     """
     if model.actor.has_exact_support:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks._output import grid, ratio_interval
-from benchmarks._speed.timers import PARTS
 
 MEASURES = {"updates": "updates/s", "learn": "steps/s of learn()"}
 STARTUP = {
@@ -34,8 +33,7 @@ def ratios(content: dict[str, Any], title: str) -> str:
     plans = {(p["settings"]["plan"]["pairs"], p["settings"]["plan"]["block_seconds"]) for p in points}
     how = "; ".join(f"{pairs} pairs of blocks of about {seconds} s" for pairs, seconds in sorted(plans))
     lines = [
-        f"# Speed: {title}",
-        "",
+        f"# Speed: {title}\n",
         "Each contender beside its reference, block by block in turn (A B, B A, ...), exactly one at work at a time. A "
         "ratio above 1 means that the contender is faster; medians over pairs of neighbouring blocks, with the 95% "
         f"interval of the median (order statistics) and the quartiles. {how}.",
@@ -44,7 +42,7 @@ def ratios(content: dict[str, Any], title: str) -> str:
         *_others(points),
         *_startup(points),
         *_left_out(points),
-        *provenance(points),
+        *_provenance(points),
     ]
     return "\n".join(lines) + "\n"
 
@@ -117,7 +115,7 @@ def _left_out(points: list[dict[str, Any]]) -> list[str]:
     return found
 
 
-def provenance(points: list[dict[str, Any]]) -> list[str]:
+def _provenance(points: list[dict[str, Any]]) -> list[str]:
     """Sizes, machines, load and versions; more than one of each where points were measured apart.
 
     :param points: with ``settings``, and ``machine``, ``versions``, ``load_average`` where measured
@@ -133,27 +131,3 @@ def provenance(points: list[dict[str, Any]]) -> list[str]:
     if loads:
         lines.append(f"- Load average while measuring: {min(loads)} to {max(loads)}.")
     return lines + [f"- Versions: {found}." for found in sorted(versions)]
-
-
-def profile(content: dict[str, Any]) -> str:
-    """The table of ``profile.json``."""
-    rows = content["rows"]
-    head = ["ms", *(f"{row['contender']}, {row['threads']} thread(s)" for row in rows)]
-    lines = [
-        "# Speed: where one environment step's time goes",
-        "",
-        "Medians over rounds of blocks in turn, of timers around the methods that the loop calls; what a part calls "
-        "that has a timer of its own counts there alone. The actor's forward pass of acting is in acting.",
-        "",
-        grid(head, [[part, *(f"{row['parts'][part]:.3f}" for row in rows)] for part in PARTS]),
-        grid(
-            head,
-            [
-                [title, *(f"{row[key]:.3f}" for row in rows)]
-                for title, key in (("a whole step", "step_ms"), ("without the timers", "step_without_timers_ms"))
-            ],
-        ),
-        *(f"- Left out: {reason}." for reason in content["refused"].values()),
-        *provenance([content]),
-    ]
-    return "\n".join(lines) + "\n"

@@ -8,13 +8,13 @@ It is a contender of ``benchmarks/speed.py`` and nothing else.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch as th
 import torch.nn.functional as F  # noqa: N812
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import nn
 
 LOG_STD_BOUNDS = (-20.0, 2.0)
@@ -68,15 +68,7 @@ class PlainSAC:
     """
 
     def __init__(
-        self,
-        policy: str,
-        env: gym.Env,
-        *,
-        learning_starts: int = 100,
-        batch_size: int = 256,
-        policy_kwargs: dict[str, Any] | None = None,
-        seed: int = 0,
-        device: str = "cpu",
+        self, policy: str, env: gym.Env, learning_starts=100, batch_size=256, policy_kwargs=None, seed=0, device="cpu"
     ) -> None:
         if policy != "MlpPolicy" or set(policy_kwargs or {}) - {"net_arch"} or not isinstance(env, gym.Env):
             raise ValueError("plain two-critic networks on one environment are all that there is")
@@ -84,11 +76,8 @@ class PlainSAC:
         self.env, self.device = env, th.device(device)
         self.learning_starts, self.batch_size, self.num_timesteps = learning_starts, batch_size, 0
         self.gamma, self.tau, learning_rate = 0.99, 0.005, 3e-4
-        sizes = (
-            env.observation_space.shape[0],
-            env.action_space.shape[0],
-            (policy_kwargs or {}).get("net_arch", [256])[0],
-        )
+        width = (policy_kwargs or {}).get("net_arch", [256])[0]
+        sizes = env.observation_space.shape[0], env.action_space.shape[0], width
         self.actor = Actor(*sizes).to(self.device)
         self.critics = nn.ModuleList(Critic(*sizes) for _ in range(2)).to(self.device)
         self.targets = nn.ModuleList(Critic(*sizes) for _ in range(2)).to(self.device)
@@ -123,34 +112,19 @@ class PlainSAC:
         return action[0].cpu().numpy()
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
-        """The gradient steps of algorithm 1.
-
-        :param gradient_steps: how many
-        :param batch_size: transitions in each
-        """
+        """The gradient steps of algorithm 1."""
         for _ in range(gradient_steps):
-            obs, action, next_obs, done, reward = self.replay_buffer.sample(batch_size)[:5]
-            alpha = self.log_alpha.detach().exp()
-            losses = {
-                "critic": self._critic_step(obs, action, next_obs, done, reward, alpha),
-                **self._actor_step(obs, alpha),
-            }
+            batch, alpha = self.replay_buffer.sample(batch_size), self.log_alpha.detach().exp()
+            losses = {"critic": self._critic_step(batch, alpha), **self._actor_step(batch.observations, alpha)}
             for critic, target in zip(self.critics.parameters(), self.targets.parameters(), strict=True):
                 target.data.copy_(self.tau * critic.data + (1.0 - self.tau) * target.data)
             self._updates += 1
             if self._updates % READ_BACK_EVERY == 0:
                 self.last_losses = {name: loss.item() for name, loss in losses.items()}
 
-    def _critic_step(
-        self,
-        obs: th.Tensor,
-        action: th.Tensor,
-        next_obs: th.Tensor,
-        done: th.Tensor,
-        reward: th.Tensor,
-        alpha: th.Tensor,
-    ) -> th.Tensor:
+    def _critic_step(self, batch: ReplayBufferSamples, alpha: th.Tensor) -> th.Tensor:
         """arXiv:1812.05905v2, Eq. (5)"""
+        obs, action, next_obs, done, reward = batch[:5]
         with th.no_grad():
             next_action, next_log_pi = self.actor(next_obs)
             next_q = th.min(*(target(next_obs, next_action) for target in self.targets))

@@ -30,7 +30,7 @@ AXES: dict[str, tuple[str, tuple[str, ...], tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured together.
+    """One point of measurement.
 
     :param axis: what varies between the points of a file
     :param value: of this one
@@ -73,12 +73,7 @@ def sweep(axes: list[str], base: Point, few: bool = False) -> list[Point]:
 
 
 def measure(point: Point, plan: Plan, start: Start) -> dict[str, Any]:
-    """Start-up figures and paired rates; a contender that cannot take part is named and left out.
-
-    :param point: what to measure
-    :param plan: how much
-    :param start: makes the agents, here or in processes of their own
-    """
+    """Start-up figures and paired rates; a contender that cannot take part is named and left out."""
     result: dict[str, Any] = {"settings": point.settings(plan)}
     available = _machine.usable_cores()
     if point.threads > available:

@@ -9,21 +9,10 @@ import numpy as np
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """Median with its 95% interval, quartiles and extremes.
-
-    :param values: at least one
-    """
+    """Median with its 95% interval, quartiles and extremes."""
     low, high = median_interval(values)
     smallest, first, median, third, largest = np.percentile(values, (0, 25, 50, 75, 100))
-    named = {
-        "median": median,
-        "low": low,
-        "high": high,
-        "q1": first,
-        "q3": third,
-        "min": smallest,
-        "max": largest,
-    }
+    named = {"median": median, "low": low, "high": high, "q1": first, "q3": third, "min": smallest, "max": largest}
     return {name: round(float(value), 4) for name, value in named.items()}
 
 
@@ -33,9 +22,6 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     The k-th smallest and the k-th largest of n values enclose the median unless fewer than k values lie on one of its
     sides, of which the binomial distribution gives the probability. With fewer than six values no interval reaches
     95%: then the extremes are returned.
-
-    :param values: independent, at least one
-    :param confidence: that the interval encloses the median
     """
     ordered = sorted(float(value) for value in values)
     n = len(ordered)
@@ -46,9 +32,5 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
 
 
 def coverage(n: int, k: int) -> float:
-    """Probability that the k-th smallest and the k-th largest of n values enclose the median.
-
-    :param n: values
-    :param k: counted from 1, at most n / 2
-    """
+    """Probability that the k-th smallest and the k-th largest of n values enclose the median."""
     return 1.0 - 2.0 * sum(math.comb(n, i) for i in range(k)) / 2.0**n

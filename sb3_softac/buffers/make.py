@@ -210,3 +210,22 @@ def check_returns(buffer: ReplayBuffer, n_steps: int, gamma: float) -> None:
             f"{own_n_steps} step(s), discounted by {own_gamma}. Load the model's zip file with the new arguments "
             "instead, and begin with an empty replay buffer"
         )
+
+
+def attach(buffer: ReplayBuffer, env: VecEnv | None, device: th.device, truncate_last_traj: bool = True) -> None:
+    """Give a replay buffer of a file its environment and its device.
+
+    :param buffer: of a file
+    :param env: which hindsight asks for rewards; None for none
+    :param device: where batches go
+    :param truncate_last_traj: with hindsight, take the last trajectory for finished
+    :raises ValueError: hindsight without an environment
+    """
+    buffer.device = device
+    if isinstance(buffer, HerReplayBuffer):
+        if env is None:
+            raise ValueError("`HerReplayBuffer` needs the environment, but there is none: call `set_env()` first")
+        buffer.env = None  # which its `set_env()` refuses to replace
+        buffer.set_env(env)
+        if truncate_last_traj:
+            buffer.truncate_last_trajectory()

@@ -324,6 +324,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         n_rows = self.size()
         n_flat = n_rows * self.n_envs
         state = self.__dict__ | {name: getattr(self, name)[:n_rows] for name in ROW_ARRAYS}
+        del state["_samples_class"]
         state["_slots"] = self._slots.head(n_rows)
         state["_actions"] = to_numpy(self._actions.data[:n_flat])
         state["_stores"] = {key: store.head(n_flat, self._slots.in_use) for key, store in self._stores.items()}

@@ -15,7 +15,7 @@ def denormals_as_zero() -> Iterator[None]:
 
     A unit that is never active has no gradient. Adam's mean of its gradients decays until rounding holds it at a
     denormal number, forever; no weight moves by that much, but a CPU may take several times as long for the step
-    (``benchmarks/denormals.py``).
+    (``benchmarks/decisions/denormals.py``).
     """
     if _DENORMAL * _ONE == 0.0:  # as the user wants it
         yield

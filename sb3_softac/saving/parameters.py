@@ -4,24 +4,15 @@ from typing import Any
 
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.save_util import load_from_zip_file, recursive_getattr
+from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.type_aliases import TensorDict
 from torch import nn
 
+from sb3_softac.saving.files import SavedFileError
 
-class ParameterMismatchError(ValueError, RuntimeError):
+
+class ParameterMismatchError(SavedFileError, RuntimeError):
     """Parameters that do not fit the networks; a RuntimeError too, which is what callers of torch expect."""
-
-
-def read_parameters(path_or_dict: Any, device: th.device | str) -> TensorDict:
-    """State dicts of a checkpoint.
-
-    :param path_or_dict: a file, or the state dicts themselves
-    :param device: of the loaded tensors
-    """
-    if isinstance(path_or_dict, dict):
-        return path_or_dict
-    return load_from_zip_file(path_or_dict, device=device, load_data=False)[1]
 
 
 def check_parameters(model: BaseAlgorithm, parameters: TensorDict, exact_match: bool) -> None:
@@ -48,6 +39,8 @@ def check_parameters(model: BaseAlgorithm, parameters: TensorDict, exact_match: 
             )
         if isinstance(module, nn.Module):
             _check_state(name, module.state_dict(), state, exact_match)  # type: ignore[arg-type]
+        if isinstance(module, th.optim.Optimizer):
+            _check_optimizer(name, module, state)  # type: ignore[arg-type]
 
 
 def fit_average(parameters: TensorDict, is_averaged: bool) -> TensorDict:
@@ -79,3 +72,23 @@ def _check_state(name: str, own: dict[str, th.Tensor], given: dict[str, th.Tenso
             f"The parameters of `{name}` are for another network or for other spaces: "
             + "; ".join(sorted(reshaped) + [f"{key} is in only one of the two" for key in unmatched])
         )
+
+
+def _check_optimizer(name: str, optimizer: th.optim.Optimizer, given: dict[str, Any]) -> None:
+    """Refuse the state of an optimizer of other parameters, which PyTorch takes and fails with later."""
+    own = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    try:
+        counts = [len(group["params"]) for group in given["param_groups"]]
+        indices = [index for group in given["param_groups"] for index in group["params"]]
+        states = {own[indices.index(index)]: state for index, state in given["state"].items()}
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ParameterMismatchError(f"The state of `{name}` is not that of an optimizer: {error!r}") from error
+    if counts != [len(group["params"]) for group in optimizer.param_groups]:
+        raise ParameterMismatchError(f"The state of `{name}` is for {counts} parameters, but there are {len(own)}")
+    for parameter, state in states.items():
+        for key, value in state.items():
+            if isinstance(value, th.Tensor) and value.dim() > 0 and value.shape != parameter.shape:
+                raise ParameterMismatchError(
+                    f"The state of `{name}` has `{key}` of shape {tuple(value.shape)} for a parameter of shape "
+                    f"{tuple(parameter.shape)}"
+                )

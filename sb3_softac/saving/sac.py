@@ -1,16 +1,15 @@
 """Checkpoints of Stable-Baselines3's SAC, read as those of SoftAC."""
 
 import io
-import pathlib
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
-from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.sac import SAC
 from stable_baselines3.sac import policies as sac_policies
 
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
+from sb3_softac.saving import archive, files
 
 # Classes of Stable-Baselines3's SAC, and ours of the same parameters.
 POLICY_OF_SAC: dict[type, type[SoftACPolicy]] = {
@@ -25,11 +24,12 @@ REPLAY_OF_SAC = (ReplayBuffer, DictReplayBuffer, NStepReplayBuffer)
 
 
 def open_sac(
-    path_or_model: str | pathlib.Path | io.BufferedIOBase | SAC,
-) -> tuple[str | pathlib.Path | io.BufferedIOBase, dict[str, Any]]:
+    path_or_model: files.PathOrFile | SAC, allow_pickle: bool | None
+) -> tuple[files.PathOrFile, dict[str, Any]]:
     """A checkpoint of Stable-Baselines3's SAC, and the classes that take the place of those in it.
 
     :param path_or_model: the file, or the model
+    :param allow_pickle: run code of the file
     :return: something that ``load`` reads, and its ``custom_objects``
     :raises ValueError: another algorithm's, or a policy class that has no counterpart
     """
@@ -43,7 +43,8 @@ def open_sac(
         path_or_model.save(file)
         data: dict[str, Any] = vars(path_or_model)
     else:
-        data = load_from_zip_file(file, device="cpu")[0] or {}
+        file = files.existing(file, ".zip")
+        data = archive.read(file, "cpu", allow_pickle).data
     if isinstance(file, io.IOBase):
         file.seek(0)
     policy_class: Any = data.get("policy_class")

@@ -1,7 +1,7 @@
 """The settings of a model: read from its attributes, and read again only where one has changed."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -97,11 +97,13 @@ class Attributes:
         self._given = given_in(model)
         self._seen = _flat(self._given)
 
-    def up_to_date(self, model: Any) -> tuple[Settings, set[str]]:
+    def up_to_date(self, model: Any, check: Callable[[Settings, set[str]], None]) -> tuple[Settings, set[str]]:
         """The meaning of the attributes as they are now, and the names of the arguments that were changed.
 
         :param model: the same one, or its copy
-        :raises ValueError: naming an argument that was changed to something wrong, or that cannot be changed
+        :param check: refuses new settings, given the names of the arguments that were changed, by a ValueError
+        :raises ValueError: naming an argument that was changed to something wrong, or that cannot be changed; then
+            nothing has changed
         """
         given = given_in(model)
         now = _flat(given)
@@ -110,6 +112,7 @@ class Attributes:
         changed = {name for name, value in given.items() if self._given[name] is not value}
         settings = read_settings(given, *_environment(model))
         check_set_up(self.settings.set_up, settings.set_up)
+        check(settings, changed)
         self._take(model, settings)
         return settings, changed
 

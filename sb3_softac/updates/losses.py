@@ -190,7 +190,7 @@ def score_function_actor_loss(
     :param baseline: (B, K) or (B, 1), in units of value, must not depend on the action that it is subtracted from
     :return: ()
     """
-    _check_dimensions(log_pi=(log_pi, 2))
+    _check_dimensions(log_pi=(log_pi, 2), baseline=(baseline, 2))
     _check_same_shape(log_pi=log_pi, weight=weight, q=q)
     _check_same_shape(log_pi=log_pi, baseline=baseline.expand(-1, log_pi.shape[1]))
     cost = (alpha * log_pi - q + baseline).detach()

@@ -5,12 +5,12 @@ Shapes: N critics, B batch, K support size, M outputs of a critic for each actio
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch as th
 
 from sb3_softac.networks.distributions import PolicySupport
-from sb3_softac.networks.heads import Head
+from sb3_softac.networks.heads import Head, ScalarHead
 from sb3_softac.updates import losses
 from sb3_softac.updates.batch import Batch
 
@@ -88,3 +88,7 @@ class ScalarTD:
         if self.clip is None or target_outputs is None:
             return losses.critic_loss(q_NB, target)
         return losses.clipped_critic_loss(q_NB, self.head.values(target_outputs), target, self.clip)
+
+
+#: by the kind of the critics' head: a row for each row of :data:`~sb3_softac.networks.heads.HEADS`
+TDS: dict[type[Head], Callable[[Any, QReduction, float | None, float | None], TD]] = {ScalarHead: ScalarTD}

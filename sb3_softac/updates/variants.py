@@ -21,7 +21,7 @@ from sb3_softac.updates.actor_gradient import (
 from sb3_softac.updates.gradient import GradientStep, Stepper, plain_step
 from sb3_softac.updates.parts import ActorPart, CriticPart
 from sb3_softac.updates.targets import NoTarget, TargetNetwork, WeightAverage
-from sb3_softac.updates.td import QReduction, ScalarTD
+from sb3_softac.updates.td import TDS, QReduction
 from sb3_softac.updates.temperature import Temperature
 from sb3_softac.updates.update import Update
 from sb3_softac.updates.v1 import UpdateV1, ValuePart
@@ -110,12 +110,8 @@ def _make_baseline(networks: Networks, settings: UpdateSettings) -> Baseline:
 
 def _make_critic_part(networks: Networks, settings: UpdateSettings, step: Stepper, through_actions: bool) -> CriticPart:
     critic = networks.critic
-    td = ScalarTD(
-        head=critic.head,
-        reduce_q=_target_q_reduction(settings, critic.n_critics),
-        ent_coef=settings.critic_ent_coef,
-        clip=settings.q_target_clip,
-    )
+    reduce_q = _target_q_reduction(settings, critic.n_critics)
+    td = TDS[type(critic.head)](critic.head, reduce_q, settings.critic_ent_coef, settings.q_target_clip)
     return CriticPart(
         critic=critic,
         step=GradientStep(critic.optimizer, settings.max_grad_norm, step),

@@ -1,4 +1,4 @@
-"""Where hyperparameters come from, and what the command line makes of them."""
+"""Sources of hyperparameters, and what the command line makes of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a measurement says about where it was made."""
+"""Versions and commit of a measurement."""
 
 from __future__ import annotations
 

@@ -194,6 +194,15 @@ def test_a_temperature_that_runs_away_warns_once_and_names_the_remedy():
     assert len(seen) == 1
 
 
+def test_a_temperature_that_overflows_is_named_as_the_cause():
+    model = discrete(target_entropy="auto_1", ent_coef="auto_1e36", learning_rate=5.0, learning_starts=5)
+    with (
+        pytest.warns(UserWarning, match="has grown to"),
+        pytest.raises(ValueError, match=r"learning has diverged.*The learned temperature, `ent_coef`, grew beyond"),
+    ):
+        model.learn(40)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [

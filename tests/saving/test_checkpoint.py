@@ -1,6 +1,7 @@
 """Checkpoints: what they bring back, what is refused, what loading costs."""
 
 import copy
+import pathlib
 import zipfile
 
 import gymnasium as gym
@@ -171,11 +172,13 @@ def test_spaces_must_match_at_loading(tmp_path):
 @pytest.mark.parametrize("algorithm", [PPO, TD3, SAC])
 def test_checkpoints_of_other_algorithms_are_refused(algorithm, tmp_path):
     algorithm("MlpPolicy", Target()).save(tmp_path / "model")
-    with pytest.raises(ValueError, match=r"another algorithm made it.*from_sac"):
+    with pytest.raises(ValueError, match=r"pickled objects.*policy_class.*allow_pickle=True.*from_sac"):
         SoftAC.load(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"another algorithm made it.*from_sac"):
+        SoftAC.load(tmp_path / "model", allow_pickle=True)
     if algorithm is not SAC:
         with pytest.raises(ValueError, match="imports Stable-Baselines3's SAC"):
-            SoftAC.from_sac(tmp_path / "model")
+            SoftAC.from_sac(tmp_path / "model", allow_pickle=True)
 
 
 @pytest.mark.parametrize(
@@ -235,12 +238,13 @@ def test_malformed_temperature_at_loading(tmp_path):
 
 
 def test_custom_objects_and_arguments_at_loading(tmp_path):
-    make_model(learning_rate=lambda progress: 1e-3 * progress).save(tmp_path / "model")
+    with pytest.warns(UserWarning, match=r"only a pickle can keep: learning_rate \(builtins.function\)"):
+        make_model(learning_rate=lambda progress: 1e-3 * progress).save(tmp_path / "model")
     custom = {"learning_rate": 0.0, "lr_schedule": lambda _: 0.0}
     loaded = SoftAC.load(tmp_path / "model", custom_objects=custom, tau=0.5, train_freq=(2, "step"))
     assert (loaded.lr_schedule(1.0), loaded.tau, loaded.train_freq.frequency) == (0.0, 0.5, 2)
     with pytest.raises(ValueError, match="`tau`"):
-        SoftAC.load(tmp_path / "model", tau=2.0)
+        SoftAC.load(tmp_path / "model", custom_objects=custom, tau=2.0)
 
 
 @pytest.mark.parametrize("from_file", [False, True])
@@ -253,7 +257,7 @@ def test_import_of_sac(kwargs, from_file, tmp_path):
     if from_file:
         source = tmp_path / "sac.zip"
         sac.save(source)
-    model = SoftAC.from_sac(source)
+    model = SoftAC.from_sac(source, allow_pickle=from_file)
     assert isinstance(model, SoftAC)
     assert_same_action(sac, model)
     assert (model.num_timesteps, model._n_updates, model.tau) == (40, sac._n_updates, sac.tau)
@@ -325,8 +329,8 @@ def test_a_buffer_with_steps_of_its_own_discounts_as_the_model_does():
 
 def test_n_steps_may_change_when_a_sac_is_imported(tmp_path):
     SAC("MlpPolicy", Target(), n_steps=3, **copy.deepcopy(SMALL)).save(tmp_path / "sac.zip")
-    assert SoftAC.from_sac(tmp_path / "sac.zip", env=Target()).replay_buffer.n_steps == 3
-    assert SoftAC.from_sac(tmp_path / "sac.zip", env=Target(), n_steps=1).replay_buffer.n_steps == 1
+    assert SoftAC.from_sac(tmp_path / "sac.zip", allow_pickle=True, env=Target()).replay_buffer.n_steps == 3
+    assert SoftAC.from_sac(tmp_path / "sac.zip", allow_pickle=True, env=Target(), n_steps=1).replay_buffer.n_steps == 1
 
 
 def test_a_replay_buffer_that_does_not_fit_is_refused_and_the_own_one_stays(tmp_path):
@@ -358,7 +362,8 @@ def test_returns_that_the_buffer_of_an_imported_model_does_not_give(n_steps: int
     with pytest.raises(ValueError, match=rf"returns of {n_steps} step\(s\).*Load the model's zip file"):
         SoftAC.from_sac(sac, n_steps=4 - n_steps)
     sac.save(tmp_path / "sac.zip")
-    assert SoftAC.from_sac(tmp_path / "sac.zip", env=Target(), n_steps=4 - n_steps).replay_buffer.n_steps == 4 - n_steps
+    model = SoftAC.from_sac(tmp_path / "sac.zip", Target(), allow_pickle=True, n_steps=4 - n_steps)
+    assert model.replay_buffer.n_steps == 4 - n_steps
     if n_steps == 1:
         assert SoftAC.from_sac(sac, gamma=0.5).replay_buffer is sac.replay_buffer
     else:
@@ -369,7 +374,7 @@ def test_returns_that_the_buffer_of_an_imported_model_does_not_give(n_steps: int
 def test_the_buffer_of_an_imported_sac_that_saves_memory(tmp_path):
     kwargs = copy.deepcopy(SMALL) | {"replay_buffer_kwargs": {"handle_timeout_termination": False}}
     SAC("MlpPolicy", Target(), optimize_memory_usage=True, **kwargs).save(tmp_path / "sac.zip")
-    assert type(SoftAC.from_sac(tmp_path / "sac.zip", env=Target()).replay_buffer) is ReplayBuffer
+    assert type(SoftAC.from_sac(tmp_path / "sac.zip", allow_pickle=True, env=Target()).replay_buffer) is ReplayBuffer
 
 
 def test_only_a_sac_is_imported():
@@ -382,3 +387,16 @@ def test_the_optimizer_of_the_state_value_is_saved():
     model.learn(30)
     other.set_parameters(model.get_parameters())
     assert other.value_net.optimizer.state_dict()["state"][0]["step"] == model._n_updates > 0
+
+
+def test_files_from_before_the_rooms_are_read():
+    """Written by the commit before modules moved: a zip with schedules, and the pickle of its replay buffer."""
+    folder = pathlib.Path(__file__).parent / "data"
+    model = SoftAC.load(folder / "before_rooms.zip", env=gym.make("Pendulum-v1"), allow_pickle=True)
+    action, _ = model.predict(np.ones(3, np.float32), deterministic=True)
+    np.testing.assert_allclose(action, [0.20352674], rtol=1e-5)
+    assert (model.learning_rate, model.n_steps) == ("lin_1e-3", 3)
+    assert model.current_settings().run.target_entropy.at(0.5) == (-1.5, 0.0)
+    model.load_replay_buffer(folder / "before_rooms.pkl", allow_pickle=True)
+    assert model.replay_buffer.size() == 60
+    model.learn(20, reset_num_timesteps=False)

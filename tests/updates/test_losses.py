@@ -173,3 +173,54 @@ def test_every_subset_is_as_likely_and_holds_no_critic_twice():
 def test_a_subset_of_all_critics_is_all_of_them():
     q_NBK = th.randn(4, 2, 3)
     th.testing.assert_close(losses.min_q(losses.random_subset(q_NBK, 4)), losses.min_q(q_NBK))
+
+
+# Shapes that would broadcast to something else
+
+
+N, B, K = 2, 5, 3
+RIGHT = {
+    losses.min_q: {"q_NBK": (N, B, K)},
+    losses.mean_q: {"q_NBK": (N, B, K)},
+    losses.soft_value: {"q": (B, K), "log_pi": (B, K), "weight": (B, K), "alpha": (1,)},
+    losses.entropy: {"log_pi": (B, K), "weight": (B, K)},
+    losses.td_target: {"reward": (B,), "done": (B,), "discount": (B,), "next_value": (B,)},
+    losses.critic_loss: {"q_NB": (N, B), "target": (B,)},
+    losses.clipped_critic_loss: {"q_NB": (N, B), "q_target_NB": (N, B), "target": (B,)},
+    losses.value_loss: {"value": (B,), "target": (B,)},
+    losses.reparameterized_actor_loss: {"value": (B,)},
+    losses.score_function_actor_loss: {
+        "log_pi": (B, K),
+        "weight": (B, K),
+        "q": (B, K),
+        "alpha": (1,),
+        "baseline": (B, 1),
+    },
+    losses.leave_one_out_baseline: {"q": (B, K), "log_pi": (B, K), "alpha": (1,)},
+    losses.temperature_gradient: {"policy_entropy": (B,), "target_entropy": (B,)},
+    losses.masked_target_entropy: {"offset": (), "factor": (), "max_entropy": (B,)},
+}
+OTHERS = {losses.clipped_critic_loss: {"clip": 1.0}}
+GUARDED = [
+    (loss, name) for loss, shapes in RIGHT.items() for name in shapes if name not in ("alpha", "offset", "factor")
+]
+
+
+def call(loss, **changed):
+    tensors = {name: th.ones(shape) for name, shape in (RIGHT[loss] | changed).items()}
+    return loss(**tensors, **OTHERS.get(loss, {}))
+
+
+@pytest.mark.parametrize(("loss", "name"), GUARDED, ids=lambda part: getattr(part, "__name__", part))
+def test_a_shape_that_would_broadcast_is_refused(loss, name):
+    """A target of (B, 1) against values of (B,) gives (B, B) differences, and a loss that looks like one."""
+    call(loss)
+    wrong = (*RIGHT[loss][name], 1) if name != "baseline" else (B,)
+    with pytest.raises(ValueError, match=name):
+        call(loss, **{name: wrong})
+
+
+def test_every_equation_is_guarded():
+    own = {value for value in vars(losses).values() if getattr(value, "__module__", None) == losses.__name__}
+    public = {function for function in own if not function.__name__.startswith("_")}
+    assert public - {losses.random_subset} == set(RIGHT)
