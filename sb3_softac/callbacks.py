@@ -1,4 +1,4 @@
-"""Callbacks that Stable-Baselines3 does not have."""
+"""Callbacks for training that Stable-Baselines3 lacks."""
 
 import math
 import time
@@ -9,16 +9,16 @@ from sb3_softac.settings.parsing import POSITIVE, number
 
 
 class StopTrainingOnMaxTime(BaseCallback):
-    """End ``learn()`` after a time, whatever was learned until then.
+    """Callback that ends ``learn()`` after a given time.
 
-    In a search over hyperparameters it bounds what a trial may cost; the zoo takes it as ``callback`` in a
-    hyperparameter file or after ``-params``. A trial is then judged by the last evaluation that it reached, and by
-    minus infinity if it reached none: give the zoo ``--n-evaluations``, which evaluates short ones at their end only.
-    The zoo's evaluations of one trial start from different states: compare the best trials by runs of their own.
+    In a search over hyperparameters it limits the cost of a trial. The zoo takes it as ``callback`` in a hyperparameter
+    file or after ``-params``. A trial is then judged by its last evaluation, and by minus infinity if it reached none:
+    pass ``--n-evaluations`` to the zoo, which evaluates short trials at their end only. The zoo's evaluations of one
+    trial start from different states, so compare the best trials in separate runs.
 
-    :param max_seconds: wall-clock time of one call of ``learn()``, in seconds. It is looked at after each step of the
-        environment, so a rollout or a block of updates that has begun is finished
-    :param verbose: 1 prints where training stopped
+    :param max_seconds: wall-clock time of one call of ``learn()``, in seconds. It is checked after each step of the
+        environment, so that a rollout or a block of updates is always finished
+    :param verbose: 1 prints the step at which training stopped
     :raises ValueError: ``max_seconds`` is no finite number above 0
     """
 

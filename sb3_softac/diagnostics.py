@@ -1,7 +1,10 @@
-"""How well the policy solves its own improvement step: the KL divergence from the Boltzmann distribution of Q.
+"""Diagnostics of the policy improvement: the KL divergence of the policy from the Boltzmann distribution of Q.
 
 The actor's loss is, up to the factor alpha and a constant, ``KL(pi(.|s) || exp(Q(s, .) / alpha) / Z(s))``
-(arXiv:1812.05905v2, Eq. (4)). What is left of it after training is what the family of distributions cannot express.
+(arXiv:1812.05905v2, Eq. (4)). The divergence that remains after training is the part of the target that the family of
+distributions cannot express.
+
+Shapes: B observations, A grid points or discrete actions, D action dimension, F discrete factors.
 """
 
 import math
@@ -18,17 +21,17 @@ from sb3_softac.networks.distributions import MASKED_LOGIT, masked_log_softmax, 
 from sb3_softac.softac import SoftAC
 from sb3_softac.updates.variants import actor_q_reduction
 
-# tanh(10) is 1 in single precision; beyond it there are no further actions.
+# tanh(10) is 1 in single precision, so that a wider grid would have no further actions.
 PRE_TANH_LIMIT = 10.0
-# How far the policy's probabilities on the grid may be from a sum of 1, as a logarithm.
+# Largest logarithm of the sum of the policy's probabilities on the grid, which should be 0.
 MAX_LOG_ERROR = 0.01
 NODES_PER_DIMENSION = {1: 2001, 2: 201}
 
 
 class PolicyImprovement(NamedTuple):
-    """The policy and its target on a grid of actions, each a distribution over the A grid points.
+    """Policy and its target on a grid of actions, each as a distribution over the A grid points.
 
-    Probabilities, not densities: they sum to one over the grid.
+    The values are probabilities and not densities: they sum to one over the grid.
     """
 
     actions: np.ndarray  #: (A, D) in [-1, 1] for Box, (A, F) ids for F discrete factors
@@ -43,11 +46,11 @@ def policy_improvement(model: SoftAC, observations: Any) -> PolicyImprovement:
 
     Q is reduced over the critics as in the actor's loss; alpha is the current temperature.
 
-    :param model: trained or not
-    :param observations: a batch, as :meth:`SoftAC.predict` takes it
-    :return: both distributions on the grid, and their divergence for each observation: NaN, with a warning, where the
-        policy is too narrow for the grid
-    :raises ValueError: a Box of more than two dimensions, or a temperature of zero
+    :param model: any model, trained or not
+    :param observations: a batch of observations, as :meth:`SoftAC.predict` takes it
+    :return: both distributions on the grid, and their divergence for each observation. The divergence is NaN, with a
+        warning, where the policy is too narrow for the grid
+    :raises ValueError: a Box of more than two dimensions, too many joint actions to list, or a temperature of zero
     """
     alpha = model.temperature.alpha().item()
     if alpha == 0.0:
@@ -70,7 +73,7 @@ def policy_improvement(model: SoftAC, observations: Any) -> PolicyImprovement:
         log_pi = model.actor.log_prob(obs, nodes_BKD) + log_volume  # type: ignore[operator]
         q = reduce_q(model.critic.q_values(obs, nodes_BKD.tanh()))
         actions = pre_tanh.tanh().numpy()
-    # The target too is of the actions that are allowed; for both, a large negative number stands for minus infinity.
+    # The target has the mask of the policy; in both, a large negative number stands for minus infinity.
     log_target = masked_log_softmax(q / alpha + log_volume, allowed)
     kl = (log_pi.exp() * (log_pi - log_target)).sum(dim=-1)
     is_resolved = log_pi.logsumexp(dim=-1).abs() < MAX_LOG_ERROR
@@ -89,7 +92,7 @@ def _batch_size(obs: Any) -> int:
 
 
 def _grid(action_dim: int) -> tuple[th.Tensor, th.Tensor]:
-    """Evenly spaced u = atanh(a), and the log-volume of actions around each: (A, D), (A,)."""
+    """Grid of evenly spaced u = atanh(a), (A, D), and the log-volume of the actions around each point, (A,)."""
     if action_dim not in NODES_PER_DIMENSION:
         raise ValueError(
             f"Quadrature is for Box actions of one or two dimensions, but these have {action_dim}; "

@@ -1,4 +1,4 @@
-"""Policies of SoftAC: an actor, an ensemble of critics and its target, with their optimizers."""
+"""Policies of SoftAC: actor, critics and target networks, with their optimizers."""
 
 from copy import deepcopy
 from dataclasses import fields, replace
@@ -44,7 +44,7 @@ SelfPolicy = TypeVar("SelfPolicy", bound="SoftACPolicy")
 
 
 class SoftACPolicy(BasePolicy):
-    """Actor and critics of SoftAC.
+    """Policy of SoftAC: actor, critics and target networks.
 
     :param observation_space: space of the observations
     :param action_space: space of the actions
@@ -55,28 +55,29 @@ class SoftACPolicy(BasePolicy):
     :param log_std_init: initial log standard deviation of the gSDE weights
     :param use_expln: grow the gSDE standard deviation like ``log`` above 1 in place of ``exp``
     :param clip_mean: with gSDE, limit the mean before tanh to [-clip_mean, clip_mean]; 0 for no limit
-    :param features_extractor_class: maps observations to features; None: what suits the policy's name
+    :param features_extractor_class: maps observations to features; None: the default of the policy class
     :param features_extractor_kwargs: arguments of the features extractor
     :param normalize_images: divide uint8 images by 255
-    :param optimizer_class: of the actor and the critics
+    :param optimizer_class: class of the optimizers of actor and critics
     :param optimizer_kwargs: arguments of the optimizers, without the learning rate
-    :param n_critics: number of critics; the algorithm's ``q_reduction`` says which of their values counts
+    :param n_critics: number of critics; the algorithm's ``q_reduction`` reduces their values to one
     :param share_features_extractor: one features extractor for actor and critics, trained by the actor's loss alone
     :param layer_norm: normalise each hidden layer of the critics before its activation
-    :param dropout: probability that a hidden unit of the critics is left out while learning (arXiv:2110.02034)
+    :param dropout: probability that a hidden unit of the critics is set to zero while learning (arXiv:2110.02034)
     :param batch_norm: batch renormalisation (arXiv:1702.03275) of the inputs and of each hidden layer of actor and
-        critics, as CrossQ has it (arXiv:1902.05605). A network's own loss sees the batch's statistics; acting,
-        targets, and the critics in the actor's loss see the running ones
+        critics, as in CrossQ (arXiv:1902.05605). A network uses batch statistics in its own loss. It uses running
+        statistics when acting, as a target, and as a critic in the actor's loss
     :param batch_norm_momentum: in (0, 1]; how far the running statistics move towards those of a batch
-    :param renorm_warmup_steps: passes of a layer that are plain batch normalisation; the limits of its correction
+    :param renorm_warmup_steps: first passes of a layer, with plain batch normalisation; the limits of its correction
         are relaxed over the next 35,000
-    :param n_components: Gaussians in the policy's distribution, for Box actions; above 1: a mixture
-    :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value and its target
-    :param target_networks: set by the algorithm: False for neither target
-    :param actor_average: set by the algorithm: keep an average of the actor too, which acts where it is to be
-        deterministic
+    :param n_components: number of Gaussians in the policy's distribution, for Box actions; above 1: a mixture
+    :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value network and its target
+    :param target_networks: set by the algorithm: False: no target networks
+    :param actor_average: set by the algorithm: True: also keep a moving average of the actor, which takes the
+        deterministic actions
     :raises ValueError: ``n_critics`` or ``n_components`` below 1, ``dropout`` outside [0, 1), ``batch_norm_momentum``
-        outside (0, 1], ``renorm_warmup_steps`` below 0, a switch that is no bool, or a mixture that cannot be
+        outside (0, 1], ``renorm_warmup_steps`` below 0, a switch that is no bool, or a mixture with gSDE or without Box
+        actions
     """
 
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
@@ -139,7 +140,7 @@ class SoftACPolicy(BasePolicy):
     # Networks
 
     def _shared_arguments(self) -> dict[str, Any]:
-        """The arguments that actors, critics and state values have in common."""
+        """Arguments that actors, critics and state value networks have in common."""
         return {
             "observation_space": self.observation_space,
             "action_space": self.action_space,
@@ -153,7 +154,7 @@ class SoftACPolicy(BasePolicy):
         return HiddenLayers(settings.layer_norm, settings.dropout, norm if settings.batch_norm else None)
 
     def _choose_actor(self) -> tuple[type[SoftActor], dict[str, Any]]:
-        """The actor for the action space, and the arguments that are its own."""
+        """Class of the actor for the action space, and the arguments that only this class has."""
         settings = self.settings
         is_mixture = settings.n_components > 1
         if not isinstance(self.action_space, spaces.Box):
@@ -178,11 +179,11 @@ class SoftACPolicy(BasePolicy):
         }
 
     def _build(self, lr_schedule: Schedule) -> None:
-        """Create networks and optimizers, in Stable-Baselines3's order, so that a seed gives its weights."""
+        """Create networks and optimizers, in the order of Stable-Baselines3, so that a seed gives the same weights."""
         self.actor = self.make_actor()
         self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
         self.actor_average = self._copy_of_actor() if self.settings.actor_average else None
-        # A target has its own features extractor in any case: it is an average over time.
+        # A target always has its own features extractor, since its weights are an average over time.
         shared = self.actor.features_extractor if self.share_features_extractor else None
         self.critic = self.make_critic(shared)
         for name in VARIANT_NETWORKS:
@@ -193,12 +194,12 @@ class SoftACPolicy(BasePolicy):
             network = getattr(self, name)
             network.optimizer = self._make_optimizer(self._owned_parameters(network), lr_schedule)
         self.critic.optimizer = self._make_optimizer(self._owned_parameters(self.critic), lr_schedule)
-        self.structure_version = 0  # of modules, since a user may put in others
-        self._choose_switched()
+        self.structure_version = 0  # a count, raised when a user replaces a module
+        self._list_modules()
         self.set_training_mode(True)
 
     def _make_variant_network(self, name: str, shared: BaseFeaturesExtractor | None) -> FeaturesNetwork | None:
-        """A network that not every variant has; None for a target where there are to be no targets."""
+        """Make a network that only some variants have; None for a target network if there are to be none."""
         if name == "value_net":
             return self.make_value_net(shared)
         if not self.settings.target_networks:
@@ -209,17 +210,20 @@ class SoftACPolicy(BasePolicy):
         return self._as_target(self.make_critic(), self.critic)
 
     def networks(self) -> Networks:
-        """All networks, None for those that the variant lacks."""
+        """All networks; None for a network that the variant or the arguments leave out."""
         return Networks(
             self.actor, self.critic, self.critic_target, self.value_net, self.value_target, self.actor_average
         )
 
     def _copy_of_actor(self) -> SoftActor:
-        """Without an optimizer. To make an actor would take random numbers that a run without an average does not."""
+        """Copy of the actor without an optimizer.
+
+        A new actor would draw random numbers, and a seed would give another run than without an average.
+        """
         return deepcopy(self.actor, {id(self.actor.optimizer): None}).eval()
 
-    def _choose_switched(self) -> None:
-        """List the modules that follow :meth:`set_training_mode`, and those that never do."""
+    def _list_modules(self) -> None:
+        """List the modules that :meth:`set_training_mode` switches, and raise the version of the structure."""
         trained = [self.actor, self.critic, *([] if self.value_net is None else [self.value_net])]
         targets = [target for target in (self.critic_target, self.value_target) if target is not None]
         modules = [self, *(module for network in trained for module in network.modules())]
@@ -238,7 +242,7 @@ class SoftACPolicy(BasePolicy):
 
     @staticmethod
     def _owned_parameters(network: FeaturesNetwork) -> list[nn.Parameter]:
-        """The parameters that a network's own loss trains: not those of an extractor that is the actor's."""
+        """Parameters that a network's own loss trains; a features extractor of the actor is left out."""
         shared = network.features_extractor if network.share_features_extractor else None
         foreign = {id(parameter) for parameter in shared.parameters()} if shared is not None else set()
         return [parameter for parameter in network.parameters() if id(parameter) not in foreign]
@@ -253,9 +257,9 @@ class SoftACPolicy(BasePolicy):
             ) from error
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
-        """A new features extractor.
+        """Create a features extractor.
 
-        :raises ValueError: arguments that its class does not take
+        :raises ValueError: the class does not take the arguments
         """
         try:
             return super().make_features_extractor()
@@ -284,7 +288,7 @@ class SoftACPolicy(BasePolicy):
         return self._critic_class()(**self._update_features_extractor(arguments, features_extractor)).to(self.device)
 
     def _value_arguments(self) -> dict[str, Any]:
-        """The arguments that critics and state values have in common."""
+        """Arguments that critics and state value networks have in common."""
         return self._shared_arguments() | {
             "net_arch": self._net_arch_of("qf"),
             "share_features_extractor": self.share_features_extractor,
@@ -292,7 +296,7 @@ class SoftACPolicy(BasePolicy):
         }
 
     def _net_arch_of(self, part: str) -> list[int]:
-        """Hidden layers of the actor, ``"pi"``, or of the critics, ``"qf"``."""
+        """Units of the hidden layers of the actor (``"pi"``) or of the critics (``"qf"``)."""
         actor_arch, critic_arch = get_actor_critic_arch(self.net_arch)
         return actor_arch if part == "pi" else critic_arch
 
@@ -318,10 +322,11 @@ class SoftACPolicy(BasePolicy):
         self.actor.reset_noise(batch_size)
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        """Action to take: (B, D) in [-1, 1] for Box, (B, F) ids for F discrete factors.
+        """Action to take.
 
         :param obs: observations, first dimension B
-        :param deterministic: the mode in place of a sample
+        :param deterministic: True: the mode; False: a sample
+        :return: (B, D) in [-1, 1] for Box, ids (B, F) for F discrete factors
         """
         return self._predict(obs, deterministic=deterministic)
 
@@ -338,10 +343,10 @@ class SoftACPolicy(BasePolicy):
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Action to take in the environment, in the bounds of its space.
 
-        :param observation: one, or B of them
-        :param state: returned as it is: the policy has none
-        :param episode_start: of no use without a state
-        :param deterministic: the mode in place of a sample
+        :param observation: one observation, or B of them
+        :param state: returned unchanged, since the policy has no state
+        :param episode_start: ignored, since the policy has no state
+        :param deterministic: True: the mode; False: a sample
         :return: one action, or B of them, and the state
         :raises ValueError: a Box action that is not a number, or a mask that allows no action
         """
@@ -351,7 +356,7 @@ class SoftACPolicy(BasePolicy):
         return actions, state
 
     def train(self: SelfPolicy, mode: bool = True) -> SelfPolicy:
-        """What :meth:`set_training_mode` does, by the name that it has in any other module.
+        """Switch the mode, under the name that ``nn.Module`` gives this method; see :meth:`set_training_mode`.
 
         :param mode: True for training, False for evaluation
         :return: self
@@ -360,21 +365,28 @@ class SoftACPolicy(BasePolicy):
         return self
 
     def set_training_mode(self, mode: bool) -> None:
-        """Switch dropout, and a features extractor's own layers, of actor and critics; the target always evaluates.
+        """Switch actor and critics between training and evaluation mode.
 
-        Batch renormalisation evaluates too, but in those passes of a gradient step from which it learns.
+        The mode concerns dropout and the features extractors. Target networks stay in evaluation mode, except their
+        dropout. Batch renormalisation stays in evaluation mode, except in the passes of a gradient step that update its
+        statistics.
 
         :param mode: True for training, False for evaluation
         """
-        if not self._has_same_children():  # a user put in another features extractor, say
-            if self.actor_average is not None and list(self.actor.modules()) != self._modules_of_actor:
-                self.actor_average = self._copy_of_actor()
-            self._choose_switched()
-        # Called several times in each step of the environment: without the recursion and the checks of `nn.Module`.
+        self._follow_replaced_modules()
+        # Called several times in each step of the environment, so without the recursion and the checks of `nn.Module`.
         for module in self._switched_modules:
             module.__dict__["training"] = mode
         for module in self._batch_norms:
             module.__dict__["training"] = False
+
+    def _follow_replaced_modules(self) -> None:
+        """List the modules again if a user has replaced one, such as a features extractor."""
+        if self._has_same_children():
+            return
+        if self.actor_average is not None and list(self.actor.modules()) != self._modules_of_actor:
+            self.actor_average = self._copy_of_actor()
+        self._list_modules()
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
@@ -389,15 +401,15 @@ MlpPolicy = SoftACPolicy
 
 
 def _dropouts_of(target: FeaturesNetwork) -> list[nn.Module]:
-    """Dropout in a target's fully connected layers, which is drawn as in the trained network.   arXiv:2110.02034"""
+    """Dropout layers of a target's fully connected networks, which stay active as in training.   arXiv:2110.02034"""
     layers = [module for network in target.modules() if isinstance(network, MLP) for module in network.modules()]
     return [module for module in layers if isinstance(module, nn.Dropout)]
 
 
 def check_policy_class(policy: Any) -> None:
-    """Refuse the policy class of another algorithm, as it stands in that algorithm's checkpoints.
+    """Refuse the policy class of another algorithm, which may come from its checkpoint.
 
-    :param policy: a class, or a name that is checked elsewhere
+    :param policy: a class, or a name, which is checked elsewhere
     :raises ValueError: a class that is not a ``SoftACPolicy``
     """
     if isinstance(policy, str) or (isinstance(policy, type) and issubclass(policy, SoftACPolicy)):
@@ -410,10 +422,10 @@ def check_policy_class(policy: Any) -> None:
 
 
 def check_actions(actions: np.ndarray) -> None:
-    """Refuse actions that an environment would take for numbers.
+    """Refuse actions that are not a number (NaN), before the environment gets them.
 
     :param actions: of any shape
-    :raises ValueError: one is NaN
+    :raises ValueError: an action is NaN
     """
     if np.isnan(actions).any():
         raise ValueError(
@@ -423,12 +435,12 @@ def check_actions(actions: np.ndarray) -> None:
 
 
 class CnnPolicy(SoftACPolicy):
-    """:class:`SoftACPolicy` for images."""
+    """Policy of SoftAC for images: :class:`SoftACPolicy` with ``NatureCNN``."""
 
     default_features_extractor_class = NatureCNN
 
 
 class MultiInputPolicy(SoftACPolicy):
-    """:class:`SoftACPolicy` for observations that are dicts."""
+    """Policy of SoftAC for Dict observations: :class:`SoftACPolicy` with ``CombinedExtractor``."""
 
     default_features_extractor_class = CombinedExtractor

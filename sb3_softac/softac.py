@@ -48,29 +48,29 @@ SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
 class SoftAC(OffPolicyAlgorithm):
     """Soft Actor-Critic: off-policy maximum-entropy reinforcement learning with a stochastic actor.
 
-    Papers: arXiv:1812.05905 (v2), arXiv:1801.01290 (v1), arXiv:1910.07207 (Discrete actions). Box or Discrete: the
-    action space decides. The arguments up to ``_init_setup_model`` are those of Stable-Baselines3's SAC, in its order
-    and with its defaults.
+    Papers: arXiv:1812.05905 (v2), arXiv:1801.01290 (v1), arXiv:1910.07207 (Discrete actions). The action space decides
+    between continuous and discrete actions. The arguments up to ``_init_setup_model`` are those of Stable-Baselines3's
+    SAC, in its order and with its defaults.
 
     :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"``, or a subclass of ``SoftACPolicy``
     :param env: the environment to learn from, or its registered id
-    :param learning_rate: of every optimizer that has none of its own: a number, a callable of the remaining progress
-        (from 1 to 0), or linear: ``"lin_<start>"`` down to 0, ``"lin_<start>_<end>"``
+    :param learning_rate: learning rate of every optimizer that has none of its own: a number, a callable of the
+        remaining progress (from 1 to 0), or linear: ``"lin_<start>"`` down to 0, ``"lin_<start>_<end>"``
     :param buffer_size: transitions that the replay buffer holds
     :param learning_starts: environment steps with random actions before learning
     :param batch_size: transitions in one gradient step
     :param tau: in [0, 1]; how far the targets move towards the trained networks. Small: stable and slow
     :param gamma: discount of one step, in [0, 1]
     :param train_freq: environment steps between trainings, or ``(number, "step" or "episode")``
-    :param gradient_steps: gradient steps in one training; -1: as many as environment steps since the last
+    :param gradient_steps: gradient steps in one training; -1: as many as environment steps since the last training
     :param action_noise: noise added to the actions while exploring; None for none
     :param replay_buffer_class: None: ``sb3_softac.buffers.SingleCopyReplayBuffer``
     :param replay_buffer_kwargs: arguments of the replay buffer; ``{"storage": "device"}`` keeps it on a GPU
     :param optimize_memory_usage: Stable-Baselines3's single-copy replay buffer, which cannot tell time limits
         from terminal states; the default one saves the same memory
     :param n_steps: steps of reward in the TD target before bootstrapping
-    :param ent_coef: the temperature: ``"auto"`` learns it from 1 (v1: fixes it at 1, and its reward scale sets the
-        temperature), ``"auto_0.1"`` learns it from 0.1, a number fixes it. Large: more random actions
+    :param ent_coef: the temperature: ``"auto"`` learns it, starting at 1 (v1: fixes it at 1, and the reward scale takes
+        its place), ``"auto_0.1"`` learns it, starting at 0.1, a number fixes it. Large: more random actions
     :param target_update_interval: gradient steps, over the whole run, between updates of the targets
     :param target_entropy: the entropy that a learned temperature aims at, in nats (Box: of the actions scaled to
         [-1, 1]): ``"auto"`` is -dim(A) for Box and 0.98 log|A| for Discrete and MultiDiscrete, ``"auto_0.5"`` replaces
@@ -90,34 +90,34 @@ class SoftAC(OffPolicyAlgorithm):
         temperature, and a ``reward_scale``
     :param actor_gradient: how the gradient of the policy's objective reaches the actor: ``"reparameterized"`` through
         the actions (exact for Discrete), or ``"score_function"``, of sampled actions
-    :param baseline: of the score function: ``"state_value"`` (v1: the value network; v2: exact for Discrete, else an
-        estimate from further samples), ``"leave_one_out"`` (the other samples), ``"none"``
+    :param baseline: baseline of the score function: ``"state_value"`` (v1: the value network; v2: exact for Discrete,
+        else an estimate from further samples), ``"leave_one_out"`` (the other samples), ``"none"``
     :param n_action_samples: actions sampled in each state for the losses; more: less variance, more time
     :param q_reduction: ``"min"`` or ``"mean"`` of the critics, in targets and in the actor's loss
-    :param actor_q_reduction: the same, in the actor's loss alone; None: as ``q_reduction``
-    :param n_target_critics: critics that count in the value that the critics learn from, drawn at random in each
-        gradient step (REDQ, arXiv:2101.05982: 2 of 10, with ``actor_q_reduction="mean"``); None: all
+    :param actor_q_reduction: ``"min"`` or ``"mean"`` of the critics in the actor's loss alone; None: as ``q_reduction``
+    :param n_target_critics: number of critics in the TD target (v1: in the target of the state value), drawn at random
+        in each gradient step (REDQ, arXiv:2101.05982: 2 of 10, with ``actor_q_reduction="mean"``); None: all
     :param policy_delay: gradient steps, over the whole run, between steps of the actor and the temperature. With many
         gradient steps in one training, as in REDQ and DroQ, ``policy_delay=gradient_steps``
-    :param target_networks: False: the TD target is by the trained critics (v1: the trained value network), in one pass
-        with the transitions themselves, as CrossQ has it (arXiv:1902.05605, with ``policy_kwargs=dict(batch_norm=True,
+    :param target_networks: False: the trained critics (v1: the trained value network) give the TD target, in one pass
+        with the transitions themselves, as in CrossQ (arXiv:1902.05605, with ``policy_kwargs=dict(batch_norm=True,
         optimizer_kwargs=dict(betas=(0.5, 0.999)))``, ``policy_delay=3`` and wide critics). ``tau`` and
         ``target_update_interval`` then have no effect
-    :param actor_tau: in (0, 1]; keeps a moving average of the actor's weights (arXiv:1803.05407), which takes this part
-        of each new actor, and acts wherever actions are ``deterministic``; what is learnt stays the same. 0.001 makes
-        the returns of an agent that wavers steadier; None: the actor itself acts
-    :param q_target_clip: bound on how far a critic may leave its target network before the loss counts it
-        (arXiv:2209.10081); None for none
-    :param critic_ent_coef: the temperature in the TD target; None: the same as the actor's. 0: no entropy in the values
+    :param actor_tau: in (0, 1]; keeps a moving average of the actor's weights (arXiv:1803.05407), which moves by this
+        part towards the actor after each of its steps. The average takes all ``deterministic`` actions; learning stays
+        the same. 0.001 makes the returns of an agent that wavers steadier; None: the actor itself acts
+    :param q_target_clip: distance from its target network beyond which a critic gains nothing in the loss
+        (arXiv:2209.10081); None for no bound
+    :param critic_ent_coef: temperature in the TD target; None: the actor's temperature. 0: no entropy in the values
         (arXiv:2509.09838)
     :param ent_coef_bounds: smallest and largest value of a learned temperature; None for none
     :param reward_scale: factor on the rewards of a batch (not of the buffer): a number above 0, or a schedule
-    :param actor_learning_rate: of the actor; None: ``learning_rate``
-    :param critic_learning_rate: of the critics; None: ``learning_rate``
-    :param ent_coef_learning_rate: of the temperature; None: ``learning_rate``
+    :param actor_learning_rate: learning rate of the actor; None: ``learning_rate``
+    :param critic_learning_rate: learning rate of the critics; None: ``learning_rate``
+    :param ent_coef_learning_rate: learning rate of the temperature; None: ``learning_rate``
     :param max_grad_norm: clip the gradients of actor and critics to this norm; None for no clipping
-    :param precision: of the matrix products of hidden layers while learning: ``"float32"`` or ``"bfloat16"``; outputs,
-        losses, optimizers, acting and checkpoints stay float32
+    :param precision: dtype of the matrix products of hidden layers while learning: ``"float32"`` or ``"bfloat16"``;
+        outputs, losses, optimizers, acting and checkpoints stay float32
     :param engine: how a gradient step runs: ``"eager"``: module by module, the reference; ``"fused"``: each network one
         node of the autograd graph; ``"traced"``: on a CPU, its operations recorded once and called again;
         ``"cuda_graph"``: the same on a GPU, captured; ``"compile"``: networks by torch.compile;
@@ -260,7 +260,7 @@ class SoftAC(OffPolicyAlgorithm):
     # Set-up
 
     def _setup_model(self) -> None:
-        settings = Attributes(self).settings  # here and not in the constructor: loading can change arguments
+        settings = Attributes(self).settings  # read here and not in the constructor, since loading can change arguments
         self.policy_kwargs = settings.set_up.policy_kwargs | self._arguments_of_policy()
         check_known(
             "policy_kwargs", self.policy_kwargs, self.policy_class, ("observation_space", "action_space", "lr_schedule")
@@ -275,12 +275,12 @@ class SoftAC(OffPolicyAlgorithm):
             setattr(self, name, getattr(self.policy, name))
         check_ensemble(settings.update.n_target_critics, self.critic.n_critics)
         self._engine = EngineKeeper(self.policy, settings.engine, self._is_loaded)
-        self._attributes = Attributes(self)  # set-up has changed some
+        self._attributes = Attributes(self)  # read again, since the set-up has changed some
         self._explorer = Explorer(self.policy, settings.run.train_freq, self.n_envs)
         self._setup_temperature(settings.run.ent_coef)
 
     def _arguments_of_policy(self) -> dict[str, Any]:
-        """The arguments of the policy that follow from those of the algorithm."""
+        """Arguments of the policy that follow from those of the algorithm."""
         return {
             "variant": self.variant,
             "target_networks": self.target_networks,
@@ -304,7 +304,7 @@ class SoftAC(OffPolicyAlgorithm):
         self._update_temperature(self._attributes.settings)
 
     def _update_temperature(self, settings: Settings) -> None:
-        """Make the temperature anew if one of its parts was replaced."""
+        """Make a new temperature if one of its parts was replaced."""
         parts = (vars(self).get("ent_coef_tensor"), self.log_ent_coef, self.ent_coef_optimizer)
         bounds = settings.update.ent_coef_bounds
         identity = (*map(id, parts), bounds)
@@ -313,7 +313,10 @@ class SoftAC(OffPolicyAlgorithm):
             self._parts_of_temperature = identity
 
     def current_settings(self) -> Settings:
-        """Settings for the arguments as they are now: a changed one takes effect, or is refused by name."""
+        """Current settings; an argument that was changed takes effect here, or is refused.
+
+        :raises ValueError: naming an argument that was changed to a wrong value, or that cannot be changed
+        """
         settings, changed = self._attributes.up_to_date(self, self._check_change)
         if "learning_rate" in changed:
             self._setup_lr_schedule()
@@ -333,7 +336,7 @@ class SoftAC(OffPolicyAlgorithm):
 
     @cached_property
     def replay_buffer(self) -> ReplayBuffer:  # type: ignore[override]
-        """The replay buffer, allocated when first used: an agent that is loaded to act has none."""
+        """Replay buffer, allocated at its first use: an agent that is loaded only to act has none."""
         return self._make_replay_buffer()
 
     def _make_replay_buffer(self) -> ReplayBuffer:
@@ -355,12 +358,12 @@ class SoftAC(OffPolicyAlgorithm):
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Explore: at random before learning starts, then by the policy.
+        """Sample exploring actions: random ones before learning starts, then those of the policy.
 
         :param learning_starts: environment steps with random actions
-        :param action_noise: added to the actions
+        :param action_noise: noise added to the actions; None for none
         :param n_envs: number of environments
-        :return: (n_envs, ...) action for the environments, and the one to store, which is in [-1, 1] for Box
+        :return: actions for the environments, and actions to store, in [-1, 1] for Box; both (n_envs, ...)
         """
         if self.num_timesteps < learning_starts and not (self.use_sde and self.use_sde_at_warmup):
             action = random_allowed_action(self._last_obs, self.action_space)
@@ -371,7 +374,7 @@ class SoftAC(OffPolicyAlgorithm):
         return super()._sample_action(learning_starts, action_noise, n_envs)
 
     def _predicts_by_own_code(self) -> bool:
-        """Whether model or policy has its own ``predict()``, by a subclass or set on it, which then explores too."""
+        """Whether model or policy has another ``predict()``, by a subclass or set on it, which then explores, too."""
         has_own = "predict" in vars(self) or "predict" in vars(self.policy)
         policy_predict = getattr(type(self.policy), "predict", None)  # a compiled policy's class has none
         return has_own or type(self).predict is not BaseAlgorithm.predict or policy_predict is not SoftACPolicy.predict
@@ -385,17 +388,17 @@ class SoftAC(OffPolicyAlgorithm):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        """Store a step; in the middle of an episode the buffer's copy of it is the only one.
+        """Store a step. In the middle of an episode, SB3's copies of the observation are skipped: our buffer copies it.
 
-        :param replay_buffer: where to
-        :param buffer_action: (n_envs, ...) as stored
+        :param replay_buffer: buffer that gets the step
+        :param buffer_action: (n_envs, ...) actions to store
         :param new_obs: (n_envs, ...) next observations, or a dict of such
         :param reward: (n_envs,); a simulator may give a list
         :param dones: (n_envs,); a simulator may give a list
         :param infos: n_envs dicts
         """
         reward, dones = np.asarray(reward), np.asarray(dones)
-        is_kept = type(replay_buffer).add is SingleCopyReplayBuffer.add  # another may write into what it is given
+        is_kept = type(replay_buffer).add is SingleCopyReplayBuffer.add  # another buffer may write into its arguments
         if not is_kept or self._vec_normalize_env is not None or dones.any():
             super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
             return
@@ -421,7 +424,7 @@ class SoftAC(OffPolicyAlgorithm):
         :param log_interval: episodes between logs; None for no logs
         :param tb_log_name: name of the run in TensorBoard
         :param reset_num_timesteps: start counting from zero, or continue
-        :param progress_bar: show one, with tqdm and rich
+        :param progress_bar: show a progress bar, with tqdm and rich
         :return: self
         :raises ValueError: an attribute that was changed to what the constructor would refuse
         """
@@ -446,7 +449,7 @@ class SoftAC(OffPolicyAlgorithm):
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Sample the replay buffer and update every network.
 
-        :param gradient_steps: how often
+        :param gradient_steps: number of gradient steps
         :param batch_size: transitions in each gradient step
         :raises ValueError: an attribute that was changed to what the constructor would refuse, or learning that has
             diverged
@@ -465,9 +468,9 @@ class SoftAC(OffPolicyAlgorithm):
         self._log_training(engine.read_metrics())
 
     def _current_engine(self, settings: Settings | None = None) -> Engine:
-        """The engine that runs the next gradient step.
+        """Engine that runs the next gradient step.
 
-        :param settings: of the arguments as they are now; None: read them
+        :param settings: current settings; None: read them
         """
         settings = self.current_settings() if settings is None else settings
         self._update_temperature(settings)
@@ -489,7 +492,7 @@ class SoftAC(OffPolicyAlgorithm):
             )
 
     def _cause(self) -> str:
-        """Why metrics are not finite, most probably, and what to do."""
+        """Probable cause of metrics that are not finite, and advice, for an error message."""
         if self.temperature.has_run_away:
             return (
                 "The learned temperature, `ent_coef`, grew beyond all bounds: the policy cannot be as random as "
@@ -502,7 +505,7 @@ class SoftAC(OffPolicyAlgorithm):
         )
 
     def optimizers(self) -> dict[str, list[th.optim.Optimizer]]:
-        """Every optimizer, by the learning rate that it follows."""
+        """All optimizers, by the name of the learning rate that they follow."""
         variant_optimizers = [getattr(self, name).optimizer for name in VARIANTS[self.variant].optimizers]
         return {
             "actor": [self.actor.optimizer],
@@ -511,7 +514,7 @@ class SoftAC(OffPolicyAlgorithm):
         }
 
     def _update_learning_rates(self, settings: Settings) -> None:
-        """Set each optimizer's learning rate for the current progress, and log the common one."""
+        """Set and log the learning rate of each optimizer for the current progress."""
         progress = self._current_progress_remaining
         self.logger.record("train/learning_rate", self.lr_schedule(progress))
         for name, group in self.optimizers().items():
@@ -542,11 +545,11 @@ class SoftAC(OffPolicyAlgorithm):
         exact_match: bool = True,
         device: th.device | str = "auto",
     ) -> None:
-        """Load networks and optimizers in place; nothing is changed if anything does not fit.
+        """Load networks and optimizers in place; nothing changes if any entry does not fit.
 
         :param load_path_or_dict: a checkpoint, or a dict as :meth:`get_parameters` returns it
-        :param exact_match: refuse missing and unexpected entries; False: a single network's will do, as ``"actor"``,
-            whose average begins anew at it
+        :param exact_match: True: refuse missing and unexpected entries; False: a single network is enough, such as
+            ``"actor"``, whose average then restarts at it
         :param device: of the loaded tensors
         :raises ValueError: the parameters are not for these networks
         """
@@ -559,7 +562,7 @@ class SoftAC(OffPolicyAlgorithm):
         super().set_parameters(parameters, exact_match, device)
         if average is not None and not {"actor", "policy.actor"}.isdisjoint(parameters):
             average.load_state_dict(self.policy.actor.state_dict())
-        self._engine.forget()  # it holds settings of the optimizers, which the checkpoint has overwritten
+        self._engine.forget()  # the checkpoint has overwritten the options of the optimizers
 
     def save(
         self,
@@ -653,7 +656,7 @@ class SoftAC(OffPolicyAlgorithm):
         return model
 
     def _change_ent_coef(self, meaning: EntCoef, ent_coef: str | float) -> None:
-        """Change the argument, and the temperature itself only if learning is switched on or off."""
+        """Change the argument; the temperature itself changes only if it was or becomes fixed."""
         stays_learned = meaning.is_learned and self.ent_coef_optimizer is not None
         self.ent_coef = ent_coef
         self._attributes = Attributes(self)

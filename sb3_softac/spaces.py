@@ -1,4 +1,4 @@
-"""Action spaces: what SoftAC can act in, discrete actions as factors, and masks of the actions that are allowed.
+"""Action spaces: the checks of SoftAC, the factors of discrete actions, and the masks of allowed actions.
 
 Shapes: F factors, A actions of all factors one after another, n_envs environments.
 """
@@ -20,10 +20,11 @@ ACTION_MASK = "action_mask"
 
 
 def check_action_space(action_space: spaces.Space) -> None:
-    """Refuse spaces that SoftAC cannot act in, and warn of those that it rarely learns in.
+    """Refuse action spaces that SoftAC cannot act in, and warn of bounds so wide that it rarely learns.
 
-    :param action_space: of the environment
-    :raises ValueError: neither Box nor Discrete nor MultiDiscrete; a Box of integers, or with infinite or empty bounds
+    :param action_space: action space of the environment
+    :raises ValueError: a space that is not Box, Discrete or MultiDiscrete; a Box of integers; infinite or empty bounds;
+        discrete actions that do not start at 0, or that are not in one row
     """
     if isinstance(action_space, (spaces.Discrete, spaces.MultiDiscrete)):
         if np.any(action_space.start != 0):
@@ -66,9 +67,10 @@ def _check_bounds(action_space: spaces.Box) -> None:
 
 
 def discrete_sizes(action_space: spaces.Space) -> list[int]:
-    """Actions of each factor.
+    """Number of actions of each factor.
 
     :param action_space: Discrete (one factor) or MultiDiscrete
+    :return: F numbers
     """
     if isinstance(action_space, spaces.Discrete):
         return [int(action_space.n)]
@@ -77,7 +79,7 @@ def discrete_sizes(action_space: spaces.Space) -> list[int]:
 
 
 def is_enumerable(action_space: spaces.Space) -> bool:
-    """Whether every (joint) action gets a value of its own.
+    """Whether the critics have one output for every (joint) action.
 
     :param action_space: Discrete (always) or MultiDiscrete (if it is small)
     """
@@ -86,27 +88,27 @@ def is_enumerable(action_space: spaces.Space) -> bool:
 
 
 def joint_actions(nvec: list[int]) -> th.Tensor:
-    """Every joint action, the last factor fastest.
+    """List every joint action; the id of the last factor changes fastest.
 
-    :param nvec: actions of each factor
-    :return: (prod(nvec), F)
+    :param nvec: number of actions of each factor
+    :return: (prod(nvec), F) ids
     """
     return th.cartesian_prod(*[th.arange(n) for n in nvec]).view(-1, len(nvec))
 
 
 def joint_strides(nvec: list[int]) -> th.Tensor:
-    """Weights that turn ids of factors into the row of :func:`joint_actions`: ``row = sum_f id_f stride_f``.
+    """Weights that turn the ids of the factors into a row of :func:`joint_actions`: ``row = sum_f id_f stride_f``.
 
-    :param nvec: actions of each factor
+    :param nvec: number of actions of each factor
     :return: (F,)
     """
     return th.tensor([math.prod(nvec[f + 1 :]) for f in range(len(nvec))])
 
 
 def max_entropy(action_space: spaces.Space) -> float:
-    """The entropy of the uniform policy, which no policy exceeds, in nats.
+    """Entropy of the uniform policy, in nats: no policy has a larger one.
 
-    :param action_space: Discrete, MultiDiscrete, or a Box, whose actions are scaled to [-1, 1]
+    :param action_space: Discrete, MultiDiscrete, or Box; the actions of a Box are scaled to [-1, 1]
     """
     if isinstance(action_space, spaces.Box):
         return math.log(2.0) * math.prod(action_space.shape or (1,))
@@ -117,20 +119,20 @@ def max_entropy(action_space: spaces.Space) -> float:
 
 
 def has_action_masks(observation_space: spaces.Space, action_space: spaces.Space) -> bool:
-    """Whether the observation says which actions are allowed: a Dict with the key ``"action_mask"``, not with Box.
+    """Whether observations hold action masks: a Dict with the key ``"action_mask"``, and discrete actions.
 
-    :param observation_space: of the environment
-    :param action_space: of the environment
+    :param observation_space: observation space of the environment
+    :param action_space: action space of the environment
     """
     is_masked = isinstance(observation_space, spaces.Dict) and ACTION_MASK in observation_space.spaces
     return is_masked and not isinstance(action_space, spaces.Box)
 
 
 def check_mask_space(observation_space: spaces.Space, action_space: spaces.Space) -> None:
-    """Refuse masks of another size than the actions.
+    """Refuse an action mask whose size differs from the number of actions.
 
-    :param observation_space: of the environment
-    :param action_space: of the environment
+    :param observation_space: observation space of the environment
+    :param action_space: action space of the environment
     :raises ValueError: the mask does not have one entry for each action
     """
     if not has_action_masks(observation_space, action_space):
@@ -145,11 +147,12 @@ def check_mask_space(observation_space: spaces.Space, action_space: spaces.Space
 
 
 def masks_in(observation: Any, action_space: spaces.Space) -> np.ndarray | None:
-    """The action masks in a batch of observations, True where an action is allowed: (n_envs, A), or None.
+    """Action masks in the observations of a vectorised environment.
 
-    :param observation: of a vectorised environment
-    :param action_space: of one environment; masks are of discrete actions
-    :raises ValueError: a mask that allows nothing
+    :param observation: (n_envs, ...), or a dict of such
+    :param action_space: action space of one environment; only discrete actions have masks
+    :return: (n_envs, A), True where an action is allowed; None without masks
+    :raises ValueError: a mask that allows no action
     """
     if isinstance(action_space, spaces.Box) or not isinstance(observation, dict) or ACTION_MASK not in observation:
         return None
@@ -166,14 +169,14 @@ def masks_in(observation: Any, action_space: spaces.Space) -> np.ndarray | None:
 
 
 def _ends(action_space: spaces.Space) -> np.ndarray:
-    """Where each factor but the last ends, in a row of all of them."""
+    """End of each factor but the last in a row of all factors: (F - 1,) positions."""
     return np.cumsum(discrete_sizes(action_space))[:-1]
 
 
 def sample_allowed(action_space: spaces.Discrete | spaces.MultiDiscrete, masks: np.ndarray) -> np.ndarray:
-    """A random action for each mask, among those that it allows.
+    """Draw a random allowed action for each mask.
 
-    :param action_space: its generator is used
+    :param action_space: provides the random generator
     :param masks: (n_envs, A), the factors of MultiDiscrete one after another
     :return: (n_envs,), or (n_envs, F) for MultiDiscrete
     """

@@ -1,4 +1,4 @@
-"""Environment wrappers."""
+"""Environment wrappers: action masks as a part of the observation."""
 
 import warnings
 from typing import Any
@@ -12,15 +12,15 @@ from sb3_softac.spaces import ACTION_MASK, check_mask_space, discrete_sizes, has
 
 
 class ActionMaskObservation(gym.Wrapper):
-    """Puts ``env.action_masks()``, sb3-contrib's interface, into the observation, where the policy finds it.
+    """Environment wrapper that puts ``env.action_masks()``, the interface of sb3-contrib, into the observation.
 
-    There it is stored with each transition, so that the mask of the *next* state is known when the TD target is
+    The mask is then stored with each transition, so that the mask of the *next* state is known when the TD target is
     computed. The observation becomes a Dict with the key ``"action_mask"`` (and ``"observation"``, if it was no Dict):
     use ``"MultiInputPolicy"``.
 
-    :param env: with Discrete or MultiDiscrete actions and a method ``action_masks() -> (A,)``, True where an action is
-        allowed; the masks of MultiDiscrete's factors one after another
-    :raises ValueError: other actions, or no such method
+    :param env: environment with Discrete or MultiDiscrete actions and a method ``action_masks() -> (A,)``, True where
+        an action is allowed; for MultiDiscrete, the masks of the factors stand one after another
+    :raises ValueError: other actions, or no method ``action_masks()``
     """
 
     def __init__(self, env: gym.Env) -> None:
@@ -54,10 +54,10 @@ class ActionMaskObservation(gym.Wrapper):
 
 
 def check_masks(env: VecEnv | None) -> None:
-    """Warn of an environment whose action masks nobody reads.
+    """Check the action masks of an environment, and warn if it has masks that are not in the observation.
 
-    :param env: that a model learns from
-    :raises ValueError: masks that are normalised, which makes others of them, or of another size than the actions
+    :param env: environment of a model; None for none
+    :raises ValueError: ``VecNormalize`` would change the masks, or their size differs from the number of actions
     """
     if env is None or isinstance(env.action_space, spaces.Box):
         return

@@ -1,4 +1,4 @@
-"""Which replay buffer a model has, and with which arguments."""
+"""Choice of a model's replay buffer, its arguments and its batches."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from sb3_softac.settings.arguments import SetUpSettings
 from sb3_softac.settings.parsing import FRACTION, flag
 from sb3_softac.settings.rows import check_known, number_in, read_given, row, whole
 
-#: arguments of a replay buffer that SoftAC gives it
+#: arguments of a replay buffer that SoftAC sets, and not the user
 GIVEN_BY_SOFTAC = (
     "buffer_size",
     "observation_space",
@@ -28,13 +28,13 @@ GIVEN_BY_SOFTAC = (
     "n_envs",
     "optimize_memory_usage",
 )
-# Stands where Stable-Baselines3's set-up would allocate a replay buffer.
+# Placeholder: Stable-Baselines3's set-up allocates no replay buffer if the attribute is not None.
 _NO_BUFFER: Any = "no replay buffer yet"
 
 
 @dataclass(frozen=True)
 class ReplayBufferSettings:
-    """Arguments that replay buffers of Stable-Baselines3 and ours have in common; each is read if it is given."""
+    """Arguments that the replay buffers of Stable-Baselines3 and of this package share; all are optional."""
 
     handle_timeout_termination: bool = row(flag)
     n_steps: int = row(whole())
@@ -44,34 +44,36 @@ class ReplayBufferSettings:
 def choose_class(
     replay_buffer_class: type[ReplayBuffer] | None, optimize_memory_usage: bool, n_steps: int
 ) -> type[ReplayBuffer] | None:
-    """The class of the replay buffer.
+    """Choose the class of the replay buffer.
 
-    :param replay_buffer_class: that the user names; None for none
+    :param replay_buffer_class: class that the user gave; None for none
     :param optimize_memory_usage: Stable-Baselines3's way to store an observation once
-    :param n_steps: of the returns
-    :return: None: Stable-Baselines3's choice
+    :param n_steps: steps of reward in the TD target
+    :return: the class; None: Stable-Baselines3 chooses
     """
     if replay_buffer_class is None and not optimize_memory_usage:
         return SingleCopyReplayBuffer
     if n_steps > 1 and replay_buffer_class is NStepReplayBuffer:
-        return None  # chosen by an earlier set-up: choose again, `n_steps` may have changed
+        return None  # an earlier set-up chose it, and `n_steps` may have changed since
     return replay_buffer_class
 
 
 def is_single_copy(replay_buffer_class: type[ReplayBuffer] | None) -> bool:
-    """Whether a class is ours, which takes the returns' arguments from the algorithm."""
+    """Whether a class is a ``SingleCopyReplayBuffer``, which takes ``n_steps`` and ``gamma`` from the algorithm."""
     return replay_buffer_class is not None and issubclass(replay_buffer_class, SingleCopyReplayBuffer)
 
 
 @contextmanager
 def without_allocation(model: OffPolicyAlgorithm) -> Iterator[None]:
-    """Let Stable-Baselines3 set a model up without a replay buffer, which an agent that only acts never needs.
+    """Context manager in which Stable-Baselines3 sets a model up without allocating a replay buffer.
 
-    :param model: not yet set up
+    An agent that only acts never needs one.
+
+    :param model: a model that is not yet set up
     """
     is_new, n_steps = model.__dict__.get("replay_buffer") is None, model.n_steps
     if is_single_copy(model.replay_buffer_class):
-        model.n_steps = 1  # it would warn that a class which it does not know ignores `n_steps`
+        model.n_steps = 1  # else Stable-Baselines3 warns that a class it does not know ignores `n_steps`
     if is_new:
         model.__dict__["replay_buffer"] = _NO_BUFFER
     try:
@@ -87,9 +89,9 @@ def check_replay_kwargs(
 ) -> None:
     """Refuse arguments that the class of a replay buffer does not take.
 
-    :param replay_buffer_class: the class; None: Stable-Baselines3's choice, whose classes have the same arguments
-    :param replay_buffer_kwargs: that the user gave
-    :raises ValueError: naming the first one
+    :param replay_buffer_class: the class; None: Stable-Baselines3 chooses among classes with the same arguments
+    :param replay_buffer_kwargs: arguments that the user gave
+    :raises ValueError: naming the first wrong argument
     """
     name = "replay_buffer_kwargs"
     try:
@@ -110,14 +112,14 @@ def make_replay_buffer(
 ) -> ReplayBuffer:
     """Allocate a replay buffer.
 
-    :param settings: what it is made of
-    :param replay_buffer_class: of :func:`choose_class`
-    :param spaces_of_env: of observations and of actions
+    :param settings: settings of the set-up
+    :param replay_buffer_class: the class
+    :param spaces_of_env: observation space and action space
     :param n_envs: number of environments
-    :param device: where batches go
-    :param env: which hindsight asks for rewards; None for none
-    :param returns: of :func:`return_arguments`
-    :raises ValueError: arguments that the class refuses
+    :param device: device of the batches
+    :param env: environment from which ``HerReplayBuffer`` gets rewards; None for none
+    :param returns: result of :func:`return_arguments`
+    :raises ValueError: the class refuses its arguments
     """
     kwargs = dict(settings.replay_buffer_kwargs)
     if is_single_copy(replay_buffer_class):
@@ -143,11 +145,12 @@ def make_replay_buffer(
 
 
 def return_arguments(n_steps: int, gamma: float, replay_buffer_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """``n_steps`` and ``gamma`` for our buffer: the algorithm's, unless ``replay_buffer_kwargs`` sets its own.
+    """Arguments ``n_steps`` and ``gamma`` of our buffer: the algorithm's, unless ``replay_buffer_kwargs`` has its own.
 
-    :param n_steps: of the algorithm; above 1, both are its own
-    :param gamma: of the algorithm
-    :param replay_buffer_kwargs: that the user gave
+    :param n_steps: steps of reward of the algorithm; above 1, the algorithm sets both arguments
+    :param gamma: discount of the algorithm
+    :param replay_buffer_kwargs: arguments of the buffer that the user gave
+    :return: the arguments that the algorithm sets, by name
     """
     ours = {"n_steps": n_steps, "gamma": gamma}
     if n_steps > 1:
@@ -158,12 +161,12 @@ def return_arguments(n_steps: int, gamma: float, replay_buffer_kwargs: Mapping[s
 def batches(
     buffer: ReplayBuffer, n_batches: int, batch_size: int, returns: Mapping[str, Any], env: VecNormalize | None
 ) -> Iterator[ReplayBufferSamples]:
-    """Batches from a replay buffer, many gathered at once where it is ours.
+    """Draw batches from a replay buffer; a ``SingleCopyReplayBuffer`` gathers many at once.
 
-    :param buffer: not empty
-    :param n_batches: how many
-    :param batch_size: transitions in each
-    :param returns: of :func:`return_arguments`, which may have changed since the buffer was made
+    :param buffer: a buffer with transitions
+    :param n_batches: number of batches
+    :param batch_size: number of transitions in each batch
+    :param returns: result of :func:`return_arguments`, which may have changed since the buffer was made
     :param env: normalises observations and rewards; None for none
     """
     if isinstance(buffer, SingleCopyReplayBuffer):
@@ -177,11 +180,11 @@ def batches(
 
 
 def check_spaces(buffer: ReplayBuffer, model: OffPolicyAlgorithm) -> None:
-    """Refuse a replay buffer of another environment.
+    """Refuse a replay buffer whose environment differs from that of the model.
 
-    :param buffer: from a file
-    :param model: to learn from it
-    :raises ValueError: other spaces, or another number of environments
+    :param buffer: buffer from a file
+    :param model: model that is to learn from it
+    :raises ValueError: spaces or numbers of environments differ
     """
     for name in ("n_envs", "observation_space", "action_space"):
         own, given = getattr(model, name), getattr(buffer, name)
@@ -193,12 +196,14 @@ def check_spaces(buffer: ReplayBuffer, model: OffPolicyAlgorithm) -> None:
 
 
 def check_returns(buffer: ReplayBuffer, n_steps: int, gamma: float) -> None:
-    """Refuse a replay buffer of Stable-Baselines3, which keeps these two itself, if its returns are others.
+    """Refuse a replay buffer whose own ``n_steps`` and ``gamma`` differ from those of the algorithm.
 
-    :param buffer: of any class; ours follows the algorithm
-    :param n_steps: of the algorithm
-    :param gamma: of the algorithm
-    :raises ValueError: naming both
+    The buffers of Stable-Baselines3 keep both values. A ``SingleCopyReplayBuffer`` follows the algorithm.
+
+    :param buffer: any replay buffer
+    :param n_steps: steps of reward of the algorithm
+    :param gamma: discount of the algorithm
+    :raises ValueError: naming both values
     """
     if isinstance(buffer, SingleCopyReplayBuffer):
         return

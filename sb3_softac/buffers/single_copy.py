@@ -1,4 +1,4 @@
-"""A replay buffer that stores each observation once, and returns what Stable-Baselines3's return."""
+"""Replay buffer that stores each observation once, and returns the same batches as those of Stable-Baselines3."""
 
 import warnings
 from collections.abc import Iterator
@@ -17,36 +17,37 @@ from sb3_softac.buffers.storage import ObservationStore, Rows, Slots, to_numpy
 from sb3_softac.settings import parsing
 
 STORAGES = ("host", "device")
-# Types that torch stores but does not fully index.
+# Types that PyTorch can store, but not fully index.
 HOST_ONLY_DTYPES = ("uint16", "uint32", "uint64")
-# Observations in batches that are gathered together; more would leave the caches, and images the memory.
+# Bytes of observations that are gathered together. More would not fit the caches, and with images not the memory.
 GATHERED_BYTES = 1_000_000
-# What is kept of each row beside observations and actions.
+# Arrays with one entry for each transition, beside observations and actions.
 ROW_ARRAYS = ("rewards", "dones", "timeouts")
 
 
 class SingleCopyReplayBuffer(NStepReplayBuffer):
-    """Replay in half the memory of Stable-Baselines3's, for Box and Dict observations, with one step or several.
+    """Replay buffer in half the memory of Stable-Baselines3's, for Box and Dict observations and n-step returns.
 
-    The same additions and the same seed give the same batches as its ``ReplayBuffer``, ``DictReplayBuffer`` and
-    ``NStepReplayBuffer``. An observation is stored once, as the next one of a transition and the current one of the
-    transition after it. Where these differ in any bit (the episode ended, or ``learn()`` was called again and reset
-    the environment), the next one is kept aside for as long as its transition is held; n-step returns end there.
-    Nothing is lost at time limits or when the buffer is full.
+    Equal additions and an equal seed give the batches of Stable-Baselines3's ``ReplayBuffer``, ``DictReplayBuffer`` and
+    ``NStepReplayBuffer``. An observation is stored once: it is the next observation of one transition and the current
+    observation of the following transition. If these two differ in any bit, the next observation is kept separately, as
+    long as its transition is in the buffer, and n-step returns end there. They differ where an episode ended, or where
+    ``learn()`` was called again and reset the environment. No transition is lost at time limits or when the buffer is
+    full.
 
-    ``observations`` and ``actions`` are arrays as Stable-Baselines3's are; there are no ``next_observations``.
+    ``observations`` and ``actions`` are arrays as in Stable-Baselines3; there are no ``next_observations``.
 
-    :param buffer_size: transitions to hold, of all environments together
-    :param observation_space: of one environment
-    :param action_space: of one environment
-    :param device: where the batches go
+    :param buffer_size: number of transitions to hold, of all environments together
+    :param observation_space: observation space of one environment
+    :param action_space: action space of one environment
+    :param device: device of the batches
     :param n_envs: number of environments
-    :param optimize_memory_usage: must be False: this buffer saves the same memory and knows time limits
-    :param handle_timeout_termination: a time limit is not a terminal state: ``dones`` of batches are 0 there
-    :param n_steps: steps of reward in a transition; above 1, the batches bring their discounts
+    :param optimize_memory_usage: must be False: this buffer saves the same memory and handles time limits
+    :param handle_timeout_termination: True: a time limit is no terminal state, and the ``dones`` of batches are 0 there
+    :param n_steps: steps of reward in a transition; above 1, batches contain discounts
     :param gamma: discount of one step, for ``n_steps`` above 1
-    :param storage: ``"host"``: memory is used as the buffer fills; ``"device"``: observations and actions lie on
-        ``device``, allocated at once, and batches are gathered there (with a ``VecNormalize`` they pass the host)
+    :param storage: ``"host"``: memory of the host is used as the buffer fills; ``"device"``: observations and actions
+        are allocated on ``device`` at once, and batches are gathered there (with a ``VecNormalize`` they pass the host)
     :raises ValueError: an argument out of its range
     """
 
@@ -70,7 +71,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
             )
         self.storage = parsing.one_of("storage", storage, STORAGES)
         self._stores: dict[str | None, ObservationStore] = {}
-        # Past the constructors that allocate each observation twice.
+        # Skips the constructors that allocate each observation twice.
         super(ReplayBuffer, self).__init__(buffer_size, observation_space, action_space, device, n_envs)
         self.buffer_size = max(buffer_size // n_envs, 1)
         self.optimize_memory_usage = False
@@ -110,7 +111,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
             )
 
     def host_bytes(self) -> int:
-        """Memory that the buffer takes on the host once it is full, but for what is kept at the ends of episodes."""
+        """Bytes that the full buffer takes on the host, without the observations kept at the ends of episodes."""
         rows = [self._actions, *(store.rows for store in self._stores.values())]
         arrays = [getattr(self, name) for name in ROW_ARRAYS] + [self._slots.table]
         return sum(array.nbytes for array in arrays + [each.data for each in rows if each.device is None])
@@ -119,7 +120,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
 
     @property
     def device(self) -> th.device:
-        """Where the batches go; can be changed, and takes the observations along if they are stored there."""
+        """Device of the batches. Setting it also moves the observations if they are stored on the device."""
         return self._device
 
     @device.setter
@@ -147,7 +148,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         """Add a step of every environment.
 
         :param obs: (n_envs, ...), or a dict of such
-        :param next_obs: the same; where an episode ended, its final observation
+        :param next_obs: (n_envs, ...), or a dict of such; where an episode ended, its final observation
         :param action: (n_envs, action_dim)
         :param reward: (n_envs,)
         :param done: (n_envs,), whether an episode ended, by a time limit too
@@ -166,7 +167,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         self.dones[row] = done
         if self.handle_timeout_termination:
             truncated = [info.get("TimeLimit.truncated", False) for info in infos]
-            if any(truncated):  # rarely, and an array of a list takes time
+            if any(truncated):  # rare, and making an array takes time
                 self.timeouts[row] = np.array(truncated)
         self.pos += 1
         if self.pos == self.buffer_size:
@@ -174,7 +175,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
             self.pos = 0
 
     def _add_observations(self, row: int, obs: Any) -> None:
-        """Write observations, and keep those before them that are not the same."""
+        """Write observations, and keep each previous next observation that differs from its successor."""
         changed = None
         for key, store in self._stores.items():
             differ = store.add(row, obs if key is None else obs[key])
@@ -190,7 +191,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
                 store.keep(envs, slots, self._slots.in_use)
 
     def reset(self) -> None:
-        """Forget every transition."""
+        """Remove all transitions."""
         super().reset()
         self._allocate()
 
@@ -199,25 +200,25 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> Any:
         """Draw transitions with replacement.
 
-        :param batch_size: how many
-        :param env: normalises observations and rewards
-        :return: what Stable-Baselines3's buffers return
+        :param batch_size: number of transitions
+        :param env: normalises observations and rewards; None for none
+        :return: samples in the form of Stable-Baselines3's buffers
         :raises ValueError: the buffer is empty
         """
         return self._get_samples(self._draw_rows(batch_size), env)
 
     def samples_uniformly(self) -> bool:
-        """Whether :meth:`sample_batches` may take the place of :meth:`sample`: nobody has overridden that."""
+        """Whether :meth:`sample_batches` may replace :meth:`sample`, since nobody has overridden the sampling."""
         own = ("sample", "_get_samples")
         is_overridden = any(getattr(type(self), name) is not getattr(SingleCopyReplayBuffer, name) for name in own)
         return not is_overridden and vars(self).keys().isdisjoint(own)
 
     def sample_batches(self, n_batches: int, batch_size: int, env: VecNormalize | None = None) -> Iterator[Any]:
-        """Draw several batches, many gathered at once; the same ones that repeated calls of :meth:`sample` return.
+        """Draw several batches and gather many at once; repeated calls of :meth:`sample` return the same batches.
 
-        :param n_batches: how many
-        :param batch_size: transitions in each
-        :param env: normalises observations and rewards
+        :param n_batches: number of batches
+        :param batch_size: number of transitions in each batch
+        :param env: normalises observations and rewards; None for none
         :return: batches, which are slices of larger ones
         :raises ValueError: the buffer is empty
         """
@@ -240,8 +241,8 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         return np.random.randint(0, n_rows, size=batch_size)  # noqa: NPY002  # seeded by Stable-Baselines3
 
     def _draw_envs(self, rows: np.ndarray) -> np.ndarray:
-        """An environment for each row; together, indices of transitions."""
-        if self.n_envs == 1:  # there drawing changes no random state
+        """Draw an environment for each row, and return the indices of the transitions: row * n_envs + environment."""
+        if self.n_envs == 1:  # with one environment, drawing would not change the random state
             return rows
         return rows * self.n_envs + np.random.randint(0, high=self.n_envs, size=len(rows))  # noqa: NPY002
 
@@ -249,10 +250,10 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         return self._gather(self._draw_envs(batch_inds), env)
 
     def _gather(self, index: np.ndarray, env: VecNormalize | None) -> Any:
-        """Transitions by their index, row * n_envs + environment.
+        """Gather transitions by their index, row * n_envs + environment.
 
         :param index: (B,)
-        :param env: normalises observations and rewards
+        :param env: normalises observations and rewards; None for none
         """
         if self.n_steps == 1:
             last, rewards, discounts = index, self._rewards_at(index, env), None
@@ -276,11 +277,11 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         return self._normalize_reward(self.rewards.take(index), env)
 
     def _n_step_returns(self, index: np.ndarray, env: VecNormalize | None) -> tuple[np.ndarray, ...]:
-        """Rewards of several steps, up to where the episode ends or the newest row is.
+        """Discounted sums of n rewards, which stop at the end of an episode and at the newest row.
 
-        :param index: (B,)
-        :param env: normalises rewards
-        :return: (B,) index of the last step, (B,) sum of discounted rewards, (B, 1) discount of what follows
+        :param index: (B,), index of the first step
+        :param env: normalises rewards; None for none
+        :return: (B,) index of the last step, (B,) sum of discounted rewards, (B, 1) discount of the next value
         """
         steps = np.arange(self.n_steps)
         indices = (index[:, None] + steps * self.n_envs) % self.rewards.size
@@ -288,13 +289,13 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         over[:, -1] = True
         n_before = over.argmax(axis=1)
         counts = steps <= n_before[:, None]
-        # In this order and these types, to the last bit what Stable-Baselines3 returns.
+        # This order and these types give the same bits as Stable-Baselines3.
         rewards = self._rewards_at(indices, env) * self.gamma ** steps.astype(np.float32) * counts
         discounts = self.gamma ** counts.sum(axis=1, keepdims=True).astype(np.float32)
         return indices[np.arange(len(index)), n_before], rewards.sum(axis=1), discounts
 
     def _finished(self, leaves: Any, env: VecNormalize | None) -> Any:
-        """Observations as a batch has them: normalised, on the device, in a dict only if the space is one."""
+        """Observations of a batch: normalised, on the device, and in a dict only if the space is a Dict."""
         is_box = None in leaves
         if env is not None:
             arrays = {key: to_numpy(values) for key, values in leaves.items()}
@@ -310,17 +311,17 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
 
     @property
     def observations(self) -> Any:  # type: ignore[override]
-        """(rows, n_envs, ...) array, or a dict of such: a view if it is on the host, else a copy."""
+        """Observations, (rows, n_envs, ...), or a dict of such: a view if stored on the host, else a copy."""
         arrays = {key: to_numpy(store.rows.steps) for key, store in self._stores.items()}
         return arrays.get(None, arrays)
 
     @property
     def actions(self) -> np.ndarray:  # type: ignore[override]
-        """(rows, n_envs, action_dim) array: a view if it is on the host, else a copy."""
+        """Actions, (rows, n_envs, action_dim): a view if stored on the host, else a copy."""
         return to_numpy(self._actions.steps)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Only what is filled."""
+        """State for a pickle: only the filled rows."""
         n_rows = self.size()
         n_flat = n_rows * self.n_envs
         state = self.__dict__ | {name: getattr(self, name)[:n_rows] for name in ROW_ARRAYS}
@@ -343,11 +344,11 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
 
 
 def split(samples: Any, batch_size: int) -> list[Any]:
-    """Cut samples into batches.
+    """Split samples into batches.
 
     :param samples: (n * batch_size, ...)
-    :param batch_size: transitions in each
-    :return: n views
+    :param batch_size: number of transitions in each batch
+    :return: n batches, which are views
     """
     n_batches = len(samples.actions) // batch_size
 

@@ -1,4 +1,4 @@
-"""Where a replay buffer keeps its rows: on the host or on a device, each observation once."""
+"""Storage of a replay buffer: rows on the host or on a device, and each observation once."""
 
 import math
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 import numpy as np
 import torch as th
 
-# Up to this size of a step's observations, comparing copies of the memory is faster than a ufunc.
+# Observations of a step up to this size are compared faster as bytes than by a ufunc of numpy.
 BYTES_TO_COMPARE_AT_ONCE = 64 * 1024
-# Spare slots, when more are allocated: this many, and this part of what is needed.
+# Spare slots at each new allocation: this number, plus this part of the needed slots.
 SPARE_SLOTS, SPARE_PART = 64, 0.25
 
 
 class Rows:
     """Rows of one shape and type: a numpy array on the host, or a tensor on a device.
 
-    The host's rows are empty pages of the operating system until they are written, so that a large capacity costs
-    nothing before it is used, and nothing is ever copied to make room. A device's rows are allocated at once: what does
-    not fit fails at the start and not after hours.
+    On the host, the operating system allocates a page when it is first written. So a large capacity costs nothing
+    before it is used, and rows are never copied to make room. On a device, all rows are allocated at once: if they do
+    not fit, this fails at the start and not after hours.
 
-    :param n_rows: capacity
-    :param n_envs: rows of one step, which are written together
-    :param shape: of one row
-    :param dtype: of numpy
-    :param device: None for the host
+    :param n_rows: capacity in rows
+    :param n_envs: number of rows of one step, which are written together
+    :param shape: shape of one row
+    :param dtype: dtype of numpy
+    :param device: device of the rows; None for the host
     """
 
     def __init__(self, n_rows: int, n_envs: int, shape: tuple[int, ...], dtype: Any, device: th.device | None) -> None:
@@ -49,13 +49,13 @@ class Rows:
 
     @property
     def row_bytes(self) -> int:
-        """Memory of one row."""
+        """Size of one row in bytes."""
         return math.prod(self.step_shape[1:]) * self.dtype.itemsize
 
     def write_step(self, step: int, values: np.ndarray) -> None:
         """Overwrite the rows of one step.
 
-        :param step: which
+        :param step: index of the step
         :param values: (n_envs, ...)
         """
         self.steps[step] = values if self.device is None else self._on_device(values)
@@ -63,7 +63,7 @@ class Rows:
     def write(self, index: np.ndarray | slice, values: np.ndarray) -> None:
         """Overwrite rows.
 
-        :param index: (k,), which
+        :param index: (k,), indices of the rows
         :param values: (k, ...)
         """
         if self.device is None:
@@ -75,23 +75,26 @@ class Rows:
         return th.as_tensor(values.astype(self.dtype, copy=False), device=self.device)
 
     def index(self, index: np.ndarray) -> Any:
-        """An index in the form that :meth:`take` needs: on the device."""
+        """Index in the form that :meth:`take` needs: on the device of the rows."""
         return index if self.device is None else th.as_tensor(index, device=self.device)
 
     def take(self, index: Any) -> Any:
         """Copy rows.
 
         :param index: (B,), from :meth:`index`
-        :return: (B, ...), an array or a tensor, as the rows are
+        :return: (B, ...), an array on the host, or a tensor on the device
         """
         return self.data.take(index, axis=0) if self.device is None else self.data.index_select(0, index)
 
     def grow(self, n_rows: int) -> None:
-        """Make room for more rows."""
+        """Increase the capacity.
+
+        :param n_rows: new capacity in rows
+        """
         self._replace(n_rows, self.device)
 
     def move(self, device: th.device | None) -> None:
-        """Move to the host (None) or to a device."""
+        """Move to a device, or to the host (None)."""
         if device != self.device:
             self._replace(len(self), device)
 
@@ -102,16 +105,16 @@ class Rows:
 
 
 class ObservationStore:
-    """Observations of several environments, each once: the next one of a step is the one of the step after it.
+    """Store of the observations of several environments, each held once.
 
-    Where it is not, the next observation is kept aside, in a slot. The first ``n_envs`` slots hold those of the newest
-    step, which no step follows yet.
+    The next observation of a step is the observation of the following step. If the two differ, the next observation is
+    kept in a slot. The first ``n_envs`` slots hold the next observations of the newest step, which no step follows yet.
 
-    :param n_steps: capacity
+    :param n_steps: capacity in steps
     :param n_envs: number of environments
-    :param shape: of one observation
-    :param dtype: of numpy
-    :param device: None for the host
+    :param shape: shape of one observation
+    :param dtype: dtype of numpy
+    :param device: device of the observations; None for the host
     """
 
     def __init__(self, n_steps: int, n_envs: int, shape: tuple[int, ...], dtype: Any, device: th.device | None) -> None:
@@ -120,7 +123,7 @@ class ObservationStore:
         self._bind()
 
     def _bind(self) -> None:
-        """Find the places that are written: in the rows and slots themselves, or on the host and then copied."""
+        """Bind the write buffers: views of the storage itself on the host, staging arrays for a device."""
         self._on_host = self.rows.device is None
         newest = to_numpy(self.slots.steps[0])
         self._newest = newest if self._on_host else newest.copy()
@@ -130,16 +133,16 @@ class ObservationStore:
     def add(self, step: int, obs: np.ndarray) -> np.ndarray | None:
         """Write the observations of one step.
 
-        :param step: which
+        :param step: index of the step
         :param obs: (n_envs, ...)
-        :return: (n_envs,), where they differ in any bit (NaN equals NaN) from the newest next observations; None where
-            none does
+        :return: (n_envs,), True where an observation differs in any bit from the newest next observation (NaN equals
+            NaN); None if none differs
         """
         stored = self.rows.steps[step] if self._incoming is None else self._incoming
         stored[...] = _in_rows(obs, stored)
         if not self._on_host:
             self.rows.write_step(step, stored)
-        # For small observations faster than a ufunc, and true but where an episode ended.
+        # Faster than a ufunc for small observations, and they are equal unless an episode ended.
         small = stored.nbytes <= BYTES_TO_COMPARE_AT_ONCE
         if small and stored.tobytes() == self._newest.tobytes():
             return None
@@ -147,7 +150,7 @@ class ObservationStore:
         return differ if small or differ.any() else None
 
     def add_next(self, next_obs: np.ndarray) -> None:
-        """Write the newest next observations.
+        """Write the next observations of the newest step.
 
         :param next_obs: (n_envs, ...)
         """
@@ -156,10 +159,10 @@ class ObservationStore:
             self.slots.write_step(0, self._newest)
 
     def keep(self, envs: np.ndarray, slots: np.ndarray, needed: int) -> None:
-        """Keep the newest next observations of some environments.
+        """Copy the newest next observations of some environments into slots.
 
         :param envs: (k,), indices of the environments
-        :param slots: (k,), where to
+        :param slots: (k,), indices of the slots
         :param needed: number of slots in use
         """
         if needed > len(self.slots):
@@ -169,24 +172,30 @@ class ObservationStore:
         self.slots.write(slots, self._newest[envs])
 
     def take_next(self, index: Any, kept: Any, slots: Any) -> Any:
-        """Copy next observations; see :meth:`Slots.of`."""
+        """Copy next observations; the arguments are the results of :meth:`Slots.of`.
+
+        :param index: (B,), rows
+        :param kept: (k,), positions in the batch whose next observation is in a slot
+        :param slots: (k,), these slots
+        :return: (B, ...)
+        """
         taken = self.rows.take(index)
         if len(slots) > 0:
             taken[kept] = self.slots.take(slots)
         return taken
 
     def move(self, device: th.device | None) -> None:
-        """Move to the host (None) or to a device."""
+        """Move to a device, or to the host (None)."""
         for rows in (self.rows, self.slots):
             rows.move(device)
         self._bind()
 
     def head(self, n_rows: int, n_slots: int) -> tuple[np.ndarray, np.ndarray]:
-        """What was written: (n_rows, ...) observations and (n_slots, ...) kept ones."""
+        """First observations, (n_rows, ...), and first slots, (n_slots, ...), as arrays on the host."""
         return to_numpy(self.rows.data[:n_rows]), to_numpy(self.slots.data[:n_slots])
 
     def restore(self, rows: np.ndarray, slots: np.ndarray) -> None:
-        """Write back what :meth:`head` returned."""
+        """Write back the result of :meth:`head`."""
         self.rows.write(slice(0, len(rows)), rows)
         self.slots.grow(len(slots))
         self.slots.write(slice(0, len(slots)), slots)
@@ -194,14 +203,14 @@ class ObservationStore:
 
 
 class Slots:
-    """Which transitions have a slot for their next observation; that of the others is the one of the step after.
+    """Table of the transitions whose next observation is in a slot; for others it is that of the following step.
 
-    :param n_steps: capacity
+    :param n_steps: capacity in steps
     :param n_envs: number of environments
     """
 
     def __init__(self, n_steps: int, n_envs: int) -> None:
-        self.in_use = n_envs  #: slots that were ever in use
+        self.in_use = n_envs  #: number of slots that were ever in use
         #: (n_steps, n_envs): 0 for none, else 1 + slot
         self.table = np.zeros((n_steps, n_envs), np.int32 if n_steps * n_envs < 2**31 - 1 else np.int64)
         self._free: list[int] = []
@@ -209,21 +218,21 @@ class Slots:
         self._no_slots = bytes(self._newest.nbytes)
 
     def free(self, step: int) -> None:
-        """Give back the slots of a step that is about to be overwritten."""
+        """Release the slots of a step that is about to be overwritten."""
         slots = self.table[step]
         if slots.tobytes() != self._no_slots:  # faster than a ufunc
             self._free.extend((slots[slots > len(self._newest)] - 1).tolist())
             slots[:] = 0
 
     def hold_newest(self, step: int) -> None:
-        """Let the newest step have the first slots, in place of what it had."""
+        """Assign the first ``n_envs`` slots to the newest step."""
         self.table[step] = self._newest
 
     def hold(self, step: int, envs: np.ndarray) -> np.ndarray:
-        """Let a step have new slots, in place of the first ones.
+        """Assign new slots to a step, in place of the first slots.
 
-        :param step: which
-        :param envs: (k,), for these environments only
+        :param step: index of the step
+        :param envs: (k,), indices of the environments that get a slot
         :return: (k,), the slots
         """
         reused = [self._free.pop() for _ in range(min(len(envs), len(self._free)))]
@@ -234,37 +243,38 @@ class Slots:
         return slots
 
     def of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the next observations of transitions are.
+        """Places of the next observations of transitions.
 
         :param index: (B,), step * n_envs + environment
-        :return: (B,) rows, but (k,) of these places, are in (k,) slots
+        :return: (B,) row of each next observation; (k,) positions in the batch whose next observation is in a slot
+            instead; (k,) these slots
         """
         slots = self.table.take(index)
         kept = slots.nonzero()[0]
         return (index + len(self._newest)) % self.table.size, kept, slots[kept] - 1
 
     def head(self, n_steps: int) -> dict[str, Any]:
-        """What was written of the first steps."""
+        """Table of the first steps, and the state of the slots; :meth:`restore` takes them as arguments."""
         return {"table": self.table[:n_steps], "in_use": self.in_use, "free": self._free}
 
     def restore(self, table: np.ndarray, in_use: int, free: list[int]) -> None:
-        """Write back what :meth:`head` returned."""
+        """Write back the result of :meth:`head`."""
         self.table[: len(table)] = table
         self.in_use, self._free = in_use, list(free)
 
 
 def _in_rows(obs: Any, stored: np.ndarray) -> np.ndarray:
-    """Observations as they are stored: ids, (n_envs,), as (n_envs, 1); others in a wrong layout are refused there.
+    """Observations in the layout of the storage: ids (n_envs,) become (n_envs, 1); numpy refuses other layouts later.
 
     :param obs: (n_envs, ...), or a list of such
-    :param stored: (n_envs, ...), where they go
+    :param stored: (n_envs, ...), the array that they are written to
     """
     obs = np.asarray(obs)
     return obs.reshape(stored.shape) if obs.ndim == 1 else obs
 
 
 def words(array: np.ndarray) -> np.ndarray:
-    """Rows as the widest unsigned integers that fit, which compare fastest.
+    """View of rows as the widest unsigned integers that fit, which are compared fastest.
 
     :param array: (n, ...), contiguous
     :return: (n, bytes of a row / bytes of a word), a view
@@ -277,5 +287,5 @@ def words(array: np.ndarray) -> np.ndarray:
 
 
 def to_numpy(rows: Any) -> np.ndarray:
-    """An array of an array or a tensor, on the host without a copy."""
+    """Convert an array or a tensor to an array; without a copy if it is on the host."""
     return rows if isinstance(rows, np.ndarray) else rows.cpu().numpy()

@@ -1,1 +1,1 @@
-"""Acting in the environment, and storing what it answers."""
+"""Exploring actions for the environment, computed by the actor or by its copy on the CPU."""

@@ -1,4 +1,4 @@
-"""Acting by a copy of the actor on the CPU, where each step would otherwise wait for a GPU."""
+"""Copy of the actor on the CPU, so that acting need not wait for a GPU at each step."""
 
 from copy import deepcopy
 
@@ -8,16 +8,16 @@ from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.blocks import MLP
 
-# An action of a small network takes a GPU about as long as bringing the weights over: launches and the wait for them.
-# So the copy has to act several times before the weights change, and on rows so few that a CPU computes them at once.
+# On a GPU, an action of a small network takes about as long as a transfer of its weights: most of the time is waiting.
+# So a copy is only faster if it acts several times before the weights change, and on few rows.
 MIN_STEPS_BETWEEN_UPDATES = 4
 MAX_ROWS = 16
 
 
 class ActorCopy:
-    """A copy of an actor on the CPU that follows the one that learns.
+    """Copy of an actor on the CPU, which follows the weights of the trained actor.
 
-    :param actor: the one that learns, on any device
+    :param actor: the trained actor, on any device
     """
 
     def __init__(self, actor: SoftActor) -> None:
@@ -34,15 +34,15 @@ class ActorCopy:
         self._seen: tuple[int, ...] = ()
 
     def up_to_date(self, n_updates: int, structure_version: int = 0) -> SoftActor:
-        """The copy, with the weights of the original as they are now.
+        """Copy of the actor with its current weights.
 
-        :param n_updates: gradient steps done in the whole run, as a replayed CUDA graph leaves no other trace
-        :param structure_version: another number than before where the actor holds other modules than before
+        :param n_updates: gradient steps done in the whole run; a replayed CUDA graph leaves no other sign of a change
+        :param structure_version: number that changes when a module of the actor was replaced
         """
         if structure_version != self._structure_version:
             self._structure_version = structure_version
             self._begin_anew()
-        # The count of a tensor's changes in place, by optimizers and by loading.
+        # `_version` counts the changes of a tensor in place, by optimizers and by loading.
         state = (n_updates, *(tensor._version for tensor in self._followed))
         if state != self._seen:
             self._follow()
@@ -51,18 +51,18 @@ class ActorCopy:
 
     @th.no_grad()
     def _follow(self) -> None:
-        """Bring the weights over in one transfer."""
+        """Copy the weights in one transfer."""
         values = th.cat([tensor.reshape(-1) for tensor in self._followed]).cpu()
         parts = values.split([tensor.numel() for tensor in self._own])
         th._foreach_copy_(self._own, [part.view_as(own) for part, own in zip(parts, self._own, strict=True)])
 
 
-def pays_to_copy(actor: SoftActor, train_freq: TrainFreq, n_envs: int) -> bool:
-    """Whether exploring by an :class:`ActorCopy` is worth the transfers.
+def is_copy_faster(actor: SoftActor, train_freq: TrainFreq, n_envs: int) -> bool:
+    """Whether exploring by an :class:`ActorCopy` is faster than by the actor itself.
 
-    :param actor: without gSDE, whose noise is held by the actor that learns
-    :param train_freq: how often its weights change
-    :param n_envs: rows of one step
+    :param actor: an actor without gSDE, whose noise belongs to the trained actor
+    :param train_freq: training frequency, after which the weights change
+    :param n_envs: number of environments, which are the rows of one step
     """
     is_step = train_freq.unit is TrainFrequencyUnit.STEP
     steps = train_freq.frequency if is_step else MIN_STEPS_BETWEEN_UPDATES

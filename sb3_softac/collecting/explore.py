@@ -1,4 +1,4 @@
-"""Exploring actions: at random to begin with, then by the policy.
+"""Exploring actions: samples of the policy, and random actions that a mask allows.
 
 Shapes: n_envs environments, D action dimension, F discrete factors.
 """
@@ -12,7 +12,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import TrainFreq
 from stable_baselines3.common.utils import obs_as_tensor
 
-from sb3_softac.collecting.actor_copy import ActorCopy, pays_to_copy
+from sb3_softac.collecting.actor_copy import ActorCopy, is_copy_faster
 from sb3_softac.policies import SoftACPolicy, check_actions
 from sb3_softac.spaces import masks_in, sample_allowed
 
@@ -20,33 +20,33 @@ CPU = th.device("cpu")
 
 
 class Explorer:
-    """Samples the policy for the environments, without what ``predict()`` does for observations from elsewhere.
+    """Samples actions of the policy for the environments, without the conversions and shape checks of ``predict()``.
 
-    :param policy: to act by
-    :param train_freq: how often its weights change
+    :param policy: the policy
+    :param train_freq: training frequency, after which the weights of the policy change
     :param n_envs: number of environments
     """
 
     def __init__(self, policy: SoftACPolicy, train_freq: TrainFreq, n_envs: int) -> None:
         self._policy = policy
-        copies = not policy.settings.use_sde and pays_to_copy(policy.actor, train_freq, n_envs)
-        #: acts in place of the actor; None: the actor itself
+        copies = not policy.settings.use_sde and is_copy_faster(policy.actor, train_freq, n_envs)
+        #: acts in place of the actor; None: the actor itself acts
         self.actor_copy = ActorCopy(policy.actor) if copies else None
 
     def action(
         self, observation: Any, n_updates: int, action_noise: ActionNoise | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A sampled action for each environment.
+        """Sample an action for each environment.
 
         :param observation: (n_envs, ...), or a dict of such
         :param n_updates: gradient steps done in the whole run
-        :param action_noise: added to Box actions
-        :return: (n_envs, ...) action for the environments, and the one to store, which is in [-1, 1] for Box
+        :param action_noise: noise added to Box actions; None for none
+        :return: actions for the environments, and actions to store, in [-1, 1] for Box; both (n_envs, ...)
         :raises ValueError: an action that is not a number, or a mask that allows none
         """
         policy, action_space = self._policy, self._policy.action_space
         masks_in(observation, action_space)
-        policy.set_training_mode(False)  # as predict() does: a callback may have trained in the meantime
+        policy.set_training_mode(False)  # as predict() does, since a callback may have called train()
         with th.no_grad():
             if self.actor_copy is None:
                 action = policy(obs_as_tensor(observation, policy.device))
@@ -64,11 +64,12 @@ class Explorer:
 
 
 def random_allowed_action(observation: Any, action_space: spaces.Space) -> np.ndarray | None:
-    """A random action for each environment among those that its mask allows; None without masks.
+    """Draw a random allowed action for each environment.
 
     :param observation: (n_envs, ...), or a dict of such
-    :param action_space: its generator is used
-    :return: (n_envs,), or (n_envs, F) for MultiDiscrete
+    :param action_space: action space of one environment, provides the random generator
+    :return: (n_envs,), or (n_envs, F) for MultiDiscrete; None without masks
+    :raises ValueError: a mask that allows no action
     """
     masks = masks_in(observation, action_space)
     if masks is None:

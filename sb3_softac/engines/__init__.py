@@ -1,1 +1,1 @@
-"""The machinery that runs an update; each engine makes the updates of the eager one."""
+"""Engines that run updates: fused, traced or captured. Each one computes the updates of the eager engine."""

@@ -1,4 +1,4 @@
-"""Engines run an update again and again, and hold its metrics on the device until they are asked for."""
+"""Engines: they run an update many times, and keep its metrics on the device until they are read."""
 
 from collections.abc import Callable, Iterable
 from itertools import repeat
@@ -11,23 +11,26 @@ from sb3_softac.updates.update import Update
 
 
 class Engine(Protocol):
-    """Runs an update."""
+    """Engine: runs the update of a variant."""
 
     def update(self, batch: Batch, n_updates: int) -> None:
-        """One gradient step, without a synchronisation of host and device.
+        """Run one gradient step, without a synchronisation of host and device.
 
         :param batch: B transitions
         :param n_updates: gradient steps done in the whole run, this one included
         """
 
     def read_metrics(self) -> dict[str, float]:
-        """Mean of each metric over the steps that had it since the last call, in one transfer from the device."""
+        """Mean of each metric since the last call, over the steps that had it, in one transfer from the device.
+
+        :return: means by the name of the metric; empty if there was no step
+        """
 
 
 class EagerEngine:
-    """Runs the update operation by operation: the reference that every other engine must equal.
+    """Engine that runs the update operation by operation: the reference that every other engine must equal.
 
-    :param update: one gradient step of a variant
+    :param update: gradient step of a variant
     """
 
     def __init__(self, update: Update) -> None:
@@ -35,11 +38,11 @@ class EagerEngine:
         self._metrics: list[dict[str, th.Tensor]] = []
 
     def update(self, batch: Batch, n_updates: int) -> None:
-        """One gradient step; see :class:`Engine`."""
+        """Run one gradient step; see :class:`Engine`."""
         self._metrics.append(self._update(batch, n_updates))
 
     def read_metrics(self) -> dict[str, float]:
-        """Means; see :class:`Engine`."""
+        """Mean of each metric since the last call; see :class:`Engine`."""
         metrics, self._metrics = self._metrics, []
         if not metrics:
             return {}
@@ -49,27 +52,33 @@ class EagerEngine:
 
 
 class Capture(Protocol):
-    """Where a function can be captured: a GPU, a CPU, or a test's stand-in."""
+    """Records a function once and returns a callable that replays it: CUDA graphs, CPU traces, or a fake in tests."""
 
-    #: updates of one kind before it is captured
+    #: number of updates of one kind before it is captured
     warm_ups: int
-    #: whether capturing a function calls it
+    #: whether capturing a function also runs it
     runs_while_capturing: bool
 
     def warm_up(self, function: Callable[[], None]) -> None:
-        """Call the function as it has to be called before it is captured."""
+        """Call the function in the way that a capture needs before it.
+
+        :param function: the function that is captured later
+        """
 
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
-        """Record what the function does; the result does it again and again.
+        """Record the operations of a function.
 
-        :raises RuntimeError: something in it cannot be recorded
+        :param function: the function, without arguments and result
+        :return: a function that runs the recorded operations
+        :raises RuntimeError: an operation cannot be recorded
         """
 
 
 def means(sums: Iterable[tuple[str, float, int]]) -> dict[str, float]:
-    """Means of sums over different numbers of updates.
+    """Means of metrics from sums over different numbers of updates.
 
-    :param sums: name, sum and number of updates; a name may occur more than once
+    :param sums: (name, sum, number of updates); a name may occur more than once
+    :return: means by name
     """
     totals: dict[str, float] = {}
     counts: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Which engine runs an update on a device, and networks and optimizers set up for it."""
+"""Choice of the engine for a policy on its device, and the set-up of networks and optimizers for it."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,18 +9,18 @@ from sb3_softac.engines.adam import FUSABLE_OPTIMIZERS, fuse_optimizer
 from sb3_softac.engines.base import Capture, EagerEngine, Engine
 from sb3_softac.engines.cuda import CudaCapture
 from sb3_softac.engines.graph import GraphEngine
-from sb3_softac.engines.traced import HeldByTrace, TraceCapture
+from sb3_softac.engines.traced import TraceCapture, TraceKey
 from sb3_softac.networks.blocks import MLP
 from sb3_softac.policies import SoftACPolicy
 from sb3_softac.settings.arguments import EngineSettings
 from sb3_softac.settings.engines import ENGINE_KINDS, captures_on
 from sb3_softac.updates.update import Update
 
-# None: what the parameters are, which tests set to double precision.
+# None keeps the dtype of the parameters: float32, or float64 in tests.
 DTYPES = {"float32": None, "bfloat16": th.bfloat16}
-# Whose modules call the same operations every time.
+# Packages whose modules call the same operations in every pass, so that they can be traced.
 TRACEABLE_MODULES = ("torch.nn.", "stable_baselines3.", "sb3_softac.")
-#: how an engine captures, for each row of :data:`~sb3_softac.settings.engines.ENGINE_KINDS` that does
+#: factory of the capture, for each engine in :data:`~sb3_softac.settings.engines.ENGINE_KINDS` that captures
 CAPTURES: dict[str, Callable[[th.device], Capture]] = {
     "traced": lambda _: TraceCapture(),
     "cuda_graph": CudaCapture,
@@ -28,13 +28,14 @@ CAPTURES: dict[str, Callable[[th.device], Capture]] = {
 
 
 def choose_engine(settings: EngineSettings, policy: SoftACPolicy, is_loaded: bool = False) -> str:
-    """The engine for a policy on its device.
+    """Choose the engine for a policy on its device.
 
-    :param settings: what the user asked for
+    :param settings: engine and precision that the user asked for
     :param policy: all networks
-    :param is_loaded: with a file's settings, which may be of another device: then a warning, and ``"auto"``
+    :param is_loaded: True: the settings are from a file. If its engine is for another device, there is a warning, and
+        ``"auto"`` takes its place
     :return: a key of :data:`~sb3_softac.settings.engines.ENGINE_KINDS`
-    :raises ValueError: what the user asked for cannot run there
+    :raises ValueError: the engine cannot run this policy on this device
     """
     engine = _engine_for_device(settings.engine, policy.device, is_loaded)
     if engine == "auto":
@@ -59,7 +60,7 @@ def _engine_for_device(engine: str, device: th.device, is_loaded: bool) -> str:
 
 
 def _obstacle(engine: str, policy: SoftACPolicy) -> str | None:
-    """Why an engine cannot capture the updates of a policy, as the end of a message; None if nothing is in the way."""
+    """Reason why an engine cannot capture the updates of a policy, as the end of a message; None if it can."""
     if not ENGINE_KINDS[engine].captures:
         return None
     if policy.settings.use_sde:
@@ -95,17 +96,17 @@ def _check_precision(precision: str, engine: str, device: th.device) -> None:
 
 
 def has_bfloat16_products() -> bool:
-    """Whether this machine's CPU multiplies matrices in bfloat16."""
+    """Whether this machine's CPU has instructions for matrix products in bfloat16."""
     return th.cpu._is_avx512_bf16_supported() or th.cpu._is_amx_tile_supported()
 
 
 def set_up_networks(policy: SoftACPolicy, engine: str, settings: EngineSettings) -> None:
-    """Let each fully connected network be plain modules, one node of the autograd graph, or compiled.
+    """Set up each fully connected network for an engine: plain modules, one autograd node, or compiled.
 
     :param policy: all networks
-    :param engine: of :func:`choose_engine`
-    :param settings: what the user asked for
-    :raises ValueError: naming the layer that is in the way, if the user asked for ``"fused"``
+    :param engine: result of :func:`choose_engine`
+    :param settings: engine and precision that the user asked for
+    :raises ValueError: the user asked for ``"fused"``, and a layer has no written-out gradient
     """
     for network in policy.modules():
         if isinstance(network, MLP):
@@ -127,13 +128,13 @@ def _fuse(network: MLP, settings: EngineSettings) -> None:
 
 
 def make_engine(engine: str, update: Update, policy: SoftACPolicy, optimizers: Sequence[th.optim.Optimizer]) -> Engine:
-    """An engine, with the optimizers set up for it.
+    """Make an engine, and set up the optimizers for it.
 
-    :param engine: of :func:`choose_engine`
-    :param update: one gradient step
+    :param engine: result of :func:`choose_engine`
+    :param update: gradient step of a variant
     :param policy: all networks
-    :param optimizers: of all networks, and of the temperature
-    :raises ValueError: an optimizer that cannot be captured
+    :param optimizers: optimizers of all networks and of the temperature
+    :raises ValueError: the engine cannot capture the steps of an optimizer
     """
     kind = ENGINE_KINDS[engine]
     for optimizer in optimizers:
@@ -142,4 +143,4 @@ def make_engine(engine: str, update: Update, policy: SoftACPolicy, optimizers: S
         fuse_optimizer(optimizer, fused=kind.fuses, capturable=kind.captures)
     if not kind.captures:
         return EagerEngine(update)
-    return GraphEngine(update, CAPTURES[engine](policy.device), HeldByTrace(policy, optimizers))
+    return GraphEngine(update, CAPTURES[engine](policy.device), TraceKey(policy, optimizers))

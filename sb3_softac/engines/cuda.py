@@ -1,4 +1,4 @@
-"""Capture of an update by CUDA graphs."""
+"""Capture of updates by CUDA graphs."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,9 @@ import torch as th
 
 
 class CudaCapture:
-    """CUDA graphs that share their memory, as no two of them run at once.
+    """Capture by CUDA graphs, which share their memory, since no two of them run at once.
 
-    :param device: of the networks, which need not be the current one: what is captured is captured on this
+    :param device: device of the networks, on which graphs are captured, even if it is not the current device
     """
 
     warm_ups = 3
@@ -20,7 +20,7 @@ class CudaCapture:
         self._stream = th.cuda.Stream(device)
 
     def warm_up(self, function: Callable[[], None]) -> None:
-        """On another stream, as PyTorch asks for."""
+        """Call the function on a side stream, as PyTorch requires before a capture."""
         current = th.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with th.cuda.stream(self._stream):
@@ -28,7 +28,7 @@ class CudaCapture:
         current.wait_stream(self._stream)
 
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
-        """See :class:`~sb3_softac.engines.base.Capture`."""
+        """Record the function as a CUDA graph; see :class:`~sb3_softac.engines.base.Capture`."""
         graph = th.cuda.CUDAGraph()
         with th.cuda.device(self._device), th.cuda.graph(graph, pool=self._pool, stream=self._stream):
             function()

@@ -1,4 +1,4 @@
-"""The engine that captures an update once and replays it."""
+"""Engine that captures an update once and replays it."""
 
 import warnings
 from collections.abc import Callable, Hashable
@@ -9,38 +9,40 @@ from sb3_softac.engines.base import Capture, means
 from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.update import Update
 
-# Kinds of updates that are kept. A run has a few; one whose weight decay, say, changes all the time has no end of them.
+# Largest number of captured kinds of updates. A run has a few, but a weight decay that changes all the time, for
+# example, makes a new kind at each step.
 MAX_KINDS = 16
 
 
 class GraphEngine:
-    """Captures the whole update once and replays it: one launch in place of some hundred.
+    """Engine that captures the whole update once and replays it: one launch in place of some hundred.
 
-    A graph reads its batch from tensors that stay where they are. There is one for each shape of the batch and each
-    phase of the update, captured after some updates of that kind, which are real ones. What the graph holds
-    must stay in place: the learning rate is a tensor, the target entropy too. Where capturing fails, the update goes
-    on operation by operation, with a warning.
+    There is one graph for each layout of the batch, each phase of the update and each state of the model. A graph is
+    captured after some updates of its kind, which are ordinary gradient steps. It reads its batch, the learning rate
+    and the target entropy from tensors at fixed addresses. If a capture fails, updates go on operation by operation,
+    with a warning.
 
-    :param update: one gradient step of a variant
+    :param update: gradient step of a variant
     :param capture: records an update
-    :param held: what else a graph holds that may change at any moment; None while nothing can be captured
+    :param state_key: returns a hashable key of everything that a captured graph has baked in (optimizer options, memory
+        addresses, ...). A new key means a new capture; None means that nothing can be captured now
     """
 
     def __init__(
-        self, update: Update, capture: Capture, held: Callable[[], Hashable | None] = lambda: "nothing more"
+        self, update: Update, capture: Capture, state_key: Callable[[], Hashable | None] = lambda: "nothing more"
     ) -> None:
         self._update = update
         self._capture = capture
-        self._held = held
+        self._state_key = state_key
         self._steps: dict[Hashable, _GraphStep] = {}
-        self._metrics: dict[Hashable, _MetricSums] = {}  # by phase: updates of one phase have the same
+        self._metrics: dict[Hashable, _MetricSums] = {}  # by phase: all updates of a phase have the same metrics
         self._can_capture = True
 
     def update(self, batch: Batch, n_updates: int) -> None:
-        """One gradient step; see :class:`Engine`."""
-        held = self._held()
+        """Run one gradient step; see :class:`~sb3_softac.engines.base.Engine`."""
+        state_key = self._state_key()
         phase = self._update.phase(n_updates)
-        kind = (batch.layout(), phase, held)
+        kind = (batch.layout(), phase, state_key)
         step = self._steps.get(kind)
         if step is None:
             if len(self._steps) == MAX_KINDS:
@@ -50,7 +52,7 @@ class GraphEngine:
         step.load(batch)
         if step.replay is not None:
             step.replay()
-        elif step.n_runs < self._capture.warm_ups or held is None or not self._can_capture:
+        elif step.n_runs < self._capture.warm_ups or state_key is None or not self._can_capture:
             step.n_runs += 1
             self._capture.warm_up(step.run)
         else:
@@ -72,7 +74,7 @@ class GraphEngine:
                 step.replay()
 
     def read_metrics(self) -> dict[str, float]:
-        """Means; see :class:`Engine`."""
+        """Mean of each metric since the last call; see :class:`~sb3_softac.engines.base.Engine`."""
         sums = [own for own in self._metrics.values() if own.n_updates > 0]
         if not sums:
             return {}
@@ -84,17 +86,17 @@ class GraphEngine:
 
 
 class _GraphStep:
-    """An update of one kind, with the batch that it reads and the metrics that it adds to.
+    """Update of one kind, with the batch that it reads and the sums that it adds its metrics to.
 
-    :param batch: gives the layout
-    :param update: of a batch
-    :param metrics: of all updates of its phase
+    :param batch: a batch of the layout that the update reads
+    :param update: function of a batch that returns metrics
+    :param metrics: sums of the metrics of all updates of its phase
     """
 
     def __init__(self, batch: Batch, update: Callable[[Batch], dict[str, th.Tensor]], metrics: "_MetricSums") -> None:
         self._batch = batch.cloned()
         self._places = self._batch.tensors()
-        if not isinstance(batch.discount, th.Tensor):  # a number, which may change as everything else may
+        if not isinstance(batch.discount, th.Tensor):  # a number would be baked into the graph
             discount = th.empty((), dtype=batch.reward.dtype, device=batch.reward.device)
             self._batch = self._batch._replace(discount=discount)
         self._update = update
@@ -103,19 +105,19 @@ class _GraphStep:
         self.metrics = metrics
 
     def load(self, batch: Batch) -> None:
-        """Copy a batch to where the graph reads it."""
+        """Copy a batch into the tensors that the graph reads."""
         self.metrics.n_updates += 1
         th._foreach_copy_(self._places, batch.tensors())
         if not isinstance(batch.discount, th.Tensor):
             self._batch.discount.fill_(batch.discount)  # type: ignore[union-attr]  # a tensor here
 
     def run(self) -> None:
-        """The update, operation by operation."""
+        """Run the update operation by operation."""
         self.metrics.add(self._update(self._batch))
 
 
 class _MetricSums:
-    """Sums of the metrics of updates of one phase in one tensor, which a graph can add to."""
+    """Sums of the metrics of all updates of one phase, in one tensor that a graph adds to."""
 
     def __init__(self) -> None:
         self.n_updates = 0
@@ -123,13 +125,13 @@ class _MetricSums:
         self.values = th.empty(0)
 
     def add(self, metrics: dict[str, th.Tensor]) -> None:
-        """Add those of one update."""
+        """Add the metrics of one update."""
         values = th.stack([value.float() for value in metrics.values()])
         if not self.names:
             self.names, self.values = list(metrics), th.zeros_like(values)
         self.values.add_(values)
 
     def reset(self) -> None:
-        """Start again."""
+        """Set the sums and the number of updates to zero."""
         self.values.zero_()
         self.n_updates = 0

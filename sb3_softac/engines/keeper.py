@@ -1,4 +1,4 @@
-"""The engine of a model, up to date with what a user may change between two trainings."""
+"""Cache of a model's engine, which follows the changes that a user makes between two trainings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,12 @@ from sb3_softac.updates.variants import make_update
 
 
 class EngineKeeper:
-    """Holds the engine of a model, and makes another one when something that it holds was changed.
+    """Caches the engine of a model; makes a new one when a setting, network or optimizer of it has changed.
 
     :param policy: all networks
-    :param settings: how a gradient step is to be computed
-    :param is_loaded: with a file's settings, which may be of another device
-    :raises ValueError: an engine that cannot hold these networks
+    :param settings: settings of the engine
+    :param is_loaded: True: the settings are from a file, which may have been written on another device
+    :raises ValueError: the engine cannot run these networks
     """
 
     def __init__(self, policy: SoftACPolicy, settings: EngineSettings, is_loaded: bool = False) -> None:
@@ -28,8 +28,8 @@ class EngineKeeper:
         self._set_up_networks(policy, settings)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A captured update holds the tensors of this model, not of its copy.
-        return {**self.__dict__, "_engine": None, "_held": ()}
+        # A captured update uses the tensors of this model, and not those of a copy.
+        return {**self.__dict__, "_engine": None, "_made_of": ()}
 
     def _set_up_networks(self, policy: SoftACPolicy, settings: EngineSettings) -> None:
         #: a key of :data:`~sb3_softac.settings.engines.ENGINE_KINDS`
@@ -39,9 +39,9 @@ class EngineKeeper:
         self.forget()
 
     def forget(self) -> None:
-        """Make the engine anew next time, as its optimizers were overwritten."""
+        """Drop the engine, so that the next gradient step makes a new one: its optimizers were overwritten."""
         self._engine: Engine | None = None
-        self._held: tuple[Any, ...] = ()
+        self._made_of: tuple[Any, ...] = ()
 
     def up_to_date(
         self,
@@ -51,20 +51,20 @@ class EngineKeeper:
         update_settings: UpdateSettings,
         engine_settings: EngineSettings,
     ) -> Engine:
-        """The engine for the networks, the optimizers and the settings that a model has now.
+        """Engine for the current networks, optimizers and settings of the model.
 
         :param policy: all networks
         :param temperature: fixed or learned
-        :param optimizers: of all networks, and of the temperature
-        :param update_settings: what a gradient step does
-        :param engine_settings: how it is computed
-        :raises ValueError: settings for which there are no networks, or no engine
+        :param optimizers: optimizers of all networks and of the temperature
+        :param update_settings: settings that decide the operations of a gradient step
+        :param engine_settings: settings that decide how a gradient step is computed
+        :raises ValueError: settings that need a network which the policy lacks, or an engine that cannot run it
         """
         if self._set_up_for != (policy.structure_version, engine_settings):  # another engine may be needed
             self._set_up_networks(policy, engine_settings)
-        held = (update_settings, temperature, *optimizers)
-        if self._engine is None or self._held != held:
+        made_of = (update_settings, temperature, *optimizers)
+        if self._engine is None or self._made_of != made_of:
             update = make_update(policy.variant, policy.networks(), temperature, update_settings, adam.step)
             self._engine = make_engine(self.name, update, policy, optimizers)
-            self._held = held
+            self._made_of = made_of
         return self._engine

@@ -1,4 +1,4 @@
-"""What is taken out of a recorded update before it is called again: all that would come out the same each time."""
+"""Graph passes on a traced update: they remove operations whose result is the same at every replay."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -11,19 +11,19 @@ from torch import fx
 
 aten = th.ops.aten
 
-# Without gradients to record, their result is their input.
+# A replay records no gradients, so that these operations return their input.
 IDENTITIES = (aten.detach.default, aten.alias.default)
-# Views of a tensor that stays in place are made once.
+# Views of a tensor at a fixed address are made once.
 VIEWS = (aten.t.default, aten.view.default, aten.unsqueeze.default, aten.slice.Tensor, aten.select.int)
-# Their result depends on nothing but the shape of their input.
+# The result of these operations depends only on the shape of their input.
 FILLS = (aten.full_like.default, aten.ones_like.default, aten.zeros_like.default)
 
 
 def lighten(module: fx.GraphModule) -> list[th.Tensor]:
-    """Leave only what has to be done at each call.
+    """Remove the operations of a traced function that need not run at each replay.
 
-    :param module: a recorded function without inputs; is changed
-    :return: the inputs that it has now: tensors that it takes from outside, and what is computed once
+    :param module: a traced function without inputs; is changed, and gets inputs
+    :return: values of the inputs: tensors from outside the function, and constants that are computed once here
     """
     graph = module.graph
     _drop_identities(graph)
@@ -37,6 +37,7 @@ def lighten(module: fx.GraphModule) -> list[th.Tensor]:
 
 
 def _drop_identities(graph: fx.Graph) -> None:
+    """Remove operations that return their input, and operations whose result is not used."""
     for node in graph.nodes:
         if node.target in IDENTITIES:
             node.replace_all_uses_with(node.args[0])
@@ -45,7 +46,7 @@ def _drop_identities(graph: fx.Graph) -> None:
 
 
 class _Inputs:
-    """The inputs of a graph that has none yet, and their values.
+    """Inputs of a graph that had none, and their values.
 
     :param graph: is changed
     """
@@ -56,12 +57,12 @@ class _Inputs:
         self.values: dict[fx.Node, th.Tensor] = {}
 
     def replace(self, node: fx.Node, key: Any, value: Any) -> fx.Node:
-        """Put an input in the place of a node.
+        """Replace a node by an input.
 
-        :param node: goes
-        :param key: nodes of one key are one input
-        :param value: of the input
-        :return: the input
+        :param node: the node, which is erased
+        :param key: nodes with equal keys become one input
+        :param value: value of the input
+        :return: the node of the input
         """
         if key not in self._nodes:
             made = self._nodes[key] = self._add()
@@ -78,7 +79,7 @@ class _Inputs:
 
 
 def _take_from_outside(module: fx.GraphModule, inputs: _Inputs) -> None:
-    """Hand the tensors of the outside over, in place of looking each up at each use, and with them their views."""
+    """Turn tensors from outside, and views of them, into inputs, which saves a look-up at each use."""
     for node in module.graph.nodes:
         if node.op == "get_attr":
             inputs.replace(node, node.target, _attribute(module, node.target))
@@ -94,7 +95,7 @@ def _attribute(module: Any, path: Any) -> Any:
 
 
 def _fold(graph: fx.Graph, inputs: _Inputs) -> None:
-    """Compute once what depends on no tensor, such as the weights of a mean, and leave out factors of one."""
+    """Compute constants once, such as the weights of a mean, and remove multiplications by one."""
     written = _written(graph)
     constants: set[fx.Node] = set()
     for node in graph.nodes:
@@ -107,14 +108,14 @@ def _fold(graph: fx.Graph, inputs: _Inputs) -> None:
                 constants.add(inputs.replace(node, node, value))
         else:
             factor = _only_factor(node, inputs, constants)
-            # Of what comes from outside, a view may be all that is seen of a tensor that is written into.
+            # An input may be a view of a tensor that is written into, which the graph does not show: keep the product.
             if factor is not None and factor not in written and factor not in inputs.values:
                 node.replace_all_uses_with(factor)
                 graph.erase_node(node)
 
 
 def _written(graph: fx.Graph) -> set[fx.Node]:
-    """The nodes into whose memory an operation writes, be it through a view of theirs or through what they view."""
+    """Nodes whose memory an operation writes to: directly, through a view of the node, or through its base."""
     written: set[fx.Node] = set()
     for node in reversed(graph.nodes):
         for is_write, nodes in _aliased(node):
@@ -127,7 +128,7 @@ def _written(graph: fx.Graph) -> set[fx.Node]:
 
 
 def _aliased(node: fx.Node) -> Iterator[tuple[bool, list[fx.Node]]]:
-    """The arguments that a node writes into or is a view of: whether it writes, and their nodes."""
+    """Arguments that a node writes to or is a view of: (whether it writes, nodes of the argument)."""
     if node.target is getitem:
         yield False, node.all_input_nodes
     if not isinstance(node.target, th._ops.OpOverload):
@@ -150,7 +151,7 @@ def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
 
 
 def _value(inputs: _Inputs, node: fx.Node) -> th.Tensor:
-    """The value of an input; of another node, which only lends its shape, any tensor like it."""
+    """Value of an input; for any other node, of which only the shape is needed, an empty tensor of its shape."""
     if node in inputs.values:
         return inputs.values[node]
     like = node.meta["tensor_meta"]
@@ -158,7 +159,7 @@ def _value(inputs: _Inputs, node: fx.Node) -> th.Tensor:
 
 
 def _only_factor(node: fx.Node, inputs: _Inputs, constants: set[fx.Node]) -> fx.Node | None:
-    """What a product or a power is equal to, if that is one of its arguments."""
+    """Argument that a product or a power is equal to, such as x in ``x * 1`` and ``x ** 1``; None if there is none."""
     factors: list[fx.Node] = []
     if node.target is aten.pow.Tensor_Scalar and node.args[1] == 1:
         factors = node.all_input_nodes
@@ -173,7 +174,7 @@ def _alike(one: th.Tensor, other: th.Tensor) -> bool:
 
 
 class _Direct(partial):
-    """An operation without the Python around it; what generates code asks for a name and a module."""
+    """Operation of PyTorch without its Python wrapper; code generation needs its name and module."""
 
     def __new__(cls, operation: Any) -> "_Direct":
         return super().__new__(cls, operation._op)
@@ -184,7 +185,7 @@ class _Direct(partial):
 
 
 def _call_directly(graph: fx.Graph) -> None:
-    """Some hundred operations, each through a function of ``torch.ops`` that only hands its arguments on, add up."""
+    """Call each operation without its wrapper in ``torch.ops``, whose time adds up over some hundred operations."""
     operations = {node.target for node in graph.nodes if isinstance(node.target, th._ops.OpOverload)}
     direct = {operation: _Direct(operation) for operation in operations}
     for node in graph.nodes:

@@ -1,4 +1,4 @@
-"""Updates on a CPU as a flat list of operations: what a CUDA graph is for a GPU."""
+"""Capture of updates on a CPU as a flat list of operations, like a CUDA graph on a GPU."""
 
 import threading
 from collections.abc import Callable, Hashable, Iterable
@@ -12,32 +12,32 @@ from sb3_softac.engines import passes
 from sb3_softac.engines.adam import gradient_is_hooked, step_is_hooked
 from sb3_softac.networks.fused.unchanged import Unchanged
 
-# `make_fx` patches `nn.Module` while it records, for all threads: a search with several jobs trains in some of them.
+# `make_fx` patches `nn.Module` for all threads while it records, and a hyperparameter search may train in several.
 TRACING = threading.Lock()
 
 
 class TraceCapture:
-    """Records the operations of PyTorch that a function calls, down to those of its backward passes.
+    """Capture that traces the operations of PyTorch in a function, including those of its backward passes.
 
-    What is called again is neither the function nor autograd, but one operation after the other on the same tensors:
-    for networks of a few hundred units, both take about as long as the arithmetic. Gradients go straight to the
-    optimizers: ``parameter.grad`` is None.
+    A replay runs one operation after the other on the same tensors. It saves the time of the Python function and of
+    autograd: for networks of a few hundred units, both take about as long as the arithmetic. Gradients go directly to
+    the optimizers, so that ``parameter.grad`` is None.
     """
 
-    # Tracing takes half a second, of which a short run would have nothing.
+    # Tracing takes half a second, which a short run would not gain back.
     warm_ups = 50
     runs_while_capturing = True
 
     def warm_up(self, function: Callable[[], None]) -> None:
-        """Nothing but calling it makes its tensors."""
+        """Call the function. Plain calls are enough: they create the optimizer states that the trace uses."""
         function()
 
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
-        """See :class:`~sb3_softac.engines.base.Capture`.
+        """Trace the function; see :class:`~sb3_softac.engines.base.Capture`.
 
-        :raises RuntimeError: an operation that cannot be recorded
+        :raises RuntimeError: an operation cannot be recorded
         """
-        # Late, as few need it and it is large.
+        # Imported late, since it is large and few users need it.
         from torch.fx.experimental.proxy_tensor import make_fx
 
         def traced() -> tuple[()]:
@@ -58,17 +58,19 @@ class TraceCapture:
 
 
 def _forget_gradients(module: nn.Module) -> None:
-    """Of the recorded call, which no later one would replace: whoever reads them is to see that there are none."""
+    """Delete the ``.grad`` left by tracing. Replays do not write ``.grad``, so the old values would look current."""
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.is_leaf:
             tensor.grad = None
 
 
-class HeldByTrace:
-    """What a captured update holds of a model that a user may change at any moment.
+class TraceKey:
+    """Key of all state that a captured update has baked in and that a user may change at any time.
+
+    The state is hooks, learning-rate tensors, optimizer options, frozen parameters and dropout rates.
 
     :param policy: all networks
-    :param optimizers: of all networks, and of the temperature
+    :param optimizers: optimizers of all networks and of the temperature
     """
 
     OPTIONS = ("betas", "eps", "weight_decay", "maximize")
@@ -84,10 +86,10 @@ class HeldByTrace:
         self._n_loaded = 0
 
     def __call__(self) -> Hashable | None:
-        """Equal for two updates if one capture is right for both; None where none would be.
+        """Compute the key: two updates with equal keys can share a capture.
 
-        That is: where there are hooks, a module of another class than before, or a number in the place of the tensor
-        from which a capture reads its rate.
+        :return: the key; None if no capture would be right: there are hooks, a module was replaced or changed its
+            class, or a user replaced the tensor of a learning rate by a number
         """
         if not self._networks_are_unchanged() or any(map(step_is_hooked, self._optimizers)):
             return None
@@ -110,9 +112,9 @@ class HeldByTrace:
 
 
 def _place_of_counts(optimizer: th.optim.Optimizer) -> tuple[int | None, ...]:
-    """Where each group of an Adam counts its steps; None where it has not begun to.
+    """Memory address of the step counts of each group of an Adam; None for a group without state.
 
-    They move when a parameter that was frozen joins in, or when a user begins anew with an empty state.
+    Addresses change when a frozen parameter is trained again, or when a user empties the state.
     """
     state = optimizer.state
     begun = [

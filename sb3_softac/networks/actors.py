@@ -1,7 +1,9 @@
 """Actors: networks that map observations to a distribution over actions.
 
-Every actor answers one question for the losses: on which actions, with which weights, is the expectation under
-pi taken? (:class:`~sb3_softac.networks.distributions.PolicySupport`)
+The losses need an expectation under the policy pi. Every actor gives them the actions and the weights of that
+expectation: a :class:`~sb3_softac.networks.distributions.PolicySupport`.
+
+Shapes: B batch, K support size, D action dimension, L units of the last hidden layer.
 """
 
 from abc import abstractmethod
@@ -34,7 +36,7 @@ LOG_STD_MAX = 2.0
 
 
 class SoftActor(VectorShortcut, BasePolicy):
-    """What every actor has: a features extractor, a trunk, and a support for the losses.
+    """Base class of actors: a features extractor, hidden layers, and a policy support for the losses.
 
     :param observation_space: space of the observations
     :param action_space: space of the actions
@@ -43,7 +45,7 @@ class SoftActor(VectorShortcut, BasePolicy):
     :param features_dim: number of features
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
-    :param batch_norm: makes a layer of batch renormalisation for a number of features; None for none
+    :param batch_norm: function from a number of features to a layer of batch renormalisation; None: no such layers
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -76,26 +78,29 @@ class SoftActor(VectorShortcut, BasePolicy):
 
     #: Whether gradients of Q reach the actor through the actions of :meth:`support`.
     differentiable_actions = True
-    #: Whether :meth:`support` is every action, so that its weights carry the gradient.
+    #: Whether :meth:`support` lists every action, so that the gradient runs through the weights.
     has_exact_support = False
 
     @abstractmethod
     def support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
-        """Actions and weights for an expectation under pi; gradients reach this actor through all of them.
+        """Policy support: actions, log-probabilities and weights for an expectation under pi.
+
+        Gradients reach this actor through all three.
 
         :param obs: observations, first dimension B
-        :param n_samples: K, where the actions are samples
+        :param n_samples: K, if the actions are samples
         :return: a support of size K
         """
 
     def supports(
         self, obs: PyTorchObs, next_obs: PyTorchObs, n_samples: int = 1
     ) -> tuple[PolicySupport, PolicySupport]:
-        """:meth:`support` at the observations, and without a gradient at the next ones.
+        """Policy supports at the observations, with gradient, and at the next observations, without.
 
         :param obs: observations, first dimension B
-        :param next_obs: the same
-        :param n_samples: K, where the actions are samples
+        :param next_obs: next observations, first dimension B
+        :param n_samples: K, if the actions are samples
+        :return: :meth:`support` of ``obs`` and of ``next_obs``
         """
         support = self.support(obs, n_samples)
         with th.no_grad():
@@ -103,22 +108,25 @@ class SoftActor(VectorShortcut, BasePolicy):
 
     @abstractmethod
     def score_support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
-        """Independent samples for the score function: gradients reach this actor through ``log_pi`` alone.
+        """Policy support of independent samples, for the score function.
+
+        Gradients reach this actor through ``log_pi`` alone.
 
         :param obs: observations, first dimension B
         :param n_samples: K
-        :return: a support of K actions that carry no gradient, each of the same weight
+        :return: a support of K actions without gradient and with equal weights
         """
 
     def max_entropy(self, obs: PyTorchObs) -> th.Tensor | None:
-        """Entropy of the uniform policy in each state, (B,); None where it is the same in all, without masks.
+        """Entropy of the uniform policy in each state, which depends on the state if there are action masks.
 
         :param obs: observations, first dimension B
+        :return: (B,), in nats; None without masks
         """
         return None
 
     def resample_noise(self) -> None:
-        """Called before each gradient step; an actor whose noise is held between draws draws anew."""
+        """Prepare a gradient step: an actor that keeps its noise, as gSDE does, draws it again; others do nothing."""
 
     def reset_noise(self, batch_size: int = 1) -> None:
         """Draw new gSDE exploration weights.
@@ -129,7 +137,7 @@ class SoftActor(VectorShortcut, BasePolicy):
         raise ValueError("`reset_noise()` draws gSDE's noise, but this policy has none; pass `use_sde=True`")
 
     def latent(self, obs: PyTorchObs) -> th.Tensor:
-        """Last hidden layer.
+        """Outputs of the last hidden layer.
 
         :param obs: observations, first dimension B
         :return: (B, latent_dim)
@@ -137,10 +145,10 @@ class SoftActor(VectorShortcut, BasePolicy):
         return self.latent_pi(self.extract_features(obs, self.features_extractor))
 
     def heads(self, obs: PyTorchObs, *heads: nn.Module) -> tuple[th.Tensor, ...]:
-        """Outputs of layers on top of the last hidden one.
+        """Outputs of several layers on top of the last hidden layer.
 
         :param obs: observations, first dimension B
-        :param heads: modules
+        :param heads: the layers
         :return: for each head, (B, its outputs)
         """
         if type(self.latent_pi) is not MLP:  # a user put another module there
@@ -162,9 +170,10 @@ class SoftActor(VectorShortcut, BasePolicy):
 
 
 class SquashedGaussianActor(SoftActor):
-    """Diagonal Gaussian through tanh, for Box actions; its support is reparameterised samples.
+    """Actor with a diagonal Gaussian squashed by tanh, for Box actions.   arXiv:1801.01290, appendix C
 
-    Parameter names are those of Stable-Baselines3's SAC, so that its weights load unchanged.
+    Its support consists of reparameterised samples. Parameter names are those of Stable-Baselines3's SAC, so that its
+    weights load unchanged.
 
     :param use_sde: generalized state-dependent exploration (gSDE, arXiv:2005.05719)
     :param log_std_init: initial log standard deviation of the gSDE weights
@@ -201,7 +210,7 @@ class SquashedGaussianActor(SoftActor):
             self.log_std = nn.Linear(self.latent_dim, action_dim)
 
     def support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
-        """K reparameterised samples of equal weight.
+        """Policy support of K reparameterised samples with equal weights.
 
         :param obs: observations, first dimension B
         :param n_samples: K
@@ -212,11 +221,14 @@ class SquashedGaussianActor(SoftActor):
     def supports(
         self, obs: PyTorchObs, next_obs: PyTorchObs, n_samples: int = 1
     ) -> tuple[PolicySupport, PolicySupport]:
-        """Supports at both, in one pass where the network is one node and its input is not trained.
+        """Policy supports at the observations, with gradient, and at the next observations, without.
+
+        One forward pass computes both if the network is one node of the autograd graph and its input is not trained.
 
         :param obs: observations, first dimension B
-        :param next_obs: the same
+        :param next_obs: next observations, first dimension B
         :param n_samples: K
+        :return: :meth:`support` of ``obs`` and of ``next_obs``
         """
         trains_features = any(parameter.requires_grad for parameter in self.features_extractor.parameters())
         is_fused = isinstance(self.latent_pi, MLP) and self.latent_pi.is_fused
@@ -229,13 +241,13 @@ class SquashedGaussianActor(SoftActor):
         n_states = len(features) // 2
         outputs = self.latent_pi.partly_trained(features, n_states, *heads)
         shape = (n_states, n_samples, outputs[0].shape[-1] // 2)
-        # Drawn one after the other, as in two passes.
+        # Two draws, so that the random numbers are those of two passes.
         noise = th.cat([th.randn(shape, dtype=features.dtype, device=features.device) for _ in range(2)])
         samples = SquashedGaussianSample.apply(*outputs, noise, (LOG_STD_MIN, LOG_STD_MAX))
         return equally_weighted(*samples[:2]), equally_weighted(*samples[2:])
 
     def score_support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
-        """K samples that carry no gradient.
+        """Policy support of K samples without gradient.
 
         :param obs: observations, first dimension B
         :param n_samples: K
@@ -244,7 +256,7 @@ class SquashedGaussianActor(SoftActor):
         return equally_weighted(*self._sample(obs, n_samples, detach=True))
 
     def _sample(self, obs: PyTorchObs, n_samples: int, detach: bool = False) -> tuple[th.Tensor, th.Tensor]:
-        """Actions (B, K, D) and their log-probabilities (B, K)."""
+        """Sampled actions (B, K, D) and their log-probabilities (B, K)."""
         if self.use_sde:
             latent, mean, log_std = self._sde_gaussian(obs)
             noise = self.sde_noise(latent, self.log_std).unsqueeze(1) / log_std.exp()
@@ -253,13 +265,14 @@ class SquashedGaussianActor(SoftActor):
             noise = th.randn(len(mean), n_samples, mean.shape[-1], dtype=mean.dtype, device=mean.device)
         pre_tanh = mean + log_std.exp() * noise
         if detach:
-            # The density at a fixed point: with the sample attached, d log pi / d mean would be zero.
+            # The score function needs the density at a fixed point. A sample that moves with the mean keeps its noise,
+            # and the Gaussian's density would not change with the mean.
             pre_tanh = pre_tanh.detach()
             noise = (pre_tanh - mean) / log_std.exp()
         return pre_tanh.tanh(), squashed_gaussian_log_prob(noise, log_std, pre_tanh)
 
     def log_prob(self, obs: PyTorchObs, pre_tanh: th.Tensor) -> th.Tensor:
-        """Log-density of given actions tanh(u).
+        """Log-density of the given actions tanh(u).
 
         :param obs: observations, first dimension B
         :param pre_tanh: u, (B, K, D)
@@ -273,13 +286,13 @@ class SquashedGaussianActor(SoftActor):
         return squashed_gaussian_log_prob(noise, log_std, pre_tanh)
 
     def _sde_gaussian(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """The latent state (B, L), mean and log standard deviation before tanh, both (B, 1, D); with gSDE."""
+        """Latent state (B, L), and the Gaussian before tanh with gSDE: mean and log std, both (B, 1, D)."""
         latent = self.latent(obs)
         log_std = self.sde_noise.marginal_log_std(latent, self.log_std)
         return latent, self.mu(latent).unsqueeze(1), log_std.unsqueeze(1)
 
     def _gaussian(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
-        """Mean and log standard deviation before tanh, both (B, 1, D); without gSDE."""
+        """Gaussian before tanh without gSDE: mean and log standard deviation, both (B, 1, D)."""
         mean, log_std = self.heads(obs, self.mu, self.log_std)
         return mean.unsqueeze(1), log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).unsqueeze(1)
 
@@ -287,7 +300,7 @@ class SquashedGaussianActor(SoftActor):
         """Action to take.
 
         :param obs: observations, first dimension B
-        :param deterministic: the mode of the Gaussian before tanh in place of a sample
+        :param deterministic: True: tanh of the Gaussian's mean; False: a sample
         :return: (B, D), in [-1, 1]
         """
         if deterministic:
@@ -297,11 +310,11 @@ class SquashedGaussianActor(SoftActor):
         return (mean + noise).tanh()
 
     def get_action_dist_params(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, dict[str, th.Tensor]]:
-        """Mean and log standard deviation of the Gaussian before tanh, in Stable-Baselines3's form.
+        """Mean and log standard deviation of the Gaussian before tanh, in the form of Stable-Baselines3's actor.
 
         :param obs: observations, first dimension B
-        :return: mean (B, D), log standard deviation (B, D), and an empty dict; with gSDE, where the deviation is that
-            of the exploration weights: (B, D), (latent_dim, D), and ``{"latent_sde": (B, latent_dim)}``
+        :return: mean (B, D), log standard deviation (B, D), and an empty dict. With gSDE: mean (B, D), log standard
+            deviation of the exploration weights (latent_dim, D), and ``{"latent_sde": (B, latent_dim)}``
         """
         latent = self.latent(obs)
         mean = self.mu(latent)
@@ -310,7 +323,7 @@ class SquashedGaussianActor(SoftActor):
         return mean, self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX), {}
 
     def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
-        """One reparameterised sample for each state; Stable-Baselines3's interface to :meth:`support`.
+        """One reparameterised action for each state, in the form of Stable-Baselines3's actor.
 
         :param obs: observations, first dimension B
         :return: actions (B, D) in [-1, 1], log-probabilities (B,)
@@ -322,7 +335,7 @@ class SquashedGaussianActor(SoftActor):
         """Standard deviation of the gSDE exploration weights.
 
         :return: (latent_dim, D)
-        :raises ValueError: without gSDE, where the deviation depends on the state
+        :raises ValueError: without gSDE, where the standard deviation depends on the state
         """
         self._require_sde("get_std")
         return self.sde_noise.std(self.log_std)
@@ -337,15 +350,16 @@ class SquashedGaussianActor(SoftActor):
         self.sde_noise.resample(self.log_std, batch_size)
 
     def resample_noise(self) -> None:
-        """With gSDE, draw new exploration weights: ``log_std`` has changed since the last gradient step."""
+        """Draw new exploration weights if gSDE is used, since the last gradient step has changed ``log_std``."""
         if self.use_sde:
             self.reset_noise()
 
     @property
     def action_dist(self) -> SquashedDiagGaussianDistribution | StateDependentNoiseDistribution:
-        """Stable-Baselines3's form of the distribution, which takes :meth:`get_action_dist_params`.
+        """Action distribution of Stable-Baselines3, which takes the result of :meth:`get_action_dist_params`.
 
-        Made anew at each call, so that none of its tensors outlives it. With gSDE it has the actor's current noise.
+        Every call makes a new one, so that the actor keeps none of its tensors. With gSDE it has the actor's current
+        noise.
         """
         action_dim = get_action_dim(self.action_space)
         if not self.use_sde:

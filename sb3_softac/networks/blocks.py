@@ -1,4 +1,4 @@
-"""Fully connected networks: what they are made of, and how they are computed."""
+"""Fully connected networks: their layers, and their computation as plain modules or as one autograd node."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,33 +15,33 @@ from sb3_softac.networks.fused import stack as fused
 from sb3_softac.networks.fused.unchanged import Unchanged, has_hooks
 from sb3_softac.networks.observations import preprocess
 
-# Fewer rows are computed module by module, where no gradient is asked for.
+# Without gradients, fewer rows than this are faster module by module.
 MIN_ROWS = 32
 
 
 class MLP(nn.Sequential):
-    """Fully connected layers; plain, or as one node of the autograd graph.
+    """Fully connected network, computed module by module or as one node of the autograd graph.
 
     The modules and the names of their parameters are those of Stable-Baselines3's ``create_mlp``.
 
     :param modules: in the order of the computation
     """
 
-    #: True for actors: while evaluating, they are computed in float32 even with ``precision="bfloat16"``
+    #: True for actors: in evaluation mode they are computed in float32 even with ``precision="bfloat16"``
     acts = False
     _stack: fused.Stack | None = None
     _stacks_with_heads: dict[tuple[nn.Module, ...], fused.Stack]
     _is_unchanged: Unchanged
 
     def compute_plainly(self) -> None:
-        """Compute module by module from now on."""
+        """Switch to a computation module by module."""
         self._stack = None
 
     def compute_fused(self, dtype: th.dtype | None = None) -> None:
-        """Compute as one node of the autograd graph from now on.
+        """Switch to a computation as one node of the autograd graph.
 
-        :param dtype: of the operands of matrix products; None: the parameters' own
-        :raises ValueError: a layer without a written-out gradient
+        :param dtype: dtype of the operands of matrix products; None: that of the parameters
+        :raises ValueError: a layer has no written-out gradient
         """
         device = next((parameter.device for parameter in self.parameters()), th.device("cpu"))
         self._stack = fused.Stack(self, device, dtype)
@@ -50,15 +50,19 @@ class MLP(nn.Sequential):
 
     @property
     def is_fused(self) -> bool:
-        """Whether the network is one node."""
+        """Whether the network is computed as one node of the autograd graph."""
         return self._node() is not None
 
     def _node(self) -> fused.Stack | None:
-        """What computes the network as one node; None for modules, as they are if a user changed one since."""
+        """Stack that computes the network as one node; None for plain modules, also after a user changed one."""
         return self._stack if self._stack is not None and self._is_unchanged() else None
 
     def forward(self, x: th.Tensor) -> th.Tensor:
-        """Outputs (B, O) for inputs (B, I)."""
+        """Outputs of the network.
+
+        :param x: (B, I)
+        :return: (B, O)
+        """
         node = self._node() if self._runs_fused(x) else None
         return super().forward(x) if node is None else fused.run([node], x)[0]
 
@@ -68,10 +72,10 @@ class MLP(nn.Sequential):
         return runs_fused(x) and not (acting and is_rounded)
 
     def with_heads(self, x: th.Tensor, *heads: nn.Module) -> tuple[th.Tensor, ...]:
-        """Outputs of further layers on top of this network.
+        """Outputs of several layers on top of this network.
 
         :param x: (B, I)
-        :param heads: modules on its outputs
+        :param heads: the layers
         :return: for each head, (B, its outputs)
         """
         linear = plain_linears(heads)
@@ -89,12 +93,12 @@ class MLP(nn.Sequential):
         return stack
 
     def partly_trained(self, x: th.Tensor, n_trained: int, *heads: nn.Linear) -> tuple[th.Tensor, th.Tensor]:
-        """Outputs of linear heads side by side, as one node, with gradients for the first rows only.
+        """Outputs of linear layers on top of this network, with gradient for the first rows only, in one node.
 
-        :param x: (B, I), which gets no gradient
-        :param n_trained: rows that do
-        :param heads: on top of this network
-        :return: (n_trained, O), and (B - n_trained, O) without gradient
+        :param x: (B, I), gets no gradient
+        :param n_trained: number of rows whose outputs have a gradient
+        :param heads: the linear layers, whose outputs stand side by side
+        :return: (n_trained, O) with gradient, and (B - n_trained, O) without
         """
         return fused.run_partly_trained(self._stack_with(heads), x, n_trained)
 
@@ -102,7 +106,7 @@ class MLP(nn.Sequential):
     def ensemble(networks: Sequence[nn.Module], x: th.Tensor) -> th.Tensor:
         """Outputs of N networks of one structure for the same input.
 
-        :param networks: N
+        :param networks: N networks
         :param x: (B, I)
         :return: (N, B, O)
         """
@@ -114,19 +118,21 @@ class MLP(nn.Sequential):
 
 
 def runs_fused(x: th.Tensor) -> bool:
-    """Whether one node is faster than plain modules: with gradients, or for at least ``MIN_ROWS`` rows.
+    """Whether one autograd node is faster than plain modules: with gradients, or for at least ``MIN_ROWS`` rows.
 
     :param x: (B, I)
     """
-    if th.jit.is_tracing() or th.compiler.is_exporting():  # for export, which knows PyTorch's operations only
+    if th.jit.is_tracing() or th.compiler.is_exporting():  # an export needs PyTorch's own operations
         return False
     return th.is_grad_enabled() or x.shape[0] >= MIN_ROWS
 
 
 def plain_linears(modules: Iterable[nn.Module]) -> list[nn.Linear]:
-    """Those modules that can be the heads of one node: linear, with a bias, and nothing else to call.
+    """Select the modules that can be heads of one autograd node: linear layers with a bias and without hooks.
 
-    :param modules: asked anew at each pass: hooks come and go
+    Every pass asks again, since a user may register a hook at any time.
+
+    :param modules: any modules
     """
     return [
         module for module in modules if type(module) is nn.Linear and module.bias is not None and not has_hooks(module)
@@ -134,26 +140,26 @@ def plain_linears(modules: Iterable[nn.Module]) -> list[nn.Linear]:
 
 
 class VectorShortcut(BaseModel):
-    """Skips preprocessing and ``FlattenExtractor`` for float32 vector observations, which are their own features."""
+    """Base class that skips preprocessing and ``FlattenExtractor`` for float32 vectors: they are features already."""
 
     _known_extractor: BaseFeaturesExtractor | None = None
     _features_are_observations = False
 
     def extract_features(self, obs: PyTorchObs, features_extractor: BaseFeaturesExtractor) -> th.Tensor:
-        """Preprocess and extract, where there is anything to do.
+        """Features of the observations; float32 vectors are returned as they are.
 
         :param obs: observations, first dimension B
         :param features_extractor: maps preprocessed observations to (B, features_dim)
         :return: (B, features_dim)
         """
-        if features_extractor is not self._known_extractor:  # the first one, or another in its place
+        if features_extractor is not self._known_extractor:  # the first call, or a user replaced the extractor
             self._inspect_extractor(features_extractor)
         if self._features_are_observations and obs.dtype is th.float32:  # type: ignore[union-attr]
             return obs  # type: ignore[return-value]
         return features_extractor(preprocess(obs, self.observation_space, self.normalize_images))
 
     def takes_vectors(self, features_extractor: BaseFeaturesExtractor) -> bool:
-        """Whether there is nothing to extract: observations are vectors of features.
+        """Whether observations are vectors that need no features extractor.
 
         :param features_extractor: maps preprocessed observations to (B, features_dim)
         """
@@ -161,7 +167,7 @@ class VectorShortcut(BaseModel):
         return self._features_are_observations
 
     def _inspect_extractor(self, features_extractor: BaseFeaturesExtractor) -> None:
-        # Not by `setattr`, which would make the extractor a submodule of this name.
+        # Past `setattr`, which would register the extractor as a submodule of this name.
         self.__dict__["_known_extractor"] = features_extractor
         is_vector = type(self.observation_space) is spaces.Box and len(self.observation_space.shape) == 1
         self._features_are_observations = is_vector and type(features_extractor) is FlattenExtractor
@@ -169,11 +175,11 @@ class VectorShortcut(BaseModel):
 
 @dataclass(frozen=True)
 class HiddenLayers:
-    """What stands around the linear layers of a network.
+    """Normalisation and dropout around the linear layers of a network.
 
     :param layer_norm: normalise each hidden layer before its activation
-    :param dropout: probability that a hidden unit is left out while training
-    :param batch_norm: makes a layer of batch renormalisation for a number of features; None for none
+    :param dropout: probability that a hidden unit is set to zero in training mode
+    :param batch_norm: function from a number of features to a layer of batch renormalisation; None: no such layers
     """
 
     layer_norm: bool = False
@@ -191,16 +197,16 @@ def make_mlp(
     activation_fn: type[nn.Module],
     hidden: HiddenLayers = PLAIN,
 ) -> MLP:
-    """A fully connected network.
+    """Make a fully connected network.
 
-    In each hidden layer: linear, dropout, layer normalisation, activation, in the order of arXiv:2110.02034. Batch
-    renormalisation is of the inputs and of every hidden layer's outputs, as in arXiv:1902.05605.
+    A hidden layer is linear, dropout, layer normalisation, activation, in the order of arXiv:2110.02034. Batch
+    renormalisation acts on the inputs and on the outputs of every hidden layer, as in arXiv:1902.05605.
 
     :param input_dim: I
-    :param output_dim: O; -1 for none, so that the last hidden layer is the output
+    :param output_dim: O; -1: no output layer, the last hidden layer is the output
     :param net_arch: units of the hidden layers
     :param activation_fn: activation of the hidden layers
-    :param hidden: what stands around the linear layers
+    :param hidden: normalisation and dropout of the hidden layers
     """
     after_linear: list = [lambda _: nn.Dropout(hidden.dropout)] if hidden.dropout > 0.0 else []
     after_linear += [nn.LayerNorm] if hidden.layer_norm else []

@@ -1,4 +1,7 @@
-"""The actor for Discrete and MultiDiscrete actions."""
+"""Actor for Discrete and MultiDiscrete actions.
+
+Shapes: B batch, K support size, F factors, A actions.
+"""
 
 import functools
 from collections.abc import Iterable
@@ -14,12 +17,12 @@ from sb3_softac.spaces import ACTION_MASK, discrete_sizes, is_enumerable, joint_
 
 
 class CategoricalActor(SoftActor):
-    """Categorical distribution, for Discrete actions, or one for each factor of MultiDiscrete actions.
+    """Actor with a categorical distribution: one for Discrete actions, one for each factor of MultiDiscrete actions.
 
-    Its support is every action with its probability, of MultiDiscrete actions every joint one, as long as there are at
-    most ``JOINT_ACTIONS_LIMIT`` of them; beyond, it is ``n_samples`` sampled ones, and the gradient has to be
-    the score function's. Where the observation is a Dict with the key ``"action_mask"``, actions that it marks 0 have
-    probability zero.
+    Its support is every action with its probability. For MultiDiscrete these are the joint actions, if there are at
+    most ``JOINT_ACTIONS_LIMIT``. Otherwise the support is ``n_samples`` sampled actions, which need the gradient of the
+    score function. If the observation is a Dict with the key ``"action_mask"``, actions with a mask of 0 have
+    probability zero.   arXiv:1910.07207
 
     :param kwargs: the arguments of :class:`SoftActor`
     """
@@ -50,14 +53,14 @@ class CategoricalActor(SoftActor):
 
     @staticmethod
     def _mask(obs: PyTorchObs) -> th.Tensor | None:
-        """Which actions are allowed, (B, A); None: all are."""
+        """Action masks (B, A), nonzero where an action is allowed; None: all actions are."""
         return obs.get(ACTION_MASK) if isinstance(obs, dict) else None
 
     def max_entropy(self, obs: PyTorchObs) -> th.Tensor | None:
-        """Entropy of random allowed actions in each state, (B,): the sum over factors of log(number that is allowed).
+        """Entropy of the uniform policy over the allowed actions: the sum over factors of log(number allowed).
 
         :param obs: observations, first dimension B
-        :return: None without masks; 0 for a state in which nothing is allowed, as a terminal one may be
+        :return: (B,), in nats; None without masks. A state that allows no action, as a terminal one may, has 0
         """
         mask = self._mask(obs)
         if mask is None:
@@ -79,11 +82,13 @@ class CategoricalActor(SoftActor):
         return sum_over_factors(log_prob[:, self.joint_actions[:, f]] for f, log_prob in enumerate(log_probs))
 
     def support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
-        """Every action with its probability, so that expectations are exact; or samples, where there are too many.
+        """Policy support: every action with its probability, or samples if there are too many joint actions.
+
+        With every action, expectations are exact.
 
         :param obs: observations, first dimension B
-        :param n_samples: K, where they are too many
-        :return: actions None, for all; log_pi and weight (B, A). Or as :meth:`score_support`
+        :param n_samples: K, if the actions are samples
+        :return: actions None, which stands for all, log_pi and weight (B, A); samples as in :meth:`score_support`
         """
         if not self.has_exact_support:
             return self.score_support(obs, n_samples)
@@ -91,16 +96,16 @@ class CategoricalActor(SoftActor):
         return PolicySupport(None, log_pi, log_pi.exp())
 
     def score_support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
-        """K sampled actions.
+        """Policy support of K sampled actions.
 
         :param obs: observations, first dimension B
         :param n_samples: K
-        :return: actions (B, K, F), ids; log_pi and weight (B, K)
+        :return: ids of the actions (B, K, F), log_pi and weight (B, K)
         """
         return equally_weighted(*self._sample(obs, n_samples))
 
     def _sample(self, obs: PyTorchObs, n_samples: int) -> tuple[th.Tensor, th.Tensor]:
-        """Ids (B, K, F) and their log-probabilities (B, K)."""
+        """Ids of sampled actions (B, K, F) and their log-probabilities (B, K)."""
         log_probs = self.factor_log_probs(obs)
         ids = [th.multinomial(log_prob.detach().exp(), n_samples, replacement=True) for log_prob in log_probs]
         log_pi = sum_over_factors(log_prob.gather(1, i) for log_prob, i in zip(log_probs, ids, strict=True))
@@ -110,8 +115,8 @@ class CategoricalActor(SoftActor):
         """Action to take.
 
         :param obs: observations, first dimension B
-        :param deterministic: the most probable action in place of a sample
-        :return: (B, F), ids; F is 1 for Discrete
+        :param deterministic: True: the most probable action; False: a sample
+        :return: ids (B, F); F is 1 for Discrete
         """
         if not deterministic:
             return self._sample(obs, 1)[0].squeeze(1)
@@ -119,5 +124,9 @@ class CategoricalActor(SoftActor):
 
 
 def sum_over_factors(log_probs: Iterable[th.Tensor]) -> th.Tensor:
-    """Log-probability of independent factors together."""
+    """Log-probability of independent factors together: the sum of theirs.
+
+    :param log_probs: F tensors of one shape
+    :return: that shape
+    """
     return functools.reduce(th.add, log_probs)

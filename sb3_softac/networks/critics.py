@@ -1,6 +1,7 @@
-"""Critics: ensembles of networks that estimate the soft action value Q(s, a), and the state value of SAC v1.
+"""Critics: ensembles of networks that estimate the soft action value Q(s, a), and the state value network of SAC v1.
 
-Shapes: N critics, B batch, K support size, D action dimension, A discrete actions.
+Shapes: N critics, B batch, K support size, D action dimension, A discrete actions, F discrete factors, M outputs of a
+network for each action.
 """
 
 import math
@@ -21,7 +22,7 @@ from sb3_softac.spaces import discrete_sizes, joint_strides
 
 
 class FeaturesNetwork(VectorShortcut):
-    """A network on top of a features extractor that is its own, or the actor's.
+    """Base class of critics and state values: a network on a features extractor of its own, or on the actor's.
 
     :param observation_space: space of the observations
     :param action_space: space of the actions
@@ -30,8 +31,8 @@ class FeaturesNetwork(VectorShortcut):
     :param features_dim: number of features
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
-    :param share_features_extractor: the features extractor is the actor's, and is trained by the actor's loss alone
-    :param hidden: what stands around the linear layers
+    :param share_features_extractor: the features extractor is the actor's, and only the actor's loss trains it
+    :param hidden: normalisation and dropout of the hidden layers
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -61,7 +62,7 @@ class FeaturesNetwork(VectorShortcut):
         self.hidden = hidden
 
     def features(self, obs: PyTorchObs) -> th.Tensor:
-        """Features of the observations, without a gradient where the actor owns the extractor.
+        """Features of the observations, without gradient if the extractor is the actor's.
 
         :param obs: observations, first dimension B
         :return: (B, features_dim)
@@ -76,9 +77,10 @@ class FeaturesNetwork(VectorShortcut):
 
 
 class ValueNetwork(FeaturesNetwork):
-    """The state value V(s) of SAC v1.   arXiv:1801.01290
+    """State value network V(s) of SAC v1.   arXiv:1801.01290
 
     :param args: the arguments of :class:`FeaturesNetwork`
+    :param kwargs: the arguments of :class:`FeaturesNetwork`
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -94,20 +96,22 @@ class ValueNetwork(FeaturesNetwork):
         return self.vf(self.features(obs)).squeeze(-1)
 
     def joint(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
-        """State values of both in one pass, whose batch statistics are of both.   arXiv:1902.05605
+        """State values of observations and next observations in one pass, with the batch statistics of both.
+
+        arXiv:1902.05605
 
         :param obs: observations, first dimension B
-        :param next_obs: the same
-        :return: (B,) and (B,)
+        :param next_obs: next observations, first dimension B
+        :return: V(s) and V(s'), both (B,)
         """
         value, next_value = self(side_by_side(obs, next_obs)).chunk(2)
         return value, next_value
 
 
 class Critic(FeaturesNetwork):
-    """N independent networks that estimate Q; named ``qf0``, ``qf1``, ... as in Stable-Baselines3's SAC.
+    """Ensemble of N independent networks that estimate Q, named ``qf0``, ``qf1``, ... as in Stable-Baselines3's SAC.
 
-    A network has M outputs for each action; the head says what values they stand for.
+    A network has M outputs for each action. The head turns them into a value.
 
     :param n_critics: N
     :param head: a row of :data:`~sb3_softac.networks.heads.HEADS`
@@ -126,23 +130,23 @@ class Critic(FeaturesNetwork):
 
     @abstractmethod
     def _make_q_network(self) -> nn.Module:
-        """One of the N networks."""
+        """Make one of the N networks."""
 
     @abstractmethod
     def outputs(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
-        """Outputs for the actions of a policy's support.
+        """Outputs for the actions of a policy support.
 
         :param obs: observations, first dimension B
-        :param actions: (B, K, D), or ids (B, K, F); None for all
+        :param actions: (B, K, D), or ids (B, K, F); None for all actions
         :return: (N, B, K, M)
         """
 
     @abstractmethod
     def outputs_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
-        """Outputs for the actions that were taken.
+        """Outputs for the actions taken.
 
         :param obs: observations, first dimension B
-        :param action: (B, D)
+        :param action: (B, D), or ids (B, F)
         :return: (N, B, M)
         """
 
@@ -150,37 +154,37 @@ class Critic(FeaturesNetwork):
     def outputs_joint(
         self, obs: PyTorchObs, action: th.Tensor, next_obs: PyTorchObs, next_actions: th.Tensor | None
     ) -> tuple[th.Tensor, th.Tensor]:
-        """:meth:`outputs_taken`, and :meth:`outputs` of the next states, in one pass with the batch statistics of both.
+        """Outputs for the actions taken and for the next actions, in one pass with the batch statistics of both states.
 
         arXiv:1902.05605
 
         :param obs: observations, first dimension B
-        :param action: (B, D)
-        :param next_obs: as ``obs``
-        :param next_actions: (B, K, D), or ids (B, K, F); None for all
-        :return: (N, B, M) and (N, B, K, M)
+        :param action: (B, D), or ids (B, F)
+        :param next_obs: next observations, first dimension B
+        :param next_actions: (B, K, D), or ids (B, K, F); None for all actions
+        :return: (N, B, M) as in :meth:`outputs_taken`, and (N, B, K, M) as in :meth:`outputs`
         """
 
     def q_values(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
-        """Values of the actions of a policy's support.
+        """Q values of the actions of a policy support.
 
         :param obs: observations, first dimension B
-        :param actions: (B, K, D), or ids (B, K, F); None for all
+        :param actions: (B, K, D), or ids (B, K, F); None for all actions
         :return: (N, B, K)
         """
         return self.head.values(self.outputs(obs, actions))
 
     def q_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
-        """Values of the actions that were taken.
+        """Q values of the actions taken.
 
         :param obs: observations, first dimension B
-        :param action: (B, D)
+        :param action: (B, D), or ids (B, F)
         :return: (N, B)
         """
         return self.head.values(self.outputs_taken(obs, action))
 
     def forward(self, obs: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
-        """Values of the actions that were taken, in Stable-Baselines3's form.
+        """Q values of the actions taken, in the form of Stable-Baselines3's critic.
 
         :param obs: observations, first dimension B
         :param actions: (B, D)
@@ -189,7 +193,7 @@ class Critic(FeaturesNetwork):
         return tuple(self.q_taken(obs, actions).unsqueeze(-1))
 
     def q1_forward(self, obs: PyTorchObs, actions: th.Tensor) -> th.Tensor:
-        """Values by the first critic, in Stable-Baselines3's form.
+        """Q values by the first network, in the form of Stable-Baselines3's critic.
 
         :param obs: observations, first dimension B
         :param actions: (B, D)
@@ -199,7 +203,7 @@ class Critic(FeaturesNetwork):
 
 
 class ContinuousCritic(Critic):
-    """N networks (s, a) -> Q, for Box actions in [-1, 1]."""
+    """Critic for Box actions in [-1, 1]: N networks (s, a) -> Q."""
 
     def _make_q_network(self) -> nn.Module:
         return self._mlp(self.features_dim + get_action_dim(self.action_space), self.head.n_outputs)
@@ -222,7 +226,7 @@ class ContinuousCritic(Critic):
         return taken_NBM, next_NRM.unflatten(1, next_actions.shape[:2])
 
     def _rows(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
-        """Inputs of the networks, a row for each action: (B, F) with (B, K, D) to (B * K, F + D)."""
+        """Network inputs, one row for each action: features (B, I) and actions (B, K, D) to (B * K, I + D)."""
         if actions.shape[1] == 1:  # nothing to repeat
             return th.cat([features, actions.squeeze(1)], dim=-1)
         features_BKF = features.unsqueeze(1).expand(-1, actions.shape[1], -1)
@@ -230,7 +234,7 @@ class ContinuousCritic(Critic):
 
 
 class DiscreteCritic(Critic):
-    """N networks s -> (Q of every action), for Discrete actions and for MultiDiscrete ones that can be enumerated."""
+    """Critic for Discrete actions, and for MultiDiscrete ones that can be listed: N networks s -> Q of every action."""
 
     strides: th.Tensor
 
@@ -242,7 +246,7 @@ class DiscreteCritic(Critic):
         return self._mlp(self.features_dim, math.prod(discrete_sizes(self.action_space)) * self.head.n_outputs)
 
     def _all_outputs(self, obs: PyTorchObs) -> th.Tensor:
-        """Outputs for every action, (N, B, A, M)."""
+        """Outputs for every action: (N, B, A, M)."""
         outputs = MLP.ensemble(self.q_networks, self.features(obs))
         return outputs.unflatten(-1, (-1, self.head.n_outputs))
 
@@ -259,7 +263,7 @@ class DiscreteCritic(Critic):
         return self._chosen(outputs, action.unsqueeze(1)).squeeze(2), self._chosen(next_outputs, next_actions)
 
     def _chosen(self, outputs_NBAM: th.Tensor, actions: th.Tensor | None) -> th.Tensor:
-        """Outputs for some of the actions: (N, B, K, M)."""
+        """Outputs for the given actions: (N, B, K, M)."""
         if actions is None:
             return outputs_NBAM
         index_BK = (actions.long() * self.strides).sum(dim=-1)
@@ -268,7 +272,7 @@ class DiscreteCritic(Critic):
 
 
 class OneHotCritic(ContinuousCritic):
-    """N networks (s, a) -> Q, for MultiDiscrete actions that are too many to enumerate: each factor one-hot."""
+    """Critic for MultiDiscrete actions that are too many to list: N networks (s, a) -> Q, with one-hot factors."""
 
     def _make_q_network(self) -> nn.Module:
         return self._mlp(self.features_dim + sum(discrete_sizes(self.action_space)), self.head.n_outputs)
@@ -280,11 +284,11 @@ class OneHotCritic(ContinuousCritic):
 
 
 def side_by_side(obs: PyTorchObs, next_obs: PyTorchObs) -> PyTorchObs:
-    """Both as one batch.
+    """Concatenate observations and next observations to one batch.
 
     :param obs: observations, first dimension B
-    :param next_obs: the same
-    :return: first dimension 2 B
+    :param next_obs: next observations, first dimension B
+    :return: observations, first dimension 2 B
     """
     if isinstance(obs, dict):
         assert isinstance(next_obs, dict)

@@ -20,7 +20,7 @@ MASKED_LOGIT = -1e8
 
 
 class PolicySupport(NamedTuple):
-    """The actions, and their weights, on which an expectation under pi(.|s) is taken.
+    """Support of an expectation under the policy pi(.|s): K actions with their weights.
 
     ``E_pi[f(s, a)] = sum_k weight_k f(s, a_k)``, exactly or as an unbiased estimate.
     """
@@ -31,7 +31,7 @@ class PolicySupport(NamedTuple):
 
 
 def equally_weighted(actions: th.Tensor, log_pi: th.Tensor) -> PolicySupport:
-    """A support of independent samples.
+    """Policy support of independent samples: each has the weight 1 / K.
 
     :param actions: (B, K, ...)
     :param log_pi: (B, K)
@@ -42,9 +42,10 @@ def equally_weighted(actions: th.Tensor, log_pi: th.Tensor) -> PolicySupport:
 def tanh_log_det(pre_tanh: th.Tensor) -> th.Tensor:
     """Log-determinant of the Jacobian of a = tanh(u).
 
-    ``sum_d log(1 - tanh(u_d)^2) = sum_d 2 (log 2 - u_d - softplus(-2 u_d))``, which is arXiv:1801.01290, appendix C,
-    Eq. (21) in the form that neither overflows nor loses its gradient for large abs(u). (``log(1 - a^2 + 1e-6)``, the
-    usual form, stops pulling a saturated mean back from abs(u) = 7 on.)
+    ``sum_d log(1 - tanh(u_d)^2) = sum_d 2 (log 2 - u_d - softplus(-2 u_d))``.   arXiv:1801.01290, appendix C, Eq. (21)
+
+    The right-hand form neither overflows nor loses its gradient for large abs(u). The usual form,
+    ``log(1 - a^2 + 1e-6)``, no longer pulls a saturated mean back from abs(u) = 7 on.
 
     :param pre_tanh: u, (..., D)
     :return: (...)
@@ -53,7 +54,7 @@ def tanh_log_det(pre_tanh: th.Tensor) -> th.Tensor:
 
 
 def standardized_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor) -> th.Tensor:
-    """Log-density of u = mean + std * noise under N(mean, std^2), from the noise that made it.
+    """Log-density of u = mean + std * noise under N(mean, std^2), computed from the noise.
 
     ``sum_d -noise_d^2 / 2 - log std_d - log sqrt(2 pi)``
 
@@ -65,12 +66,12 @@ def standardized_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor) -> th.T
 
 
 def masked_log_softmax(logits: th.Tensor, mask: th.Tensor | None) -> th.Tensor:
-    """Log-probabilities of a categorical distribution, with actions that are not allowed left out.
+    """Log-probabilities of a categorical distribution in which masked actions have probability zero.
 
-    A large finite number stands for minus infinity, so that ``p log p`` of a masked action is 0 and not NaN.
+    A large negative number stands for minus infinity, so that ``p log p`` of a masked action is 0 and not NaN.
 
     :param logits: (..., A)
-    :param mask: (..., A), True (or 1) where an action is allowed; None: all are
+    :param mask: (..., A), True (or 1) where an action is allowed; None: all actions are
     :return: (..., A)
     """
     if mask is not None:
@@ -82,7 +83,7 @@ def mixture_log_prob(log_weight: th.Tensor, component_log_prob: th.Tensor) -> th
     """Log-density of a mixture at a point: ``logsumexp_c(log w_c + log p_c(a))``.
 
     :param log_weight: (..., C), normalised
-    :param component_log_prob: (..., C), of the same point under each component
+    :param component_log_prob: (..., C), log-density of the point under each component
     :return: (...)
     """
     return th.logsumexp(log_weight + component_log_prob, dim=-1)
@@ -100,9 +101,9 @@ def squashed_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor, pre_tanh: t
 
 
 class SquashedGaussianSample(th.autograd.Function):
-    """Reparameterised samples ``a = tanh(u)``, ``u = mean + std * noise``, with log pi, as one node of the graph.
+    """Autograd node of reparameterised samples ``a = tanh(u)``, ``u = mean + std * noise``, and their log pi.
 
-    The gradient written out: ``d a / d u = 1 - a^2``, and since that of the log-determinant is ``-2 a``,
+    Its gradient is written out: ``d a / d u = 1 - a^2``. The log-determinant has the gradient ``-2 a``, so that
     ``d log pi / d u = 2 a`` and ``d log pi / d log std = -1 + 2 a std noise``.
     """
 
@@ -110,13 +111,13 @@ class SquashedGaussianSample(th.autograd.Function):
     def forward(
         ctx: Any, trained: th.Tensor, other: th.Tensor, noise: th.Tensor, log_std_bounds: tuple[float, float]
     ) -> tuple[th.Tensor, ...]:
-        """Samples and their log-probabilities, for some states with a gradient and for others without.
+        """Samples and their log-probabilities, for B states with gradient and for B' states without.
 
-        :param trained: (B, 2 D), mean and log standard deviation before it is clamped
-        :param other: (B', 2 D), the same for states without a gradient
+        :param trained: (B, 2 D), mean and log standard deviation before the clamp
+        :param other: (B', 2 D), mean and log standard deviation of the states without gradient
         :param noise: (B + B', K, D), standard normal
         :param log_std_bounds: smallest and largest log standard deviation
-        :return: for the B, actions (B, K, D) in [-1, 1] and log pi (B, K); the same for the B'
+        :return: actions (B, K, D) in [-1, 1], log pi (B, K); actions (B', K, D), log pi (B', K)
         """
         n_trained = len(trained)
         mean, log_std = (th.cat([trained, other]) if len(other) else trained).unsqueeze(1).chunk(2, dim=-1)
@@ -132,7 +133,7 @@ class SquashedGaussianSample(th.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_action: th.Tensor, grad_log_pi: th.Tensor, *_: Any) -> Any:
-        """Gradient of ``trained``."""
+        """Gradient of ``trained``, (B, 2 D)."""
         action, deviation, inside = ctx.saved_tensors
         grad_log_pi = grad_log_pi.unsqueeze(-1)
         grad_pre_tanh = aten.tanh_backward(grad_action, action).addcmul_(grad_log_pi, action, value=2.0)
@@ -141,12 +142,12 @@ class SquashedGaussianSample(th.autograd.Function):
 
 
 class StateDependentNoise:
-    """The exploration noise of gSDE: linear in the latent state, with weights held until the next resampling.
+    """Exploration noise of gSDE: linear in the latent state, with weights that stay until the next resampling.
 
     ``noise(s) = latent(s)^T W``, ``W ~ N(0, std^2)``.   arXiv:2005.05719
 
-    Only the standard normal draws are kept, so that no autograd graph outlives an update and the model can be
-    copied and pickled at any time; gradients reach ``log_std`` and the latent state where the noise is computed.
+    Shapes: L units of the latent state. Only standard normal draws are kept. So no autograd graph outlives an update,
+    and the model can be copied and pickled at any time. Gradients reach ``log_std`` and the latent state.
 
     :param use_expln: grow the standard deviation like ``log`` above 1 in place of ``exp``
     """
@@ -160,7 +161,7 @@ class StateDependentNoise:
         """Draw new exploration weights.
 
         :param log_std: (L, D), gives shape, dtype and device
-        :param batch_size: how many environments explore side by side
+        :param batch_size: number of environments that explore side by side
         """
         self._draw = th.randn_like(log_std)
         self._draws = th.randn(batch_size, *log_std.shape, dtype=log_std.dtype, device=log_std.device)
@@ -173,15 +174,16 @@ class StateDependentNoise:
         """
         if not self.use_expln:
             return log_std.exp()
-        # The clamps keep the branch that is not taken finite, so that no NaN enters the gradient.
+        # Without the clamps, the branch that `where` does not take could overflow and bring NaN into the gradient.
         below = log_std.clamp(max=0.0).exp()
         above = log_std.clamp(min=0.0).log1p() + 1.0
         return th.where(log_std <= 0.0, below, above)
 
     def weights(self, log_std: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-        """The exploration weights as they are now: (L, D), and (n_envs, L, D) for environments side by side.
+        """Current exploration weights.
 
         :param log_std: (L, D)
+        :return: (L, D) for a batch of any size, and (n_envs, L, D) for environments side by side
         """
         std = self.std(log_std)
         return std * self._draw, std * self._draws
@@ -197,13 +199,13 @@ class StateDependentNoise:
         return 0.5 * (variance + SDE_VARIANCE_FLOOR).log()
 
     def __call__(self, latent: th.Tensor, log_std: th.Tensor) -> th.Tensor:
-        """The noise at a state for the current weights.
+        """Noise at a state under the current weights.
 
         :param latent: (B, L)
         :param log_std: (L, D)
         :return: (B, D)
         """
-        if self._draw.device != latent.device:  # drawn before the networks came there
+        if self._draw.device != latent.device:  # drawn before the networks moved to it
             self._draw, self._draws = self._draw.to(latent.device), self._draws.to(latent.device)
         std = self.std(log_std)
         if len(latent) == 1 or len(latent) != len(self._draws):
@@ -212,5 +214,9 @@ class StateDependentNoise:
 
 
 def hard_clip(mean_net: nn.Module, bound: float) -> nn.Module:
-    """Limit the output of a layer to [-bound, bound]; a bound of zero or less leaves it as it is."""
+    """Limit the output of a layer to [-bound, bound].
+
+    :param mean_net: the layer
+    :param bound: zero or less: no limit, the layer itself is returned
+    """
     return nn.Sequential(mean_net, nn.Hardtanh(-bound, bound)) if bound > 0.0 else mean_net

@@ -1,4 +1,4 @@
-"""Heads of critics: from the last layer's outputs to values. A distributional critic is another row of ``HEADS``.
+"""Heads of critics: they turn the outputs of the last layer into values. A distributional critic is one more head.
 
 Shapes: M outputs for each action.
 """
@@ -9,13 +9,13 @@ import torch as th
 
 
 class Head(Protocol):
-    """What the outputs of a critic stand for."""
+    """Head of a critic: turns the M outputs for an action into a value."""
 
-    #: M, outputs for each action
+    #: M, number of outputs for each action
     n_outputs: int
 
     def values(self, outputs: th.Tensor) -> th.Tensor:
-        """The expected return that the outputs stand for.
+        """Values, or expected returns, of the outputs.
 
         :param outputs: (..., M)
         :return: (...)
@@ -23,14 +23,14 @@ class Head(Protocol):
 
 
 class ScalarHead:
-    """One output, which is the value."""
+    """Head of a critic whose single output is the value."""
 
     n_outputs = 1
 
     def values(self, outputs: th.Tensor) -> th.Tensor:
-        """The output itself; see :class:`Head`."""
+        """Remove the last dimension of size 1; see :class:`Head`."""
         return outputs.squeeze(-1)
 
 
-#: by the word that names the kind of critic; its target and loss are in :mod:`sb3_softac.updates.td`
+#: heads by the name of the kind of critic; targets and losses are in :mod:`sb3_softac.updates.td`
 HEADS: dict[str, type[Head]] = {"scalar": ScalarHead}

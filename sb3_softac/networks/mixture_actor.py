@@ -1,4 +1,7 @@
-"""The actor of a mixture of Gaussians."""
+"""Actor with a mixture of Gaussians.
+
+Shapes: B batch, K support size, C components, D action dimension.
+"""
 
 from typing import Any
 
@@ -19,10 +22,10 @@ from sb3_softac.networks.distributions import (
 
 
 class SquashedMixtureActor(SoftActor):
-    """Mixture of diagonal Gaussians through tanh, for Box actions with more than one good mode.
+    """Actor with a mixture of diagonal Gaussians squashed by tanh, for Box actions with several good modes.
 
-    Its support is one reparameterised sample of each component (``n_samples`` of each, if that is above 1),
-    weighted by the mixture's weights: pathwise in means and deviations, exact in the weights, no sampled component.
+    Its support has ``n_samples`` reparameterised samples of each component, weighted by the weights of the mixture. The
+    gradient is pathwise in means and standard deviations and exact in the weights: no component is sampled.
     arXiv:2605.09157
 
     :param n_components: C
@@ -42,7 +45,7 @@ class SquashedMixtureActor(SoftActor):
 
     @th.no_grad()
     def _spread_components(self) -> None:
-        """Start with equal weights and means apart, so that components find different modes."""
+        """Initialise equal weights and different means, so that components find different modes."""
         self.log_weight.weight.zero_()
         self.log_weight.bias.zero_()
         means = th.linspace(-1.0, 1.0, self.n_components) if self.n_components > 1 else th.zeros(1)
@@ -50,7 +53,7 @@ class SquashedMixtureActor(SoftActor):
         self.mu.bias.copy_(th.stack(permutations, dim=1).flatten())
 
     def components(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """The mixture before tanh.
+        """Parameters of the mixture before tanh.
 
         :param obs: observations, first dimension B
         :return: log-weights (B, C), normalised; means and log standard deviations (B, C, D)
@@ -61,10 +64,10 @@ class SquashedMixtureActor(SoftActor):
         return log_weight.log_softmax(dim=-1), mean.unflatten(-1, shape), log_std.unflatten(-1, shape)
 
     def support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
-        """Samples of each component, with the mixture's weights.
+        """Policy support: reparameterised samples of each component, with the weights of the mixture.
 
         :param obs: observations, first dimension B
-        :param n_samples: K, of each component
+        :param n_samples: K, samples of each component
         :return: actions (B, K * C, D), log_pi and weight (B, K * C)
         """
         log_weight, mean, log_std = self.components(obs)
@@ -74,7 +77,7 @@ class SquashedMixtureActor(SoftActor):
         return PolicySupport(pre_tanh.tanh(), self._log_prob(pre_tanh, log_weight, mean, log_std), weight)
 
     def score_support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
-        """K samples of the whole mixture that carry no gradient.
+        """Policy support of K samples of the whole mixture, without gradient.
 
         :param obs: observations, first dimension B
         :param n_samples: K
@@ -85,7 +88,7 @@ class SquashedMixtureActor(SoftActor):
         return equally_weighted(pre_tanh.tanh(), self._log_prob(pre_tanh, log_weight, mean, log_std))
 
     def log_prob(self, obs: PyTorchObs, pre_tanh: th.Tensor) -> th.Tensor:
-        """Log-density of given actions tanh(u).
+        """Log-density of the given actions tanh(u).
 
         :param obs: observations, first dimension B
         :param pre_tanh: u, (B, K, D)
@@ -95,7 +98,7 @@ class SquashedMixtureActor(SoftActor):
 
     @staticmethod
     def _sample(log_weight: th.Tensor, mean: th.Tensor, log_std: th.Tensor, n_samples: int) -> th.Tensor:
-        """Points before tanh, each of a component drawn by its weight: (B, K, D)."""
+        """Samples before tanh, (B, K, D): each from a component that is drawn by its weight."""
         component = th.multinomial(log_weight.exp(), n_samples, replacement=True)
         index = component.unsqueeze(-1).expand(-1, -1, mean.shape[-1])
         chosen_mean, chosen_log_std = mean.gather(1, index), log_std.gather(1, index)
@@ -103,7 +106,7 @@ class SquashedMixtureActor(SoftActor):
 
     @staticmethod
     def _log_prob(pre_tanh: th.Tensor, log_weight: th.Tensor, mean: th.Tensor, log_std: th.Tensor) -> th.Tensor:
-        """Log-density of the mixture, not of the component a point came from: (B, K)."""
+        """Log-density of the squashed mixture, (B, K), whichever component a point came from."""
         log_std_B1CD = log_std.unsqueeze(1)
         noise_BKCD = (pre_tanh.unsqueeze(2) - mean.unsqueeze(1)) / log_std_B1CD.exp()
         component_log_prob = standardized_gaussian_log_prob(noise_BKCD, log_std_B1CD)
@@ -113,7 +116,8 @@ class SquashedMixtureActor(SoftActor):
         """Action to take.
 
         :param obs: observations, first dimension B
-        :param deterministic: the mean of the heaviest component in place of a sample (a mean of means may be no mode)
+        :param deterministic: True: the mean of the heaviest component, as a mean of means may be no mode; False: a
+            sample
         :return: (B, D), in [-1, 1]
         """
         log_weight, mean, log_std = self.components(obs)

@@ -1,4 +1,4 @@
-"""The networks of an agent, as its policy has them."""
+"""Networks of an agent, as one tuple."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from sb3_softac.networks.critics import Critic, ValueNetwork
 
 
 class Networks(NamedTuple):
-    """All networks of an agent; None where its variant has no such network."""
+    """All networks of an agent; None for a network that the variant or the arguments leave out."""
 
     actor: SoftActor
     critic: Critic

@@ -1,4 +1,4 @@
-"""Observations as networks take them."""
+"""Preprocessing of observations for the networks."""
 
 import torch as th
 from gymnasium import spaces
@@ -7,14 +7,15 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 
 
 def preprocess(obs: PyTorchObs, space: spaces.Space, normalize_images: bool) -> PyTorchObs:
-    """Stable-Baselines3's ``preprocess_obs``, without looking at values: images in [0, 1], ids one-hot, floats.
+    """Preprocess observations as Stable-Baselines3 does: images to [0, 1], ids to one-hot vectors, all to floats.
 
-    ``one_hot()``, which is called there, looks at the ids to check them: no capture of an update could hold it.
+    Its ``preprocess_obs`` calls PyTorch's ``one_hot()``, which reads the ids on the host to check them. A captured
+    update cannot do that, so that ids are encoded here.
 
     :param obs: observations, first dimension B
-    :param space: of one of them
-    :param normalize_images: divide those of images by 255
-    :return: the same keys, if it is a dict
+    :param space: space of one observation
+    :param normalize_images: divide uint8 images by 255
+    :return: preprocessed observations, with the same keys if they are a dict
     """
     if isinstance(space, spaces.Dict):
         assert isinstance(obs, dict)
@@ -29,11 +30,11 @@ def preprocess(obs: PyTorchObs, space: spaces.Space, normalize_images: bool) -> 
 
 
 def one_hot(ids: th.Tensor, size: int, start: int = 0) -> th.Tensor:
-    """Vectors that are 1 at the place of an id.
+    """One-hot vectors of ids, without a check of the ids.
 
     :param ids: (...), of any dtype
     :param size: number of ids
-    :param start: the smallest
+    :param start: the smallest id
     :return: (..., size)
     """
     return (ids.unsqueeze(-1) == th.arange(start, start + size, device=ids.device)).float()

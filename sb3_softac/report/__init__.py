@@ -1,4 +1,4 @@
-"""A run's folder, as rl_zoo3 writes it, made visible: ``python -m sb3_softac.report RUN_FOLDER``."""
+"""Report of a training run of rl_zoo3: ``python -m sb3_softac.report RUN_FOLDER`` plots its learning curve."""
 
 from sb3_softac.report.learning_curve import write_learning_curve
 from sb3_softac.report.run import Evaluations, Run, load_run

@@ -1,4 +1,4 @@
-"""The learning curve of a run."""
+"""Plot of the learning curve of a run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ def write_learning_curve(folder: str | Path) -> Path:
     :return: path of the picture
     :raises ValueError: see :func:`sb3_softac.report.load_run`
     """
-    # Not pyplot: no display is opened, and a caller's open figures stay as they are.
+    # Without pyplot, no display is opened, and the caller's open figures stay as they are.
     from matplotlib.figure import Figure
 
     run = load_run(folder)
@@ -71,7 +71,7 @@ def _decorate(axes: "Axes", run: Run) -> None:
 
 
 def _summary(run: Run) -> str:
-    """Say in one line which run this is and where it ended."""
+    """One-line summary of a run: its seed, and its last returns."""
     parts = [] if run.seed is None else [f"seed {run.seed}"]
     if run.evaluations is not None:
         timesteps, returns = run.evaluations

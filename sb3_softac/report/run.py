@@ -1,4 +1,4 @@
-"""Reading the folder of one run of rl_zoo3."""
+"""Reader of the folder of one training run of rl_zoo3."""
 
 from dataclasses import dataclass
 from glob import escape
@@ -13,7 +13,7 @@ from stable_baselines3.common.monitor import LoadMonitorResultsError, get_monito
 if TYPE_CHECKING:
     import pandas as pd
 
-# Wrappers of which a step is several frames: the argument that says how many, and its default.
+# Wrappers that skip frames: name of the argument with the number of frames of a step, and its default.
 SKIPPING_WRAPPERS = {
     "FrameSkip": ("skip", 4),
     "MaxAndSkipEnv": ("skip", 4),
@@ -24,10 +24,10 @@ SKIPPING_WRAPPERS = {
 
 
 class Evaluations(NamedTuple):
-    """What an ``EvalCallback`` wrote down.
+    """Evaluations during a run, from the file of an ``EvalCallback``.
 
-    :param timesteps: (E,) steps of the environment before each evaluation
-    :param returns: (E, n_eval_episodes) return of each episode
+    :param timesteps: (E,), environment steps before each of E evaluations
+    :param returns: (E, n_eval_episodes), return of each episode
     """
 
     timesteps: np.ndarray
@@ -36,15 +36,15 @@ class Evaluations(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One training run.
+    """Training run of rl_zoo3.
 
-    :param folder: where it was written
-    :param env_id: id of the environment, the folder's name if the run does not tell
-    :param algo: algorithm's name in rl_zoo3, None if the run does not tell
-    :param seed: seed, None if the run does not tell
+    :param folder: folder of the run
+    :param env_id: id of the environment; the name of the folder if the files do not say it
+    :param algo: name of the algorithm in rl_zoo3; None if the files do not say it
+    :param seed: seed; None if the files do not say it
     :param episodes: one row per training episode, in order: columns ``timesteps`` (steps of all environments
         until its end) and ``returns``
-    :param evaluations: None if the run was not evaluated
+    :param evaluations: evaluations during the run; None if there were none
     """
 
     folder: Path
@@ -56,10 +56,11 @@ class Run:
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read a run.
+    """Read a training run.
 
-    :param folder: folder that holds the ``*.monitor.csv`` files, such as ``logs/softac/Pendulum-v1_1``
-    :raises ValueError: there is no such folder, or nothing in it to show
+    :param folder: folder with the ``*.monitor.csv`` files, such as ``logs/softac/Pendulum-v1_1``
+    :return: the run
+    :raises ValueError: there is no such folder, or it holds no episode and no evaluation, or a file is broken
     """
     folder = Path(folder)
     _check_is_run(folder)
@@ -92,7 +93,7 @@ def _check_is_run(folder: Path) -> None:
 
 
 def _read_episodes(folder: Path) -> "pd.DataFrame":
-    import pandas as pd  # late, as it is in an extra
+    import pandas as pd  # imported late, since only an extra installs it
 
     try:
         monitored = load_results(escape(str(folder)))
@@ -104,13 +105,13 @@ def _read_episodes(folder: Path) -> "pd.DataFrame":
         ) from error
     # A line that was cut off may not even hold numbers.
     numbers = monitored[["r", "l"]].apply(pd.to_numeric, errors="coerce").dropna()
-    # Sorted by time over all environments, so the running sum of lengths counts the frames of the run.
+    # The episodes of all environments are sorted by time, so that the sum of lengths counts the frames of the run.
     timesteps = numbers["l"].astype(int).cumsum() // _frames_per_step(folder)
     return numbers.assign(timesteps=timesteps).rename(columns={"r": "returns"})
 
 
 def _frames_per_step(folder: Path) -> int:
-    """How many frames a step of the agent takes: the zoo's monitors lie inside of the wrappers that skip some."""
+    """Frames in one step of the agent: the zoo's monitors count frames, below the wrappers that skip some."""
     n_frames = 1
     for wrapper in _as_list(_read_yaml(folder, "config.yml").get("env_wrapper")):
         name, kwargs = next(iter(wrapper.items())) if isinstance(wrapper, dict) else (wrapper, {})
@@ -138,7 +139,7 @@ def _read_evaluations(folder: Path) -> Evaluations | None:
 
 
 class _ArgumentsLoader(yaml.SafeLoader):
-    """Reads rl_zoo3's args.yml, an ``OrderedDict``, without building any other Python object."""
+    """YAML loader of rl_zoo3's args.yml, an ``OrderedDict``, that builds no other Python object."""
 
 
 _PYTHON = "tag:yaml.org,2002:python/"
@@ -150,7 +151,7 @@ _ArgumentsLoader.add_constructor(
 
 
 def _read_yaml(folder: Path, name: str) -> dict[str, Any]:
-    """What the zoo wrote beside the run, its command line or its hyperparameters; nothing if missing or broken."""
+    """Content of a YAML file of the zoo, with its command line or hyperparameters; empty if missing or broken."""
     for path in sorted(folder.glob(f"*/{name}")):
         try:
             content = yaml.load(path.read_text(), Loader=_ArgumentsLoader)  # a SafeLoader

@@ -51,7 +51,7 @@ def replaced(path: pathlib.Path) -> Iterator[IO[bytes]]:
 
 
 def _permissions(path: pathlib.Path) -> int:
-    """Those of the file that is replaced, or those that a new file has; temporary files are private."""
+    """Permissions of the file that is replaced, or of a new file; temporary files are private."""
     if path.exists():
         return path.stat().st_mode & 0o777
     mask = os.umask(0)

@@ -53,7 +53,7 @@ LARGE = 1024
 
 
 class Row(NamedTuple):
-    """How objects of one type are written and read.
+    """One type of objects: its name in a file, and how it is written and read.
 
     :param cls: the type itself, not a derived one
     :param fields: of an object: what stands in the file
@@ -263,7 +263,7 @@ def _is_known_class(cls: type) -> bool:
 
 
 def pickled_in(tree: Any, where: str = "") -> dict[str, str]:
-    """What a JSON value holds that reading would unpickle: its type, as the file has it, by its place.
+    """Pickled objects in a JSON value, which reading would unpickle: their types, as the file has them, by place.
 
     :param tree: by a :class:`Writer`, or by Stable-Baselines3
     :param where: the place of the value

@@ -1,1 +1,1 @@
-"""What a user may say: one row for each argument. Knows no network."""
+"""Arguments of SoftAC and of its policy: one row for each, and the checks of their values. Imports no network."""

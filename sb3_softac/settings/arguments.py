@@ -1,7 +1,7 @@
-"""The arguments of SoftAC: a row for each, and what it means once it is read.
+"""Arguments of SoftAC: one row for each, with the function that checks and converts its value.
 
-A model keeps what the user gave in attributes of the arguments' names. Four tables say how each is read; which table a
-row is in says what happens when the attribute is changed later.
+A model keeps each argument in an attribute of the same name. Four tables hold the rows. The table of a row decides what
+happens when a user changes the attribute later.
 """
 
 import math
@@ -56,15 +56,15 @@ DISCRETE_TARGET_ENTROPY_FACTOR = 0.98  # arXiv:1910.07207, section 4
 MAX_STEPS = 1_000_000
 
 
-# What one value means
+# Single values
 
 
 @dataclass(frozen=True)
 class EntCoef:
-    """A temperature.
+    """The checked argument ``ent_coef``: a fixed or a learned temperature.
 
-    :param is_learned: or fixed
-    :param value: of at least 0; above 0, to begin with, where it is learned
+    :param is_learned: True: learned; False: fixed
+    :param value: the fixed value, at least 0; or the initial value of a learned temperature, above 0
     """
 
     is_learned: bool
@@ -72,12 +72,14 @@ class EntCoef:
 
 
 def read_ent_coef(name: str, value: Any, variant: str) -> EntCoef:
-    """A temperature: ``"auto"`` does what the variant's paper does, ``"auto_<x>"`` always learns, a number is fixed.
+    """Read a temperature: ``"auto"``, ``"auto_<initial value>"`` or a number.
 
-    :param name: of the argument, for the message
+    ``"auto"`` follows the paper of the variant, ``"auto_<initial value>"`` always learns, and a number is fixed.
+
+    :param name: name of the argument, for the error message
     :param value: what the user gave
-    :param variant: of the algorithm
-    :raises ValueError: anything else
+    :param variant: ``"v1"`` or ``"v2"``
+    :raises ValueError: for any other value
     """
     if is_auto(value):
         initial = auto_number(name, value)
@@ -91,19 +93,19 @@ def read_ent_coef(name: str, value: Any, variant: str) -> EntCoef:
 
 @dataclass(frozen=True)
 class TargetEntropy:
-    """The entropy that a learned temperature aims at: ``offset + factor log(number of allowed actions)``, in nats.
+    """Target entropy of a learned temperature: ``offset + factor log(number of allowed actions)``, in nats.
 
     :param offset: a number, or a schedule
-    :param factor: above 0 only where actions are masked, and then of the logarithm of how many are allowed in a state
+    :param factor: above 0 only with action masks: then the target depends on the number of actions allowed in a state
     """
 
     offset: float | Schedule
     factor: float = 0.0
 
     def at(self, progress_remaining: float) -> tuple[float, float]:
-        """Offset and factor.
+        """Offset and factor at a moment of the training.
 
-        :param progress_remaining: from 1 to 0
+        :param progress_remaining: remaining progress, from 1 to 0
         """
         return value_at(self.offset, progress_remaining), self.factor
 
@@ -111,16 +113,16 @@ class TargetEntropy:
 def read_target_entropy(
     name: str, value: Any, action_space: spaces.Space, observation_space: spaces.Space | None = None
 ) -> TargetEntropy:
-    """A target entropy: ``"auto"``, ``"auto_<factor>"``, a number, or a schedule.
+    """Read a target entropy: ``"auto"``, ``"auto_<factor>"``, a number, or a schedule.
 
-    ``"auto"`` is -dim(A) for Box, and 0.98 log|A| for Discrete and MultiDiscrete, where A is what the mask allows.
-    arXiv:1812.05905v2, section 5 and appendix D; arXiv:1910.07207, section 4
+    ``"auto"`` is -dim(A) for Box and 0.98 log|A| for Discrete and MultiDiscrete. With masks, A is the set of allowed
+    actions. arXiv:1812.05905v2, section 5 and appendix D; arXiv:1910.07207, section 4
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: what the user gave
     :param action_space: gives the default, and the largest entropy that a policy can have
-    :param observation_space: of the environment; None: without masks
-    :raises ValueError: anything else
+    :param observation_space: observation space of the environment; None: no masks
+    :raises ValueError: for any other value
     """
     largest = max_entropy(action_space)
     if not is_auto(value):
@@ -143,11 +145,11 @@ def read_target_entropy(
 
 
 def read_train_freq(name: str, value: Any) -> TrainFreq:
-    """How often to train: a number of steps, or (number, "step" or "episode").
+    """Read the training frequency: a number of steps, or ``(number, "step" or "episode")``.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: what the user gave
-    :raises ValueError: anything else
+    :raises ValueError: for any other value
     """
     frequency, unit = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, "step")
     units = [u.value for u in TrainFrequencyUnit]
@@ -156,11 +158,11 @@ def read_train_freq(name: str, value: Any) -> TrainFreq:
 
 
 def read_ent_coef_bounds(name: str, value: Any) -> tuple[float, float]:
-    """Smallest and largest value of a learned temperature.
+    """Read the smallest and the largest value of a learned temperature.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: what the user gave
-    :raises ValueError: anything else
+    :raises ValueError: for any other value
     """
     try:
         low, high = (float(bound) for bound in value)
@@ -172,11 +174,11 @@ def read_ent_coef_bounds(name: str, value: Any) -> tuple[float, float]:
 
 
 def read_device(name: str, value: Any) -> th.device | str:
-    """A device of PyTorch, or ``"auto"``.
+    """Read a device of PyTorch, or ``"auto"``.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: what the user gave
-    :raises ValueError: no device
+    :raises ValueError: a value that names no device
     """
     if value == "auto":
         return "auto"
@@ -191,7 +193,7 @@ def read_device(name: str, value: Any) -> th.device | str:
 
 
 def read_verbose(name: str, value: Any) -> int:
-    """How much is printed, from 0; True counts as 1."""
+    """Read the verbosity, a whole number of at least 0; True counts as 1."""
     return whole_number(name, int(value) if isinstance(value, bool) else value, minimum=0)
 
 
@@ -200,7 +202,10 @@ def read_verbose(name: str, value: Any) -> int:
 
 @dataclass(frozen=True)
 class UpdateSettings:
-    """Decides the operations of one gradient step. A change takes effect at the next training, by another engine."""
+    """Arguments that decide the operations of one gradient step.
+
+    A change takes effect at the next training, which makes another engine.
+    """
 
     tau: float = row(number_in(FRACTION))
     target_update_interval: int = row(whole())
@@ -220,7 +225,10 @@ class UpdateSettings:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Decides how a gradient step is computed. A change takes effect at the next training, by another engine."""
+    """Arguments that decide how a gradient step is computed.
+
+    A change takes effect at the next training, which makes another engine.
+    """
 
     precision: str = row(word(PRECISIONS))
     engine: str = row(word(("auto", *ENGINE_KINDS)))
@@ -228,7 +236,7 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Is read while a run goes on. A change takes effect at the next training, or at the next ``learn()``."""
+    """Arguments that are read during a run. A change takes effect at the next training, or at the next ``learn()``."""
 
     learning_rate: Schedule = row(schedule_in(NOT_NEGATIVE))
     actor_learning_rate: Schedule | None = row(optional(schedule_in(NOT_NEGATIVE)))
@@ -253,7 +261,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class SetUpSettings:
-    """Decides what networks and buffer are made of. A change after set-up is refused."""
+    """Arguments that decide the structure of networks and replay buffer. A change after set-up is refused."""
 
     variant: str = row(word(VARIANTS))
     target_networks: bool = row(flag)
@@ -272,16 +280,16 @@ class SetUpSettings:
 TABLES = {"update": UpdateSettings, "engine": EngineSettings, "run": RunSettings, "set_up": SetUpSettings}
 
 
-# Which may stand together
+# Combinations
 
 
 def check_combinations(values: Mapping[str, Any], action_space: spaces.Space, n_envs: int) -> None:
     """Refuse arguments that exclude each other.
 
-    :param values: of all tables, by name
-    :param action_space: of the environment
+    :param values: the arguments of all tables, by name
+    :param action_space: action space of the environment
     :param n_envs: number of environments
-    :raises ValueError: naming both
+    :raises ValueError: naming both arguments
     """
     _check_sde(values)
     _check_score_function(values, action_space)
@@ -327,7 +335,7 @@ def _check_sde(values: Mapping[str, Any]) -> None:
 
 
 def _check_score_function(values: Mapping[str, Any], action_space: spaces.Space) -> None:
-    # Actions that are too many to list have no other gradient.
+    # With too many joint actions to list, the score function is the only gradient.
     has_score_function = values["actor_gradient"] == "score_function" or not (
         isinstance(action_space, spaces.Box) or is_enumerable(action_space)
     )
@@ -341,8 +349,8 @@ def _check_score_function(values: Mapping[str, Any], action_space: spaces.Space)
 def check_dict_observations(values: Mapping[str, Any], observation_space: spaces.Space) -> None:
     """Refuse the replay buffer of Stable-Baselines3 that cannot hold Dict observations.
 
-    :param values: of all tables, by name
-    :param observation_space: of the environment
+    :param values: the arguments of all tables, by name
+    :param observation_space: observation space of the environment
     :raises ValueError: ``optimize_memory_usage`` with Dict observations
     """
     is_dict = isinstance(observation_space, spaces.Dict)
@@ -354,11 +362,11 @@ def check_dict_observations(values: Mapping[str, Any], observation_space: spaces
 
 
 def check_ensemble(n_target_critics: int | None, n_critics: int) -> None:
-    """Refuse a subset of the critics that is more than all of them.
+    """Refuse a random subset of critics that is larger than the ensemble.
 
-    :param n_target_critics: in the subset; None for all
-    :param n_critics: that the policy has
-    :raises ValueError: more than all
+    :param n_target_critics: number of critics in the subset; None for all
+    :param n_critics: number of critics of the policy
+    :raises ValueError: the subset is larger than the ensemble
     """
     if n_target_critics is not None and n_target_critics > n_critics:
         raise ValueError(

@@ -1,16 +1,16 @@
-"""What each engine does with an update: one row for each."""
+"""Engines: one row for each, with the methods by which it runs an update."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class EngineKind:
-    """A row of :data:`ENGINE_KINDS`.
+    """Properties of an engine: a row of :data:`ENGINE_KINDS`.
 
-    :param device: type of the only device that it runs on; None for any
-    :param fuses: runs each optimizer step as one call, and each network as one node of the autograd graph
-    :param captures: records the whole update and replays it
-    :param compiles: compiles each network by ``torch.compile``, in place of the one node
+    :param device: type of the only device that the engine runs on; None for any device
+    :param fuses: whether each optimizer step is one call, and each network one node of the autograd graph
+    :param captures: whether the whole update is recorded once and replayed
+    :param compiles: whether ``torch.compile`` compiles each network, in place of the one node
     """
 
     device: str | None = None
@@ -20,7 +20,7 @@ class EngineKind:
 
     @property
     def has_own_products(self) -> bool:
-        """Whether its matrix products are ours, in the precision that the user asks for."""
+        """Whether the matrix products are this package's, so that the argument ``precision`` applies."""
         return self.fuses and not self.compiles
 
 
@@ -34,9 +34,9 @@ ENGINE_KINDS = {
 
 
 def captures_on(device_type: str) -> str | None:
-    """The engine that captures updates on a device; None where none does.
+    """Name of the engine that captures updates on a device; None if there is none.
 
-    :param device_type: as ``"cpu"``
+    :param device_type: such as ``"cpu"``
     """
     kinds = ENGINE_KINDS.items()
     return next((name for name, kind in kinds if kind.captures and kind.device == device_type), None)

@@ -1,4 +1,4 @@
-"""The settings of a model: read from its attributes, and read again only where one has changed."""
+"""Settings of a model: read from its attributes, and read again only after a change."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -17,18 +17,18 @@ ATTRIBUTES = {"stats_window_size": "_stats_window_size"}
 #: every argument that has a row
 ARGUMENTS = tuple(name for table in arguments.TABLES.values() for name in names_of(table))
 _ATTRIBUTES_OF_ARGUMENTS = tuple((name, ATTRIBUTES.get(name, name)) for name in ARGUMENTS)
-#: what a number, a word or a pair of numbers means is what the model holds; the rest keeps the user's own word
+#: types whose checked value replaces the user's own in the attribute; other attributes keep what the user gave
 _PLAIN = (bool, int, float, str, type(None), tuple, TrainFreq)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all arguments of a model mean, read once.
+    """Checked values of all arguments of a model.
 
-    :param update: decides the operations of one gradient step
-    :param engine: decides how it is computed
-    :param run: is read while a run goes on
-    :param set_up: decides what networks and buffer are made of
+    :param update: arguments that decide the operations of one gradient step
+    :param engine: arguments that decide how a gradient step is computed
+    :param run: arguments that are read during a run
+    :param set_up: arguments that decide the structure of networks and replay buffer
     """
 
     update: UpdateSettings
@@ -37,16 +37,16 @@ class Settings:
     set_up: SetUpSettings
 
     def values(self) -> dict[str, Any]:
-        """What each argument means, by its name."""
+        """Checked value of each argument, by its name."""
         tables = (self.update, self.engine, self.run, self.set_up)
         return {field.name: getattr(table, field.name) for table in tables for field in fields(table)}
 
 
 def check_arguments(given: Mapping[str, Any]) -> None:
-    """Refuse arguments that are wrong whatever the environment is.
+    """Refuse arguments that are wrong for every environment.
 
     :param given: every argument, by its name
-    :raises ValueError: naming the first
+    :raises ValueError: naming the first wrong argument
     """
     for table in arguments.TABLES.values():
         read_table(table, given)
@@ -55,13 +55,14 @@ def check_arguments(given: Mapping[str, Any]) -> None:
 def read_settings(
     given: Mapping[str, Any], observation_space: spaces.Space, action_space: spaces.Space, n_envs: int
 ) -> Settings:
-    """Read every argument.
+    """Check and convert every argument.
 
     :param given: what the user gave, by the name of the argument
-    :param observation_space: of the environment
-    :param action_space: of the environment
+    :param observation_space: observation space of the environment
+    :param action_space: action space of the environment
     :param n_envs: number of environments
-    :raises ValueError: naming the argument
+    :return: the checked values
+    :raises ValueError: naming the wrong argument
     """
     variant = read_table(SetUpSettings, given).variant
     target = arguments.read_target_entropy("target_entropy", given["target_entropy"], action_space, observation_space)
@@ -77,13 +78,14 @@ def read_settings(
 
 
 class Attributes:
-    """The attributes of a model that hold its arguments, and their meaning, read anew where one was changed.
+    """Watches the attributes of a model that hold its arguments, and reads them again after a change.
 
-    Attributes are compared by identity: a training asks at each call, and a change is an assignment. What stands in a
-    dict of keyword arguments is compared, too. Each attribute then holds the plain number or word that it means.
+    Attributes are compared by identity, which is fast: every call of ``train()`` asks, and a user changes an argument
+    by an assignment. The entries of dicts of keyword arguments are compared, too. After reading, an attribute holds the
+    plain number or word that the user's value stands for.
 
-    :param model: holds them, and spaces and the number of environments
-    :raises ValueError: naming the argument; then nothing has changed
+    :param model: holds the arguments, the spaces and the number of environments
+    :raises ValueError: naming the wrong argument; then no attribute has changed
     """
 
     def __init__(self, model: Any) -> None:
@@ -92,17 +94,17 @@ class Attributes:
     def _take(self, model: Any, settings: Settings) -> None:
         for name, value in plain_values(settings).items():
             setattr(model, ATTRIBUTES.get(name, name), value)
-        #: as they were read last
+        #: the settings at the last reading
         self.settings = settings
         self._given = given_in(model)
         self._seen = _flat(self._given)
 
     def up_to_date(self, model: Any, check: Callable[[Settings, set[str]], None]) -> tuple[Settings, set[str]]:
-        """The meaning of the attributes as they are now, and the names of the arguments that were changed.
+        """Current settings, and the names of the arguments that were changed since the last call.
 
-        :param model: the same one, or its copy
+        :param model: the model of the constructor, or a copy of it
         :param check: refuses new settings, given the names of the arguments that were changed, by a ValueError
-        :raises ValueError: naming an argument that was changed to something wrong, or that cannot be changed; then
+        :raises ValueError: naming an argument that was changed to a wrong value, or that cannot be changed; then
             nothing has changed
         """
         given = given_in(model)
@@ -122,25 +124,26 @@ def _environment(model: Any) -> tuple[spaces.Space, spaces.Space, int]:
 
 
 def given_in(model: Any) -> dict[str, Any]:
-    """What the attributes of a model hold, by the name of the argument.
+    """Attributes of a model that hold its arguments, by the name of the argument.
 
-    :param model: holds them
+    :param model: a SoftAC
     """
     return {name: getattr(model, attribute) for name, attribute in _ATTRIBUTES_OF_ARGUMENTS}
 
 
 def _flat(given: Mapping[str, Any]) -> list[Any]:
-    """The values, and behind them what stands in dicts."""
+    """All values in one list, followed by the keys and values of those that are dicts."""
     kwargs = [value for value in given.values() if isinstance(value, dict)]
     return [*given.values(), *[each for value in kwargs for pair in value.items() for each in pair]]
 
 
 def plain_values(settings: Settings) -> dict[str, Any]:
-    """The arguments that mean a number or a word, which a model may hold in place of what the user gave.
+    """Arguments with a plain value, a number or a word, which a model may hold in place of what the user gave.
 
-    A schedule is no number: ``"lin_2"`` stays. Nor is a target entropy that depends on the mask of a state.
+    Schedules are left out, so an attribute keeps ``"lin_2"``. So is a target entropy that depends on the action mask.
 
-    :param settings: of a model
+    :param settings: settings of a model
+    :return: plain values, by the name of the argument
     """
     values = settings.values()
     target = values["target_entropy"]
@@ -148,7 +151,7 @@ def plain_values(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in values.items() if isinstance(value, _PLAIN)}
 
 
-#: how to change what networks and buffer are made of
+#: advice for users who change an argument of the set-up
 _CHANGED_BY = {
     "seed": "call `set_random_seed()`",
     "device": "pass `device` to `load()`",
@@ -157,11 +160,11 @@ _CHANGED_BY = {
 
 
 def check_set_up(before: SetUpSettings, now: SetUpSettings) -> None:
-    """Refuse a change of what networks and buffer are made of.
+    """Refuse a change of an argument that decides the structure of networks or replay buffer.
 
-    :param before: as they were made
-    :param now: as the attributes say
-    :raises ValueError: naming the argument
+    :param before: values at the set-up
+    :param now: values of the attributes now
+    :raises ValueError: naming the changed argument
     """
     for name in names_of(SetUpSettings):
         was, is_now = getattr(before, name), getattr(now, name)

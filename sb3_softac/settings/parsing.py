@@ -1,4 +1,4 @@
-"""Reads single values that users pass: every refusal says what was given, what is allowed and what to do."""
+"""Readers of single values: each checks and converts one, or refuses it and says what is allowed."""
 
 import math
 import numbers
@@ -9,18 +9,18 @@ from typing import Any
 
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
-#: (name of the argument, value that the user gave) -> what it means; raises ValueError
+#: (name of the argument, value that the user gave) -> checked value; raises ValueError
 Reader = Callable[[str, Any], Any]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Finite numbers between two bounds.
+    """An interval of finite numbers.
 
-    :param low: smallest number; minus infinity for none
-    :param high: largest number; infinity for none
-    :param above: the smallest number itself is not allowed
-    :param below: the largest number itself is not allowed
+    :param low: lower bound; minus infinity for none
+    :param high: upper bound; infinity for none
+    :param above: True: the lower bound itself is not allowed
+    :param below: True: the upper bound itself is not allowed
     """
 
     low: float = -math.inf
@@ -50,13 +50,13 @@ POSITIVE_FRACTION = Interval(0.0, 1.0, above=True)
 
 
 def whole_number(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
-    """Whole number within bounds; 1e6 counts as 1000000.
+    """Read a whole number within bounds; 1e6 counts as 1000000.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: what the user gave
     :param minimum: smallest value allowed
     :param maximum: largest value allowed; None for any
-    :raises ValueError: anything else
+    :raises ValueError: for any other value
     """
     try:
         is_whole = isinstance(value, numbers.Real) and float(value).is_integer()
@@ -71,12 +71,12 @@ def whole_number(name: str, value: Any, minimum: int = 1, maximum: int | None = 
 
 
 def number(name: str, value: Any, allowed: Interval = FINITE) -> float:
-    """A finite number in an interval; numbers in a string (YAML reads ``1e-3`` as one) count.
+    """Read a finite number in an interval, also from a string: YAML reads ``1e-3`` as a string.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: what the user gave
     :param allowed: the interval
-    :raises ValueError: anything else
+    :raises ValueError: for any other value
     """
     try:
         # Python reads 1_000 as 1000, which in "lin_1_000" would be two numbers.
@@ -89,11 +89,11 @@ def number(name: str, value: Any, allowed: Interval = FINITE) -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    """A switch: True or False, and no other value that Python would take for one of them.
+    """Read a switch: True or False. Other values are refused, although Python gives each of them a truth value.
 
-    :param name: of the argument
-    :param value: as the user gave it
-    :raises ValueError: no bool
+    :param name: name of the argument, for the error message
+    :param value: what the user gave
+    :raises ValueError: a value that is not a bool
     """
     if not isinstance(value, bool):
         raise ValueError(f"`{name}` must be True or False, but {value!r} was given")
@@ -101,12 +101,12 @@ def flag(name: str, value: Any) -> bool:
 
 
 def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
-    """One of a few words.
+    """Read one of a few words.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: what the user gave
     :param allowed: the words
-    :raises ValueError: anything else
+    :raises ValueError: for any other value
     """
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"`{name}` must be one of {sorted(allowed)}, but {value!r} was given")
@@ -115,9 +115,9 @@ def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class CheckedSchedule:
-    """A user's function of the remaining progress, whose values are checked as a number would be.
+    """A user's schedule whose values are checked as a plain number would be.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param function: from the remaining progress (1 to 0) to a number
     :param allowed: the interval of its values
     """
@@ -127,9 +127,10 @@ class CheckedSchedule:
     allowed: Interval
 
     def __call__(self, progress_remaining: float) -> float:
-        """The value at a remaining progress.
+        """Value of the schedule.
 
-        :raises ValueError: it leaves the interval
+        :param progress_remaining: remaining progress, from 1 to 0
+        :raises ValueError: the value is outside the interval
         """
         try:
             return number(self.name, self.function(progress_remaining), self.allowed)
@@ -142,15 +143,15 @@ Schedule = CheckedSchedule | FloatSchedule
 
 
 def schedule(name: str, value: Any, allowed: Interval) -> Schedule:
-    """A number, a callable of the remaining progress (1 to 0), or linear.
+    """Read a schedule: a number, a callable of the remaining progress (from 1 to 0), or a linear one.
 
-    Linear is the zoo's ``"lin_<start>"``, down to 0, or ``"lin_<start>_<end>"``.
+    A linear schedule is a string: ``"lin_<start>"``, as in the zoo, ends at 0; ``"lin_<start>_<end>"`` names its end.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: what the user gave
     :param allowed: the interval of the numbers
     :return: a schedule that can be pickled if ``value`` can
-    :raises ValueError: anything else
+    :raises ValueError: for any other value
     """
     while isinstance(value, FloatSchedule):  # of a checkpoint, or of Stable-Baselines3
         value = value.value_schedule
@@ -164,7 +165,7 @@ def schedule(name: str, value: Any, allowed: Interval) -> Schedule:
         return CheckedSchedule(name, value, allowed)
     if isinstance(value, str) and value.startswith("lin_"):
         bounds = [number(name, part, allowed) for part in value.removeprefix("lin_").split("_", 1)]
-        # The zoo's spelling names no end: it is 0, which need not be allowed itself.
+        # The zoo's spelling names no end. The end is 0, even where 0 itself is not allowed.
         start, end = bounds if len(bounds) == 2 else (*bounds, 0.0)
         return FloatSchedule(LinearSchedule(start, end, 1.0))
     try:
@@ -177,27 +178,33 @@ def schedule(name: str, value: Any, allowed: Interval) -> Schedule:
 
 
 def number_or_schedule(name: str, value: Any, allowed: Interval) -> float | Schedule:
-    """As :func:`schedule`, but a number stays a number."""
+    """Read a number or a schedule: like :func:`schedule`, but a number stays a number.
+
+    :param name: name of the argument, for the error message
+    :param value: what the user gave
+    :param allowed: the interval of the numbers
+    :raises ValueError: for any other value
+    """
     parsed = schedule(name, value, allowed)
     constant = parsed.value_schedule if isinstance(parsed, FloatSchedule) else None
     return constant.val if isinstance(constant, ConstantSchedule) else parsed
 
 
 def value_at(value: float | Schedule, progress_remaining: float) -> float:
-    """The value of a number or a schedule.
+    """Value of a number or of a schedule at a moment of the training.
 
-    :param value: from :func:`number_or_schedule`
-    :param progress_remaining: from 1 to 0
+    :param value: result of :func:`number_or_schedule`
+    :param progress_remaining: remaining progress, from 1 to 0
     """
     return value(progress_remaining) if callable(value) else value
 
 
 def auto_number(name: str, value: Any) -> float | None:
-    """The number in ``"auto_<number>"``, None for plain ``"auto"``.
+    """Read the number in ``"auto_<number>"``; None for plain ``"auto"``.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: a string that starts with ``"auto"``
-    :raises ValueError: another string
+    :raises ValueError: any other string
     """
     if value == "auto":
         return None

@@ -1,4 +1,4 @@
-"""The arguments of the policy, which SoftAC takes as ``policy_kwargs``: a row for each."""
+"""Arguments of the policy, which SoftAC takes as ``policy_kwargs``: one row for each."""
 
 import operator
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from sb3_softac.settings.parsing import FINITE, POSITIVE_FRACTION, Interval, fla
 from sb3_softac.settings.rows import keyword_arguments, number_in, optional, row, subclass_of, whole, word
 from sb3_softac.settings.variants import VARIANTS
 
-# Initial log standard deviations of gSDE's weights, beyond which noise is nothing or everything.
+# Initial log standard deviations of gSDE's weights. Outside, the noise is negligible or drowns the mean.
 LOG_STDS = Interval(-20.0, 10.0)
 
 
 def read_net_arch(name: str, value: Any) -> list[int] | dict[str, list[int]]:
-    """Units of the hidden layers: a list, or ``dict(pi=[...], qf=[...])`` for those of actor and critics.
+    """Read the units of the hidden layers: a list, or ``dict(pi=[...], qf=[...])`` for actor and critics.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: what the user gave; None for two layers of 256
-    :raises ValueError: anything else
+    :raises ValueError: for any other value
     """
     if value is None:
         return [256, 256]
@@ -52,11 +52,11 @@ def _read_units(name: str, value: Any) -> list[int]:
 
 
 def read_activation_fn(name: str, value: Any) -> Any:
-    """A class of ``torch.nn``, or another callable that makes a module.
+    """Read an activation: a class of ``torch.nn``, or another callable that makes a module.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: what the user gave
-    :raises ValueError: anything else
+    :raises ValueError: for any other value
     """
     try:
         is_layer = callable(value) and isinstance(value(), nn.Module)
@@ -69,7 +69,7 @@ def read_activation_fn(name: str, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """Decides what the networks of a policy are made of."""
+    """Checked arguments of a policy: they decide the structure of its networks."""
 
     net_arch: list[int] | dict[str, list[int]] = row(read_net_arch)
     activation_fn: type[nn.Module] = row(read_activation_fn)
@@ -100,11 +100,11 @@ class PolicySettings:
 
 
 def check_decided(policy_kwargs: Mapping[str, Any], decided: Mapping[str, Any]) -> None:
-    """Refuse arguments of the policy that follow from others of SoftAC.
+    """Refuse arguments of the policy that contradict the arguments of SoftAC.
 
-    :param policy_kwargs: what the user gave
-    :param decided: what follows from the other arguments
-    :raises ValueError: they differ
+    :param policy_kwargs: arguments of the policy that the user gave
+    :param decided: arguments of the policy that follow from those of SoftAC
+    :raises ValueError: naming the argument that differs
     """
     for name, own in decided.items():
         if policy_kwargs.get(name, own) != own:

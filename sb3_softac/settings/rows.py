@@ -1,4 +1,4 @@
-"""Tables of arguments: dataclasses whose fields are the rows, each with the function that reads its value."""
+"""Tables of arguments: dataclasses whose fields are rows, each with the function that reads its value."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -12,34 +12,36 @@ TableT = TypeVar("TableT")
 
 
 def row(read: Reader) -> Any:
-    """One argument of a table.
+    """A field of a table: one argument.
 
-    :param read: from what a user gave to what it means
+    :param read: function that checks and converts the user's value
     """
     return field(metadata={"read": read})
 
 
 def names_of(table: type) -> tuple[str, ...]:
-    """The arguments of a table, in its order."""
+    """Names of the arguments of a table, in its order."""
     return tuple(each.name for each in fields(table))
 
 
 def read_table(table: type[TableT], given: Mapping[str, Any]) -> TableT:
-    """Every argument of a table, as what it means.
+    """Check and convert every argument of a table.
 
     :param table: a dataclass of :func:`row` fields
-    :param given: what the user gave, by the name of the argument; others may be in it
-    :raises ValueError: naming the first argument that is wrong
+    :param given: what the user gave, by the name of the argument; arguments of other tables are ignored
+    :return: the table with the checked values
+    :raises ValueError: naming the first wrong argument
     """
     return table(**{each.name: each.metadata["read"](each.name, given[each.name]) for each in fields(table)})  # type: ignore[arg-type]  # a dataclass
 
 
 def read_given(table: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a table that a user gave, as what they mean.
+    """Check and convert those arguments of a table that the user gave.
 
     :param table: a dataclass of :func:`row` fields
-    :param given: what the user gave, by the name of the argument; others may be in it
-    :raises ValueError: naming the first argument that is wrong
+    :param given: what the user gave, by the name of the argument; arguments of other tables are ignored
+    :return: checked values, by the name of the argument
+    :raises ValueError: naming the first wrong argument
     """
     return {
         each.name: each.metadata["read"](each.name, given[each.name]) for each in fields(table) if each.name in given
@@ -47,35 +49,35 @@ def read_given(table: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def whole(minimum: int = 1, maximum: int | None = None) -> Reader:
-    """A row of :func:`~sb3_softac.settings.parsing.whole_number`."""
+    """Reader of a whole number; see :func:`~sb3_softac.settings.parsing.whole_number`."""
     return lambda name, value: whole_number(name, value, minimum, maximum)
 
 
 def number_in(allowed: Interval) -> Reader:
-    """A row of :func:`~sb3_softac.settings.parsing.number`."""
+    """Reader of a number in an interval; see :func:`~sb3_softac.settings.parsing.number`."""
     return lambda name, value: number(name, value, allowed)
 
 
 def schedule_in(allowed: Interval) -> Reader:
-    """A row of :func:`~sb3_softac.settings.parsing.schedule`."""
+    """Reader of a schedule; see :func:`~sb3_softac.settings.parsing.schedule`."""
     return lambda name, value: schedule(name, value, allowed)
 
 
 def word(allowed: Collection[str]) -> Reader:
-    """A row of :func:`~sb3_softac.settings.parsing.one_of`."""
+    """Reader of one of a few words; see :func:`~sb3_softac.settings.parsing.one_of`."""
     return lambda name, value: one_of(name, value, allowed)
 
 
 def optional(read: Reader) -> Reader:
-    """A row that may be None, too."""
+    """Reader that accepts None, and leaves other values to another reader."""
     return lambda name, value: None if value is None else read(name, value)
 
 
 def instance_of(kinds: type | tuple[type, ...], words: str) -> Reader:
-    """An object of one of some classes.
+    """Reader of an instance of given classes.
 
-    :param kinds: the classes
-    :param words: what they are, for the message
+    :param kinds: the allowed classes
+    :param words: description of the allowed values, for the error message
     """
 
     def read(name: str, value: Any) -> Any:
@@ -87,11 +89,11 @@ def instance_of(kinds: type | tuple[type, ...], words: str) -> Reader:
 
 
 def subclass_of(kind: type, words: str, or_callable: bool = False) -> Reader:
-    """A class that is derived from another one.
+    """Reader of a subclass of a given class.
 
-    :param kind: the other one
-    :param words: what it is, for the message
-    :param or_callable: a function that makes an object will do, too
+    :param kind: the base class
+    :param words: description of the allowed values, for the error message
+    :param or_callable: True: a function that makes an object is allowed, too
     """
 
     def read(name: str, value: Any) -> Any:
@@ -104,11 +106,11 @@ def subclass_of(kind: type, words: str, or_callable: bool = False) -> Reader:
 
 
 def keyword_arguments(name: str, value: Any) -> dict[str, Any]:
-    """A copy of a dict of keyword arguments; None counts as an empty one.
+    """Read a dict of keyword arguments and copy it; None counts as an empty dict.
 
-    :param name: of the argument, for the message
+    :param name: name of the argument, for the error message
     :param value: what the user gave
-    :raises ValueError: anything else
+    :raises ValueError: for any other value
     """
     if value is None:
         return {}
@@ -118,13 +120,13 @@ def keyword_arguments(name: str, value: Any) -> dict[str, Any]:
 
 
 def check_known(name: str, given: Iterable[str], function: Callable[..., Any], hidden: Collection[str] = ()) -> None:
-    """Refuse keyword arguments that a function does not take, with the nearest one that it does.
+    """Refuse keyword arguments that a function does not take.
 
-    :param name: of the argument that holds them, for the message
-    :param given: their names
-    :param function: takes them
-    :param hidden: arguments of the function that are not the user's to give
-    :raises ValueError: naming the first unknown one
+    :param name: name of the argument that holds them, for the error message
+    :param given: names of the keyword arguments
+    :param function: the function that is to take them
+    :param hidden: arguments of the function that users may not set
+    :raises ValueError: naming the first unknown argument, and the known one that is spelt most alike
     """
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
@@ -136,6 +138,6 @@ def check_known(name: str, given: Iterable[str], function: Callable[..., Any], h
 
 
 def did_you_mean(given: str, known: Collection[str]) -> str:
-    """The known name that is nearest to a given one, or all of them, as the end of a message."""
+    """End of an error message: the known name that is spelt most like a given one, or all known names."""
     nearest = get_close_matches(given, known, n=1)
     return f"did you mean {nearest[0]!r}?" if nearest else f"known are {sorted(known)}"

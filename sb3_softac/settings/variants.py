@@ -1,16 +1,16 @@
-"""What each variant has, beside an actor and critics, and what it refuses: one row for each."""
+"""Variants of SAC: one row for each, with its networks beside actor and critics, and the arguments it refuses."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of :data:`VARIANTS`; its update is in :mod:`sb3_softac.updates.variants`.
+    """Properties of a variant: a row of :data:`VARIANTS`. Its update is in :mod:`sb3_softac.updates.variants`.
 
-    :param networks: attributes of the policy that this variant has; those of other variants are None
-    :param optimizers: those of its networks that have an optimizer, and follow the critics' learning rate
-    :param learns_temperature: whether ``ent_coef="auto"`` is learned, or fixed at 1
-    :param refuses: arguments that must be None, and why
+    :param networks: attributes of the policy that hold networks of this variant; those of other variants are None
+    :param optimizers: which of these networks have an optimizer; all follow the critics' learning rate
+    :param learns_temperature: True: ``ent_coef="auto"`` is learned; False: it is fixed at 1
+    :param refuses: arguments that must be None, each with the reason
     """
 
     networks: tuple[str, ...]
@@ -32,5 +32,5 @@ VARIANTS = {
     ),
     "v2": Variant(networks=("critic_target",)),
 }
-#: every network that some variant has, beside an actor and critics
+#: networks that only some variants have
 VARIANT_NETWORKS = ("critic_target", "value_net", "value_target")

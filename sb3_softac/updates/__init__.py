@@ -1,1 +1,1 @@
-"""One gradient step of each variant, and the engine that runs it."""
+"""Gradient steps: losses, optimizer steps, targets and temperature, and the update of each variant."""

@@ -1,4 +1,7 @@
-"""How the gradient of J_pi reaches the actor: through reparameterised actions, or by the score function."""
+"""Gradients of the actor's objective J_pi: through reparameterised actions, or by the score function.
+
+Shapes: B batch, K support size.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,34 +15,36 @@ from sb3_softac.networks.distributions import PolicySupport
 from sb3_softac.updates import losses
 from sb3_softac.updates.td import QReduction
 
-#: (observations, Q of the samples, samples, alpha) -> what is subtracted from each, (B, K) or (B, 1)
+#: (observations, Q of the samples, samples, alpha) -> baseline of each sample, (B, K) or (B, 1)
 Baseline = Callable[[PyTorchObs, th.Tensor, PolicySupport, th.Tensor], th.Tensor]
 
 
 class ActorGradient(ABC):
-    """The loss of the actor, and what its actions have to carry."""
+    """Loss of the actor, and the kind of policy support that it needs."""
 
-    #: whether gradients of Q with respect to the actions are needed
+    #: whether the loss needs gradients of Q with respect to the actions
     through_actions: bool
-    #: whether the actions are independent samples that carry no gradient, of the actor's ``score_support()``
+    #: whether the loss needs independent samples without gradient, from the actor's ``score_support()``
     of_samples: bool
 
     @abstractmethod
     def loss(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
-        """The actor's loss.
+        """Loss of the actor.
 
         :param obs: observations, first dimension B
         :param q: (B, K), values of the support's actions, reduced over the critics
-        :param support: of the actor
-        :param alpha: () or (1,)
+        :param support: support of the policy at ``obs``
+        :param alpha: () or (1,), the temperature
         :return: ()
         """
 
 
 class Reparameterized(ActorGradient):
-    """The gradient runs through the actions, their log-probabilities and their weights; exact for Discrete.
+    """Reparameterised gradient: through the actions, their log-probabilities and their weights; exact for Discrete.
 
-    :param through_actions: whether there is a gradient of the actions themselves, as for Box
+    arXiv:1812.05905v2, Eq. (9)
+
+    :param through_actions: whether the actions themselves have a gradient, as for Box
     """
 
     of_samples = False
@@ -52,9 +57,9 @@ class Reparameterized(ActorGradient):
 
 
 class ScoreFunction(ActorGradient):
-    """The gradient of log pi at sampled actions, weighted by what they cost.
+    """Score-function gradient: that of log pi at sampled actions, weighted by the cost of each.
 
-    :param baseline: reduces the variance
+    :param baseline: subtracted from the value of each sample to reduce the variance
     """
 
     through_actions = False
@@ -73,17 +78,20 @@ class ScoreFunction(ActorGradient):
 
 
 def no_baseline(obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
-    """Zero."""
+    """Zero baseline, (B, K); see :data:`Baseline`."""
     return th.zeros_like(q)
 
 
 def leave_one_out(obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
-    """For each sample, the soft value that the others estimate."""
+    """Baseline from the other samples, (B, K): the soft value that they estimate; see :data:`Baseline`."""
     return losses.leave_one_out_baseline(q, support.log_pi, alpha)
 
 
 def state_value(value_net: ValueNetwork) -> Baseline:
-    """V(s) by the value network of SAC v1."""
+    """Baseline V(s), (B, 1), by the value network of SAC v1.
+
+    :param value_net: V
+    """
 
     def baseline(obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
         return value_net(obs).unsqueeze(-1)
@@ -92,7 +100,15 @@ def state_value(value_net: ValueNetwork) -> Baseline:
 
 
 def estimated_state_value(actor: SoftActor, critic: Critic, reduce_q: QReduction, n_samples: int) -> Baseline:
-    """V(s) without a value network: exact for Discrete, else from samples of its own, so that it is unbiased."""
+    """Baseline V(s), (B, 1), without a value network: exact for Discrete, otherwise estimated from fresh samples.
+
+    Fresh samples are independent of the actions of the loss, so that the gradient stays unbiased.
+
+    :param actor: the policy
+    :param critic: the ensemble of critics
+    :param reduce_q: function from (N, B, K) to (B, K)
+    :param n_samples: number of fresh samples, if the actions are samples
+    """
 
     def baseline(obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
         fresh = actor.support(obs, n_samples)

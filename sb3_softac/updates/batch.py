@@ -1,4 +1,4 @@
-"""A batch of transitions in the layout of the losses."""
+"""Batch of transitions in the layout of the losses."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -8,22 +8,22 @@ from stable_baselines3.common.type_aliases import PyTorchObs, ReplayBufferSample
 
 
 class Batch(NamedTuple):
-    """B transitions; scalars are (B,), never (B, 1)."""
+    """Batch of B transitions; scalars have the shape (B,), never (B, 1)."""
 
-    obs: PyTorchObs  #: (B, ...), or a dict of such
+    obs: PyTorchObs  #: observations (B, ...), or a dict of such
     action: th.Tensor  #: (B, D), scaled to [-1, 1]
     reward: th.Tensor  #: (B,), scaled by ``reward_scale``
-    next_obs: PyTorchObs  #: (B, ...), or a dict of such
+    next_obs: PyTorchObs  #: next observations (B, ...), or a dict of such
     done: th.Tensor  #: (B,), 1 for a terminal state, 0 for a time limit
     discount: th.Tensor | float  #: (B,) or a scalar, gamma to the number of steps between obs and next_obs
 
     @classmethod
     def from_samples(cls, samples: ReplayBufferSamples, gamma: float, reward_scale: float) -> "Batch":
-        """Lay out what a replay buffer returned.
+        """Make a batch of the samples of a replay buffer.
 
         :param samples: from any buffer with Stable-Baselines3's interface
         :param gamma: discount of one step; an n-step buffer brings its own discounts
-        :param reward_scale: factor on the rewards, applied here and not in the buffer, so that it may change
+        :param reward_scale: factor on the rewards, applied here and not in the buffer, so that it may change later
         """
         rewards = samples.rewards.flatten()
         return cls(
@@ -36,20 +36,20 @@ class Batch(NamedTuple):
         )
 
     def tensors(self) -> list[th.Tensor]:
-        """All tensors, those of a dict one after another."""
+        """All tensors in one list; those of a dict stand one after another."""
         return [tensor for field in self for tensor in _tensors(field)]
 
     def layout(self) -> Hashable:
-        """Shapes and dtypes: equal for two batches that one graph can read."""
+        """Shapes and dtypes of all tensors. A captured graph can read every batch with the layout of its own."""
         return tuple(tuple((tensor.shape, tensor.dtype) for tensor in _tensors(field)) for field in self)
 
     def cloned(self) -> "Batch":
-        """A copy with memory of its own."""
+        """Copy of the batch with its own memory."""
         return Batch(*[_map(th.clone, field) for field in self])
 
 
 def _tensors(field: Any) -> list[th.Tensor]:
-    """The tensors of a field of a batch: one, those of a dict, or none."""
+    """Tensors in a field of a batch: one, those of a dict, or none for a number."""
     if isinstance(field, dict):
         return list(field.values())
     return [field] if isinstance(field, th.Tensor) else []

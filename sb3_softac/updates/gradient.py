@@ -1,28 +1,31 @@
-"""One optimizer step on the parameters of one optimizer."""
+"""Gradient step on the parameters of one optimizer: differentiate, clip, step."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch as th
 
-#: lets an optimizer step along the gradients that its parameters hold
+#: function that makes an optimizer step along the ``.grad`` of its parameters
 Stepper = Callable[[th.optim.Optimizer], None]
 
 
 def plain_step(optimizer: th.optim.Optimizer) -> None:
-    """The optimizer's own step."""
+    """Call the optimizer's own step.
+
+    :param optimizer: any optimizer
+    """
     optimizer.step()
 
 
 class GradientStep:
-    """Minimise a loss over the parameters of one optimizer, and of no other.
+    """Gradient step that minimises a loss over the parameters of one optimizer, and of no other.
 
-    The loss may run through other networks (the actor's runs through the critics): they are left out of the
-    differentiation, so their gradients are neither computed nor touched.
+    The loss may depend on other networks, as the actor's loss depends on the critics. Their parameters are left out of
+    the differentiation, so that their gradients are neither computed nor changed.
 
-    :param optimizer: holds the parameters
+    :param optimizer: the optimizer that holds the parameters
     :param max_grad_norm: clip the gradient to this norm; None for no clipping
-    :param step: lets the optimizer step; an engine has a faster one
+    :param step: function that makes the optimizer step; engines pass a faster one
     """
 
     def __init__(
@@ -33,29 +36,29 @@ class GradientStep:
         self._step = step
 
     def __call__(self, loss: th.Tensor) -> None:
-        """Differentiate, clip, step.
+        """Differentiate the loss, clip the gradient, and let the optimizer step.
 
         :param loss: ()
         """
         parameters = self.parameters()
-        # Not `backward()`, which copies each gradient once more.
+        # `grad()` and not `backward()`, which copies each gradient once more.
         self.step_along(th.autograd.grad(loss, parameters, allow_unused=True) if parameters else ())
 
     def parameters(self) -> list[th.Tensor]:
-        """Those that are trained now."""
+        """Parameters of the optimizer that are trained now, and not frozen."""
         groups = self._optimizer.param_groups
-        # Asked anew each time: a user may freeze a layer at any moment.
+        # Not cached, since a user may freeze a layer at any time.
         return [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
 
     def step_along(self, gradients: Sequence[th.Tensor | None]) -> None:
-        """Clip and step along given gradients.
+        """Clip the given gradients, and let the optimizer step along them.
 
-        :param gradients: one for each parameter that is trained
+        :param gradients: one for each of :meth:`parameters`; None for a parameter that the loss does not depend on
         """
         parameters = self.parameters()
         for group in self._optimizer.param_groups:
             for parameter in group["params"]:
-                parameter.grad = None  # else what was frozen since the last step would go on along its last gradient
+                parameter.grad = None  # else a parameter frozen since the last step would move along its old gradient
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = in_layout_of(parameter, gradient)
             # `backward()` would call these.
@@ -69,12 +72,12 @@ class GradientStep:
 
 
 def in_layout_of(parameter: th.Tensor, gradient: th.Tensor | None) -> th.Tensor | None:
-    """The gradient in the memory layout of its parameter, which a fused optimizer takes for granted.
+    """Gradient in the memory layout of its parameter, which a fused optimizer relies on.
 
-    ``backward()`` sees to it, ``grad()`` does not: the gradient of a plain linear layer may come transposed.
+    ``backward()`` ensures it, ``grad()`` does not: the gradient of a plain linear layer may be stored transposed.
 
     :param parameter: of any shape
-    :param gradient: of the same shape; None for none
+    :param gradient: of the same shape, or None
     """
     if gradient is None or gradient.stride() == parameter.stride():
         return gradient
@@ -83,9 +86,11 @@ def in_layout_of(parameter: th.Tensor, gradient: th.Tensor | None) -> th.Tensor 
 
 @contextmanager
 def frozen(parameters: Iterable[th.Tensor]) -> Iterator[None]:
-    """Record nothing that a gradient of these parameters would need, while gradients run through their network.
+    """Context manager that freezes parameters, while gradients still run through their network.
 
-    :param parameters: those that a user froze stay frozen
+    Inside, autograd records nothing that only a gradient of these parameters would need.
+
+    :param parameters: the parameters; those that a user froze stay frozen afterwards
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     try:
@@ -94,7 +99,7 @@ def frozen(parameters: Iterable[th.Tensor]) -> Iterator[None]:
     finally:
         try:
             _set_requires_grad(trained, True)
-        except KeyboardInterrupt:  # half-way: the rest would stay frozen for good
+        except KeyboardInterrupt:  # without a second try, the rest would stay frozen
             _set_requires_grad(trained, True)
             raise
 

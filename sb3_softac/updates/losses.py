@@ -1,19 +1,20 @@
-"""Every equation of SoftAC, each once, as a pure function of tensors.
+"""Equations of SoftAC: each is written once, as a pure function of tensors.
 
-Shapes: N critics, B batch, K support size. A state's value is a sum over the support of the policy
+Shapes: N critics, B batch, K support size. The value of a state is a sum over the support of the policy
 (:class:`~sb3_softac.networks.distributions.PolicySupport`): K samples of a Gaussian, or all actions of a categorical.
-Scalars of a batch are always (B,), so that nothing broadcasts to (B, B) by accident.
+Scalars of a batch are always (B,), so that nothing broadcasts to (B, B) by accident. Wrong shapes raise a
+``ValueError``.
 """
 
 import torch as th
 
 
 def _check_same_shape(**tensors: th.Tensor) -> None:
-    """Refuse tensors that would broadcast where they should be equal in shape, as (B, 1) with (B,).
+    """Refuse tensors of different shapes, such as (B, 1) with (B,), which PyTorch would broadcast.
 
-    Python compares the shapes, not the device: a captured update has no trace of it.
+    Python compares the shapes on the host, so that a captured update does not contain the check.
 
-    :param tensors: by the name of the argument
+    :param tensors: tensors by the name of the argument
     :raises ValueError: naming all shapes
     """
     shapes = [tensor.shape for tensor in tensors.values()]
@@ -23,9 +24,9 @@ def _check_same_shape(**tensors: th.Tensor) -> None:
 
 
 def _check_dimensions(**expected: tuple[th.Tensor, int]) -> None:
-    """Refuse tensors of another number of dimensions.
+    """Refuse tensors with a wrong number of dimensions.
 
-    :param expected: tensor and number of dimensions, by the name of the argument
+    :param expected: tensor and its number of dimensions, by the name of the argument
     :raises ValueError: naming the argument
     """
     for name, (tensor, n_dimensions) in expected.items():
@@ -34,7 +35,7 @@ def _check_dimensions(**expected: tuple[th.Tensor, int]) -> None:
 
 
 def min_q(q_NBK: th.Tensor) -> th.Tensor:
-    """The most pessimistic critic, action by action.   arXiv:1812.05905v2, section 5
+    """Minimum over the critics, for each action.   arXiv:1812.05905v2, section 5
 
     :param q_NBK: (N, B, K)
     :return: (B, K)
@@ -44,7 +45,7 @@ def min_q(q_NBK: th.Tensor) -> th.Tensor:
 
 
 def mean_q(q_NBK: th.Tensor) -> th.Tensor:
-    """The average critic, action by action; less pessimistic with discrete actions.   arXiv:2209.10081
+    """Mean over the critics, for each action; less pessimistic, for discrete actions.   arXiv:2209.10081
 
     :param q_NBK: (N, B, K)
     :return: (B, K)
@@ -54,9 +55,9 @@ def mean_q(q_NBK: th.Tensor) -> th.Tensor:
 
 
 def random_subset(q_NBK: th.Tensor, n_critics: int) -> th.Tensor:
-    """M of the N critics, each subset equally likely, drawn anew at each call.   arXiv:2101.05982, algorithm 1
+    """Random subset of M of the N critics, drawn uniformly at each call.   arXiv:2101.05982, algorithm 1
 
-    On the device and of a fixed shape, so that a CUDA graph draws anew at each replay.
+    The draw happens on the device and has a fixed shape, so that a CUDA graph draws again at each replay.
 
     :param q_NBK: (N, B, K)
     :param n_critics: M, at most N
@@ -71,7 +72,7 @@ def soft_value(q: th.Tensor, log_pi: th.Tensor, weight: th.Tensor, alpha: th.Ten
     """Soft state value under the policy: ``V(s) = sum_k w_k (Q(s, a_k) - alpha log pi(a_k|s))``.
 
     arXiv:1812.05905v2, Eq. (3); arXiv:1910.07207, Eq. (10) for discrete actions; arXiv:1801.01290, Eq. (3).
-    Q is :func:`min_q` or :func:`mean_q`, reduced over the critics before the expectation. Gradients reach every
+    Q is reduced over the critics, by :func:`min_q` or :func:`mean_q`, before the expectation. Gradients reach every
     argument.
 
     :param q: (B, K), values of the support's actions
@@ -100,10 +101,10 @@ def entropy(log_pi: th.Tensor, weight: th.Tensor) -> th.Tensor:
 def td_target(reward: th.Tensor, done: th.Tensor, discount: th.Tensor | float, next_value: th.Tensor) -> th.Tensor:
     """Soft Bellman target: ``y = r + gamma (1 - d) V(s')``.   arXiv:1812.05905v2, Eq. (2), (5)
 
-    The entropy of s' is inside ``V(s')`` and so inside the factor (1 - d): a terminal state has none.
+    ``V(s')`` contains the entropy at s', so that the factor (1 - d) removes it, too: a terminal state has no entropy.
 
     :param reward: (B,); for n-step returns the discounted sum of n rewards
-    :param done: (B,), 1 where s' is terminal; 0 where the episode was only cut by a time limit
+    :param done: d, (B,): 1 where s' is terminal; 0 otherwise, also where a time limit ended the episode
     :param discount: scalar or (B,); gamma to the number of steps from s to s'
     :param next_value: (B,), soft value of s' under the target networks
     :return: (B,)
@@ -119,7 +120,7 @@ def critic_loss(q_NB: th.Tensor, target: th.Tensor) -> th.Tensor:
     """Soft Bellman residual: ``J_Q = sum_i mean_b (Q_i - y)^2 / 2``.   arXiv:1812.05905v2, Eq. (5)
 
     :param q_NB: (N, B), values of the actions taken; gradients reach the critics
-    :param target: (B,), must carry no gradient
+    :param target: y, (B,), must carry no gradient
     :return: ()
     """
     _check_dimensions(q_NB=(q_NB, 2))
@@ -128,15 +129,15 @@ def critic_loss(q_NB: th.Tensor, target: th.Tensor) -> th.Tensor:
 
 
 def clipped_critic_loss(q_NB: th.Tensor, q_target_NB: th.Tensor, target: th.Tensor, clip: float) -> th.Tensor:
-    """Soft Bellman residual that does not reward a critic for running away from its target network.
+    """Clipped soft Bellman residual: a critic gains nothing by moving far away from its target network.
 
     ``J_Q = sum_i mean_b max((Q_i - y)^2, (Q'_i + clip(Q_i - Q'_i, -c, c) - y)^2) / 2``.   arXiv:2209.10081
 
     The maximum is taken transition by transition. Gradients reach the critics through ``q_NB``.
 
     :param q_NB: (N, B), values of the actions taken
-    :param q_target_NB: (N, B), Q', the same by the target critics, must carry no gradient
-    :param target: (B,), y, must carry no gradient
+    :param q_target_NB: Q', (N, B), values of the actions taken by the target critics, must carry no gradient
+    :param target: y, (B,), must carry no gradient
     :param clip: c, above 0
     :return: ()
     """
@@ -150,10 +151,10 @@ def clipped_critic_loss(q_NB: th.Tensor, q_target_NB: th.Tensor, target: th.Tens
 def value_loss(value: th.Tensor, target: th.Tensor) -> th.Tensor:
     """State value residual of SAC v1: ``J_V = mean_b (V(s_b) - V_soft(s_b))^2 / 2``.   arXiv:1801.01290, Eq. (5)
 
-    No mask: a state that was acted in has a value, whether or not the episode ended after it.
+    There is no mask for ended episodes: every state in which the agent acted has a value.
 
     :param value: (B,), by the value network; gradients reach it alone
-    :param target: (B,), :func:`soft_value` of fresh actions under the current critics; taken without its gradient
+    :param target: (B,), :func:`soft_value` of fresh actions under the current critics; detached here
     :return: ()
     """
     _check_dimensions(value=(value, 1))
@@ -164,8 +165,8 @@ def value_loss(value: th.Tensor, target: th.Tensor) -> th.Tensor:
 def reparameterized_actor_loss(value: th.Tensor) -> th.Tensor:
     """Policy loss by reparameterised actions: ``J_pi = mean_b -V(s_b)``.   arXiv:1812.05905v2, Eq. (9)
 
-    The same soft value as in the critic's target, here with the current critics. Gradients reach the actor through
-    the actions, their log-probabilities and their weights; the critics must be left out of the differentiation.
+    V is the :func:`soft_value` of s under the current critics. Gradients reach the actor through the actions, their
+    log-probabilities and their weights. The critics must be left out of the differentiation.
 
     :param value: (B,), soft value of s under the current critics
     :return: ()
@@ -177,17 +178,17 @@ def reparameterized_actor_loss(value: th.Tensor) -> th.Tensor:
 def score_function_actor_loss(
     log_pi: th.Tensor, weight: th.Tensor, q: th.Tensor, alpha: th.Tensor, baseline: th.Tensor
 ) -> th.Tensor:
-    """Policy loss whose gradient is the score-function estimate of that of ``mean_b -V(s_b)``.
+    """Policy loss whose gradient is the score-function estimate of the gradient of ``mean_b -V(s_b)``.
 
-    ``J_pi = mean_b sum_k w_k log pi(a_k|s) [alpha log pi(a_k|s) - Q(s, a_k) + b(s)]``, the bracket and the weights
-    without gradient. arXiv:1801.01290, Eq. (10), differentiated by the likelihood ratio; the term alpha grad log pi has
-    mean zero and is left out. The value of this loss means nothing, its gradient does.
+    ``J_pi = mean_b sum_k w_k log pi(a_k|s) [alpha log pi(a_k|s) - Q(s, a_k) + b(s)]``. The bracket and the weights have
+    no gradient. This is arXiv:1801.01290, Eq. (10), differentiated by the likelihood ratio. The term alpha grad log pi
+    has mean zero and is left out. Only the gradient of this loss has a meaning, its value has none.
 
-    :param log_pi: (B, K), of actions that carry no gradient; gradients reach the actor through it alone
+    :param log_pi: (B, K), at actions without gradient; gradients reach the actor through it alone
     :param weight: (B, K)
     :param q: (B, K), values of these actions
     :param alpha: () or (1,), the temperature
-    :param baseline: (B, K) or (B, 1), in units of value, must not depend on the action that it is subtracted from
+    :param baseline: b, (B, K) or (B, 1), in units of value; must not depend on the action it belongs to
     :return: ()
     """
     _check_dimensions(log_pi=(log_pi, 2), baseline=(baseline, 2))
@@ -198,9 +199,10 @@ def score_function_actor_loss(
 
 
 def leave_one_out_baseline(q: th.Tensor, log_pi: th.Tensor, alpha: th.Tensor) -> th.Tensor:
-    """For each of K independent samples, the soft value that the other K - 1 estimate; unbiased, unlike their mean.
+    """Leave-one-out baseline of each sample: the soft value that the other K - 1 samples estimate.
 
-    ``b_k = sum_{j != k} (Q_j - alpha log pi_j) / (K - 1)``
+    ``b_k = sum_{j != k} (Q_j - alpha log pi_j) / (K - 1)``. The gradient stays unbiased; the mean of all K samples
+    would bias it.
 
     :param q: (B, K), K of at least 2
     :param log_pi: (B, K)
@@ -216,8 +218,8 @@ def leave_one_out_baseline(q: th.Tensor, log_pi: th.Tensor, alpha: th.Tensor) ->
 def temperature_gradient(policy_entropy: th.Tensor, target_entropy: th.Tensor) -> th.Tensor:
     """Gradient of the temperature loss by log alpha: ``mean_b (H(s_b) - target)``.   arXiv:1812.05905v2, Eq. (18)
 
-    The loss is linear, ``J = log alpha * mean_b (H(s_b) - target)``: on log alpha, as in the published code, and not on
-    alpha, so that the size of a step is independent of alpha. Too little entropy raises alpha.
+    The loss is ``J = log alpha * mean_b (H(s_b) - target)``. As in the published code, it is linear in log alpha and
+    not in alpha, so that the size of a step does not depend on alpha. Too little entropy raises alpha.
 
     :param policy_entropy: (B,)
     :param target_entropy: (), or (B,) where it depends on the state
@@ -230,9 +232,9 @@ def temperature_gradient(policy_entropy: th.Tensor, target_entropy: th.Tensor) -
 
 
 def masked_target_entropy(offset: th.Tensor, factor: th.Tensor, max_entropy: th.Tensor) -> th.Tensor:
-    """Target entropy of states with masked actions: ``offset + factor log|A(s)|``, A(s) being the allowed actions.
+    """Target entropy with action masks: ``offset + factor log|A(s)|``, where A(s) is the set of allowed actions.
 
-    With an offset of 0 and a factor of 0.98 the target of arXiv:1910.07207, section 4, for each state's own actions.
+    An offset of 0 and a factor of 0.98 give the target of arXiv:1910.07207, section 4, for the allowed actions.
 
     :param offset: ()
     :param factor: ()

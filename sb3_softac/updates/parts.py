@@ -1,6 +1,6 @@
-"""What every variant's update is made of: an actor that improves, and critics that learn.
+"""Parts of every variant's update: the actor with its temperature, and the critics.
 
-Shapes: N critics, B batch, K support size.
+Shapes: N critics, B batch, K support size, M outputs of a critic for each action.
 """
 
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ from sb3_softac.updates.temperature import Temperature
 
 @dataclass(frozen=True)
 class ActorPart:
-    """The actor and its temperature, which step together.
+    """Actor and temperature, which step together.
 
-    :param actor: the policy
-    :param gradient: the actor's loss
-    :param step: optimizer step over the actor's parameters
+    :param actor: the actor
+    :param gradient: loss of the actor
+    :param step: gradient step over the actor's parameters
     :param temperature: fixed or learned
-    :param statistics: batch statistics during the pass of the actor's own loss
-    :param average: follows the actor after each of its steps; None for none
-    :param n_samples: K, where actions are sampled
-    :param delay: actor and temperature step at gradient steps that are a multiple of it
+    :param statistics: enables batch statistics during the pass of the actor's own loss
+    :param average: moving average of the actor's weights, which follows each step of the actor; None for none
+    :param n_samples: K, if the actions are samples
+    :param delay: actor and temperature step at every ``delay``-th gradient step
     """
 
     actor: SoftActor
@@ -45,17 +45,17 @@ class ActorPart:
     delay: int = 1
 
     def is_due(self, n_updates: int) -> bool:
-        """Whether actor and temperature step.
+        """Whether actor and temperature step at this gradient step.
 
         :param n_updates: gradient steps done in the whole run, this one included
         """
         return n_updates % self.delay == 0
 
     def support_at(self, obs: PyTorchObs, is_due: bool) -> PolicySupport:
-        """The policy at the observations, for the losses of this step; with a gradient only where the actor is due.
+        """Policy support at the observations, for the losses of this step; with gradient only if the actor is due.
 
         :param obs: observations, first dimension B
-        :param is_due: of :meth:`is_due`
+        :param is_due: result of :meth:`is_due`
         """
         self.actor.resample_noise()
         if not is_due:
@@ -65,12 +65,14 @@ class ActorPart:
             return self._support(obs)
 
     def policy_at(self, batch: Batch, is_due: bool) -> tuple[PolicySupport | None, PolicySupport]:
-        """The policy at s for the actor's loss (None where it is not due), and at s' for the TD target, no gradient.
+        """Policy supports at s, for the actor's loss, and at s', for the TD target.
 
-        The noise of gSDE, batch statistics, and the pass of both states at once are dealt with here alone.
+        One forward pass computes both where possible. This method also draws the noise of gSDE, and enables batch
+        statistics.
 
         :param batch: B transitions
-        :param is_due: of :meth:`is_due`
+        :param is_due: result of :meth:`is_due`
+        :return: support at s with gradient, or None if the actor is not due; support at s' without gradient
         """
         if is_due and not self.gradient.of_samples and not self.statistics.layers:
             self.actor.resample_noise()
@@ -88,24 +90,24 @@ class ActorPart:
         return draw(obs, self.n_samples)
 
     def learn_temperature(self, obs: PyTorchObs, support: PolicySupport) -> dict[str, th.Tensor]:
-        """The temperature's step, from the entropy of the policy.
+        """Step of the temperature, which learns from the entropy of the policy.
 
         :param obs: observations, first dimension B
-        :param support: of the policy at ``obs``
-        :return: what to log, each ()
+        :param support: support of the policy at ``obs``
+        :return: metrics to log, each ()
         """
         policy_entropy = losses.entropy(support.log_pi, support.weight)
         metrics = self.temperature.step(policy_entropy, self.actor.max_entropy(obs))
         return metrics | {"entropy": policy_entropy.detach().mean()}
 
     def improve(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> dict[str, th.Tensor]:
-        """The step of the actor, and of its average.
+        """Step of the actor, and of the average of its weights.
 
         :param obs: observations, first dimension B
-        :param q: (B, K), of the support's actions
-        :param support: of the policy at ``obs``
-        :param alpha: (1,)
-        :return: what to log, each ()
+        :param q: (B, K), values of the support's actions, reduced over the critics
+        :param support: support of the policy at ``obs``
+        :param alpha: (1,), the temperature
+        :return: metrics to log, each ()
         """
         loss = self.gradient.loss(obs, q, support, alpha)
         self.step(loss)
@@ -116,16 +118,16 @@ class ActorPart:
 
 @dataclass(frozen=True)
 class CriticPart:
-    """The ensemble of critics, with its target network if it has one.
+    """Ensemble of critics, with its target network if it has one.
 
     :param critic: the trained ensemble
-    :param step: optimizer step over its parameters
-    :param statistics: batch statistics during the critics' own pass
-    :param td: target and loss
-    :param reduce_q: the critics' values to one, in the actor's loss
-    :param through_actions: whether the actor's loss needs the gradient of Q by the actions
-    :param target: the target network; None: the critics are their own target.   arXiv:1902.05605
-    :param follower: moves the target network after the trained one
+    :param step: gradient step over the critics' parameters
+    :param statistics: enables batch statistics during the critics' own pass
+    :param td: TD target and loss
+    :param reduce_q: reduces the critics' values, (N, B, K) to (B, K), in the actor's loss
+    :param through_actions: whether the actor's loss needs the gradient of Q with respect to the actions
+    :param target: target network; None: the critics are their own target.   arXiv:1902.05605
+    :param follower: moves the target network towards the trained one
     """
 
     critic: Critic
@@ -138,22 +140,22 @@ class CriticPart:
     follower: TargetNetwork | NoTarget = NoTarget()  # noqa: RUF009  # it has no state
 
     def learn(self, batch: Batch, next_support: PolicySupport, alpha: th.Tensor) -> dict[str, th.Tensor]:
-        """The critics' step, from the policy at s'.
+        """Step of the critics towards the soft value of the policy at s'.
 
         :param batch: B transitions
-        :param next_support: of the policy at s'
-        :param alpha: (1,)
-        :return: what to log, each ()
+        :param next_support: support of the policy at s'
+        :param alpha: (1,), the temperature
+        :return: metrics to log, each ()
         """
         outputs, next_outputs = self._outputs_of_both(batch, next_support)
         return self._fit(batch, outputs, self.td.target(batch, next_outputs, next_support, alpha))
 
     def learn_from_value(self, batch: Batch, next_value: th.Tensor) -> dict[str, th.Tensor]:
-        """The critics' step, from a state value at s'.
+        """Step of the critics towards a given state value at s'.
 
         :param batch: B transitions
-        :param next_value: (B,)
-        :return: what to log, each ()
+        :param next_value: (B,), V(s')
+        :return: metrics to log, each ()
         """
         target = self.td.target_of_value(batch, next_value)
         with self.statistics:
@@ -161,7 +163,7 @@ class CriticPart:
         return self._fit(batch, outputs, target)
 
     def _outputs_of_both(self, batch: Batch, next_support: PolicySupport) -> tuple[th.Tensor, th.Tensor]:
-        """For the actions taken (N, B, M), and for those of the policy at s' by the target critics (N, B, K, M)."""
+        """Outputs of the critics at (s, a), (N, B, M), and of the target critics at s', (N, B, K, M)."""
         if self.target is None:
             with self.statistics:
                 return self.critic.outputs_joint(batch.obs, batch.action, batch.next_obs, next_support.actions)
@@ -180,12 +182,12 @@ class CriticPart:
         return {"critic_loss": loss.detach(), "q_value": self.critic.head.values(outputs.detach()).mean()}
 
     def q_of(self, obs: PyTorchObs, support: PolicySupport, is_due: bool) -> th.Tensor:
-        """Values of the policy's actions by the critics as they are now, which stay frozen.
+        """Q values of the policy's actions by the current critics, whose parameters get no gradient.
 
         :param obs: observations, first dimension B
-        :param support: of the policy at ``obs``
+        :param support: support of the policy at ``obs``
         :param is_due: whether the actor steps
-        :return: (N, B, K); with a gradient only if the actor's loss needs one through the actions
+        :return: (N, B, K); with gradient only if the actor's loss needs it through the actions
         """
         with th.set_grad_enabled(self.through_actions and is_due), frozen(self.critic.parameters()):
             return self.critic.q_values(obs, support.actions)

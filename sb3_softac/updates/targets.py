@@ -1,4 +1,4 @@
-"""Slowly following copies: target networks, and an average of the actor."""
+"""Moving averages of weights: target networks, and an average of the actor."""
 
 import torch as th
 from stable_baselines3.common.utils import get_parameters_by_name
@@ -6,13 +6,13 @@ from torch import nn
 
 
 class WeightAverage:
-    """Keeps ``average`` a moving average of ``online``, with what batch normalisation has learnt.
+    """Moving average of the weights of a network, and of its running statistics.   arXiv:1803.05407
 
-    ``average <- average + tau (online - average)``, at every call. Averaged weights are nearer the middle of what
-    noisy gradients wander about than any of them.   arXiv:1803.05407
+    ``average <- average + tau (online - average)``, at every step. Noisy gradients move weights around a centre; the
+    average is closer to this centre.
 
     :param online: the network that is trained
-    :param average: its copy, of the same structure
+    :param average: copy of the network, with the same structure; is changed
     :param tau: in (0, 1]
     """
 
@@ -22,49 +22,48 @@ class WeightAverage:
 
     @th.no_grad()
     def step(self) -> None:
-        """Follow."""
+        """Move the average towards the trained network."""
         th._foreach_lerp_(self._average, self._online, self._tau)
 
 
 def _averaged_tensors(network: nn.Module) -> list[th.Tensor]:
-    """Parameters and buffers that can be averaged, which a count of batches cannot."""
+    """Parameters and buffers of floating-point numbers; integers, such as a count of batches, have no average."""
     return [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
 
 
 class NoTarget:
-    """Nothing follows: the trained network is its own target.   arXiv:1902.05605"""
+    """Stand-in for a target network: the trained network is its own target.   arXiv:1902.05605"""
 
     def is_due(self, n_updates: int) -> bool:
-        """Never; see :class:`TargetNetwork`."""
+        """False: no target moves; see :class:`TargetNetwork`."""
         return False
 
     def step(self, n_updates: int) -> None:
-        """Nothing to do; see :class:`TargetNetwork`."""
+        """Do nothing; see :class:`TargetNetwork`."""
 
 
 class TargetNetwork:
-    """Keeps ``target`` a moving average of ``online``.
+    """Target network: a moving average of the weights of the trained network.   arXiv:1812.05905v2, algorithm 1
 
     ``target <- target + tau (online - target)``, every ``interval`` gradient steps; ``tau=1`` is a periodic copy.
-    arXiv:1812.05905v2, algorithm 1, last line
 
     :param online: the network that is trained
-    :param target: its copy, of the same structure
+    :param target: copy of the network, with the same structure; is changed
     :param tau: in [0, 1]; 0 freezes the target
-    :param interval: in gradient steps, counted over the whole run
+    :param interval: number of gradient steps between two moves, counted over the whole run
     """
 
     def __init__(self, online: nn.Module, target: nn.Module, tau: float, interval: int) -> None:
         self._online: list[th.Tensor] = list(online.parameters())
         self._target: list[th.Tensor] = list(target.parameters())
-        # Running statistics of batch normalisation are averages already: they are copied.
+        # Running statistics of batch normalisation are averages already, so that they are copied.
         self._online_statistics = get_parameters_by_name(online, ["running_"])
         self._target_statistics = get_parameters_by_name(target, ["running_"])
         self._tau = tau
         self._interval = interval
 
     def is_due(self, n_updates: int) -> bool:
-        """Whether it is time to follow.
+        """Whether the target moves at this gradient step.
 
         :param n_updates: gradient steps done in the whole run, this one included
         """
@@ -72,7 +71,7 @@ class TargetNetwork:
 
     @th.no_grad()
     def step(self, n_updates: int) -> None:
-        """Follow, if it is time to.
+        """Move the target towards the trained network, if it is due.
 
         :param n_updates: gradient steps done in the whole run, this one included
         """

@@ -1,4 +1,4 @@
-"""Temporal differences: what critics of each kind learn from, and how far they are from it.
+"""Temporal differences: TD targets and losses of the critics.
 
 Shapes: N critics, B batch, K support size, M outputs of a critic for each action.
 """
@@ -14,37 +14,37 @@ from sb3_softac.networks.heads import Head, ScalarHead
 from sb3_softac.updates import losses
 from sb3_softac.updates.batch import Batch
 
-#: (N, B, K) -> (B, K)
+#: reduces the values of the critics: (N, B, K) -> (B, K)
 QReduction = Callable[[th.Tensor], th.Tensor]
 
 
 class TD(Protocol):
-    """Target and loss of the critics, from their outputs."""
+    """TD target and loss of the critics, computed from their outputs."""
 
     def target(self, batch: Batch, next_outputs: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
-        """The TD target, without gradient.
+        """TD target, without gradient.
 
         :param batch: B transitions
-        :param next_outputs: (N, B, K, M), at s', for the actions of the support
-        :param support: of the policy at s'
-        :param alpha: (1,)
-        :return: (B,), or (B, M) where critics learn a distribution
+        :param next_outputs: (N, B, K, M), outputs at s' for the actions of the support
+        :param support: support of the policy at s'
+        :param alpha: (1,), the temperature
+        :return: (B,), or (B, M) for critics that learn a distribution
         """
 
     def target_of_value(self, batch: Batch, next_value: th.Tensor) -> th.Tensor:
-        """The TD target of a state value, without gradient.
+        """TD target from a state value, without gradient.
 
         :param batch: B transitions
         :param next_value: (B,), V(s')
-        :return: as :meth:`target`
+        :return: a target as :meth:`target` returns it
         """
 
     def loss(self, outputs: th.Tensor, target: th.Tensor, target_outputs: th.Tensor | None) -> th.Tensor:
-        """How far the critics are from the target.
+        """Loss of the critics: their distance from the target.
 
-        :param outputs: (N, B, M), for the actions taken; gradients reach the critics
-        :param target: of :meth:`target`
-        :param target_outputs: (N, B, M), the same by the target critics, if :attr:`needs_target_outputs`
+        :param outputs: (N, B, M), outputs for the actions taken; gradients reach the critics
+        :param target: result of :meth:`target`
+        :param target_outputs: (N, B, M), outputs of the target critics, if :attr:`needs_target_outputs`; else None
         :return: ()
         """
 
@@ -55,12 +55,13 @@ class TD(Protocol):
 
 @dataclass(frozen=True)
 class ScalarTD:
-    """Critics of one value: the soft Bellman target, and the squared distance from it.   arXiv:1812.05905v2, Eq. (5)
+    """Soft Bellman target and squared distance, for critics with one value.   arXiv:1812.05905v2, Eq. (5)
 
-    :param head: of the critics
-    :param reduce_q: the critics' values to one
-    :param ent_coef: alpha in the target where it is not the actor's; None: the actor's.   arXiv:2509.09838
-    :param clip: how far a critic may leave its target network before the loss counts it.   arXiv:2209.10081
+    :param head: head of the critics
+    :param reduce_q: reduces the critics' values, (N, B, K) to (B, K), in the target
+    :param ent_coef: temperature in the target; None: the actor's temperature.   arXiv:2509.09838
+    :param clip: distance from its target network beyond which a critic gains nothing; None for no bound.
+        arXiv:2209.10081
     """
 
     head: Head
@@ -74,7 +75,7 @@ class ScalarTD:
 
     @th.no_grad()
     def target(self, batch: Batch, next_outputs: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> th.Tensor:
-        """``y = r + gamma (1 - d) V(s')`` with the soft value of s', (B,); see :class:`TD`."""
+        """Soft Bellman target ``y = r + gamma (1 - d) V(s')``, (B,), with the soft value of s'; see :class:`TD`."""
         q = self.reduce_q(self.head.values(next_outputs))
         critic_alpha = alpha if self.ent_coef is None else self.ent_coef
         return self.target_of_value(batch, losses.soft_value(q, support.log_pi, support.weight, critic_alpha))

@@ -1,4 +1,4 @@
-"""The temperature alpha, called ``ent_coef`` outside: fixed or learned, behind one interface."""
+"""Temperature alpha, which users know as ``ent_coef``: fixed or learned, behind one interface."""
 
 import math
 import warnings
@@ -14,9 +14,9 @@ ALARM = 10.0
 
 
 class Temperature(ABC):
-    """Weight of the entropy against the reward."""
+    """Temperature: the weight of the entropy against the reward."""
 
-    #: whether it has grown beyond :data:`ALARM` at some time
+    #: whether the temperature has exceeded :data:`ALARM` at some time
     has_run_away = False
 
     @abstractmethod
@@ -28,31 +28,31 @@ class Temperature(ABC):
 
     @abstractmethod
     def step(self, policy_entropy: th.Tensor, max_entropy: th.Tensor | None = None) -> dict[str, th.Tensor]:
-        """Learn from the policy's entropy, where there is anything to learn.
+        """Learn from the policy's entropy; a fixed temperature does nothing.
 
-        :param policy_entropy: (B,)
-        :param max_entropy: (B,), of the actions that a mask allows in each state; None without masks
-        :return: what to log, each ()
+        :param policy_entropy: (B,), in nats
+        :param max_entropy: (B,), entropy of the uniform policy over the allowed actions; None without masks
+        :return: metrics to log, each ()
         """
 
     def set_target_entropy(self, target: float, factor: float = 0.0) -> None:  # noqa: B027  # a fixed one has none
-        """Aim at another entropy from now on.
+        """Change the target entropy.
 
-        :param target: in nats
-        :param factor: with masks, of the entropy of random allowed actions, which is added
+        :param target: target entropy in nats
+        :param factor: with action masks, this part of the entropy of random allowed actions is added
         """
 
     def warn_of_runaway(self, alpha: float) -> None:  # noqa: B027  # what is fixed does not run away
-        """Warn, once, when the policy is not as random as it should be, however large the temperature.
+        """Warn once if the temperature has grown very large, since the policy cannot reach the target entropy.
 
-        :param alpha: current value, as the metrics have it
+        :param alpha: current temperature, from the metrics
         """
 
 
 class FixedTemperature(Temperature):
-    """A constant.
+    """Constant temperature.
 
-    :param alpha: (1,)
+    :param alpha: (1,) or (), the temperature
     """
 
     def __init__(self, alpha: th.Tensor) -> None:
@@ -66,12 +66,14 @@ class FixedTemperature(Temperature):
 
 
 class LearnedTemperature(Temperature):
-    """Lagrange multiplier of the constraint that the policy's mean entropy is at least ``target_entropy``.
+    """Learned temperature: the Lagrange multiplier of a constraint on the policy's entropy.
+
+    The constraint is that the mean entropy is at least ``target_entropy``.   arXiv:1812.05905v2, section 5
 
     :param log_alpha: (1,), the parameter
-    :param optimizer: holds ``log_alpha`` alone
+    :param optimizer: optimizer of ``log_alpha`` alone
     :param bounds: smallest and largest alpha; None for none
-    :param step: lets the optimizer step
+    :param step: function that makes the optimizer step
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class LearnedTemperature(Temperature):
     ) -> None:
         self._log_alpha = log_alpha
         self._log_bounds = None if bounds is None else (math.log(bounds[0]), math.log(bounds[1]))
-        # Tensors that are filled in place: a captured update reads them.
+        # Filled in place, since a captured update reads these tensors.
         self._target_entropy = th.zeros((), device=log_alpha.device)
         self._factor = th.zeros((), device=log_alpha.device)
         self._gradient_step = GradientStep(optimizer, step=step)
@@ -102,7 +104,7 @@ class LearnedTemperature(Temperature):
         gradient = losses.temperature_gradient(policy_entropy, target)
         loss = self._log_alpha.detach().squeeze() * gradient
         gradient = gradient.to(self._log_alpha.dtype).reshape_as(self._log_alpha)
-        self._gradient_step.step_along([gradient for _ in self._gradient_step.parameters()])  # none while it is frozen
+        self._gradient_step.step_along([gradient for _ in self._gradient_step.parameters()])  # none if a user froze it
         if self._log_bounds is not None:
             self._log_alpha.data.clamp_(*self._log_bounds)
         return {"ent_coef_loss": loss}
@@ -131,13 +133,13 @@ def make_temperature(
     bounds: tuple[float, float] | None,
     step: Stepper = plain_step,
 ) -> Temperature:
-    """The temperature in the form that Stable-Baselines3's SAC holds it.
+    """Make a temperature of the attributes in which Stable-Baselines3's SAC holds one.
 
-    :param alpha: (1,) or (), where it is fixed
-    :param log_alpha: (1,), where it is learned
-    :param optimizer: of ``log_alpha``
-    :param bounds: smallest and largest alpha, where it is learned
-    :param step: lets the optimizer step
+    :param alpha: (1,) or (), a fixed temperature
+    :param log_alpha: (1,), the parameter of a learned temperature
+    :param optimizer: optimizer of ``log_alpha``
+    :param bounds: smallest and largest value of a learned temperature
+    :param step: function that makes the optimizer step
     """
     if log_alpha is not None and optimizer is not None:
         return LearnedTemperature(log_alpha, optimizer, bounds, step)

@@ -1,4 +1,4 @@
-"""The protocol of an update: one gradient step of a variant."""
+"""Protocol of an update: one gradient step of a variant."""
 
 from collections.abc import Hashable
 from typing import Protocol
@@ -12,7 +12,17 @@ class Update(Protocol):
     """One gradient step of a variant."""
 
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
-        """Update the networks that are due and return what to log, each () and on the device."""
+        """Update the networks that are due.
+
+        :param batch: B transitions
+        :param n_updates: gradient steps done in the whole run, this one included
+        :return: metrics to log, each () and on the device
+        """
 
     def phase(self, n_updates: int) -> Hashable:
-        """What this step does that not every step does; steps of one phase are the same operations."""
+        """Key for the sequence of operations of this step, e.g. "targets move, actor waits".
+
+        Steps with equal keys can share one captured graph.
+
+        :param n_updates: gradient steps done in the whole run, this one included
+        """

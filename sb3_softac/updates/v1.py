@@ -1,4 +1,4 @@
-"""SAC v1: a state value and its target, fixed temperature, reward scale.   arXiv:1801.01290, algorithm 1"""
+"""SAC v1: state value network with a target, fixed temperature, reward scale.   arXiv:1801.01290, algorithm 1"""
 
 from dataclasses import dataclass
 
@@ -18,15 +18,16 @@ from sb3_softac.updates.td import QReduction
 
 @dataclass(frozen=True)
 class ValuePart:
-    """The state value network, with its target network if it has one.
+    """State value network, with its target network if it has one.
 
     :param value_net: V
-    :param step: optimizer step over its parameters
-    :param statistics: batch statistics during the pass of its own loss
-    :param reduce_q: the critics' values to one, in what V learns from: REDQ's subset (arXiv:2101.05982) is drawn here,
-        as the critics reach their own targets through V. None: as in the actor's loss
-    :param target: the target network; None: V is its own target
-    :param follower: moves the target network after the trained one
+    :param step: gradient step over the parameters of V
+    :param statistics: enables batch statistics during the pass of V's own loss
+    :param reduce_q: reduces the critics' values, (N, B, K) to (B, K), in the target of V. In v1 the critics' target
+        comes through V, so that REDQ's random subset (arXiv:2101.05982) is drawn for V's target. None: as in the
+        actor's loss
+    :param target: target network; None: V is its own target
+    :param follower: moves the target network towards V
     """
 
     value_net: ValueNetwork
@@ -37,10 +38,11 @@ class ValuePart:
     follower: TargetNetwork | NoTarget
 
     def values(self, obs: PyTorchObs, next_obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
-        """V(s), and V(s') for the TD target, without gradient; both (B,).
+        """State values at s, with gradient, and at s' for the TD target, without.
 
         :param obs: observations, first dimension B
-        :param next_obs: the same
+        :param next_obs: next observations, first dimension B
+        :return: V(s) and V(s'), both (B,)
         """
         if self.target is None:
             with self.statistics:
@@ -54,14 +56,14 @@ class ValuePart:
     def learn(
         self, value: th.Tensor, q: th.Tensor, q_NBK: th.Tensor, support: PolicySupport, alpha: th.Tensor
     ) -> dict[str, th.Tensor]:
-        """The step of V, from the soft value of the policy's actions.
+        """Step of V towards the soft value of the policy's actions.
 
-        :param value: (B,), of :meth:`values`
+        :param value: (B,), V(s) from :meth:`values`
         :param q: (B, K), values of the policy's actions, reduced as in the actor's loss
-        :param q_NBK: (N, B, K), the same by each critic
-        :param support: of the policy
-        :param alpha: (1,)
-        :return: what to log, each ()
+        :param q_NBK: (N, B, K), values of the policy's actions by each critic
+        :param support: support of the policy at s
+        :param alpha: (1,), the temperature
+        :return: metrics to log, each ()
         """
         q = q if self.reduce_q is None else self.reduce_q(q_NBK.detach())
         soft_value = losses.soft_value(q, support.log_pi, support.weight, alpha)
@@ -72,11 +74,11 @@ class ValuePart:
 
 @dataclass(frozen=True)
 class UpdateV1:
-    """One gradient step of SAC v1, its steps in the order of v2.
+    """Gradient step of SAC v1, with its parts in the order of v2.
 
-    :param actor: the policy and its temperature
-    :param critics: the ensemble, without a target of its own
-    :param values: the state value and its target
+    :param actor: actor and temperature
+    :param critics: critics, without a target network of their own
+    :param values: state value network and its target
     """
 
     actor: ActorPart
@@ -84,7 +86,7 @@ class UpdateV1:
     values: ValuePart
 
     def phase(self, n_updates: int) -> tuple[bool, bool]:
-        """Whether the target moves in this step, and whether the actor does; see :class:`Update`."""
+        """Whether the target network moves, and whether the actor steps; see :class:`Update`."""
         return self.values.follower.is_due(n_updates), self.actor.is_due(n_updates)
 
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
@@ -92,20 +94,20 @@ class UpdateV1:
 
         :param batch: B transitions
         :param n_updates: gradient steps done in the whole run, this one included
-        :return: what to log, each () and on the device
+        :return: metrics to log, each () and on the device
         """
         actor, critics, values = self.actor, self.critics, self.values
         alpha = actor.temperature.alpha()
         metrics = {"ent_coef": alpha.squeeze()}
         is_due = actor.is_due(n_updates)
-        support = actor.support_at(batch.obs, is_due)  # V needs actions in any case
+        support = actor.support_at(batch.obs, is_due)  # V needs actions even if the actor is not due
         if is_due:
             metrics |= actor.learn_temperature(batch.obs, support)
 
-        # V(s') holds the action and the entropy of s' already.
+        # The TD target needs no action and no entropy at s': V(s') contains both.
         value, next_value = values.values(batch.obs, batch.next_obs)
         metrics |= critics.learn_from_value(batch, next_value)
-        # V and the policy learn from the same fresh actions, by the critics as they are now.
+        # V and the policy learn from the same fresh actions and from the critics just updated.
         q_NBK = critics.q_of(batch.obs, support, is_due)
         q = critics.reduce_q(q_NBK)
         metrics |= values.learn(value, q, q_NBK, support, alpha)

@@ -1,4 +1,7 @@
-"""SAC v2: twin target critics, learned temperature.   arXiv:1812.05905v2, algorithm 1; arXiv:1910.07207 for Discrete"""
+"""SAC v2: critics with targets, learned temperature.   arXiv:1812.05905v2, algorithm 1
+
+For discrete actions: arXiv:1910.07207.
+"""
 
 from dataclasses import dataclass
 
@@ -10,17 +13,17 @@ from sb3_softac.updates.parts import ActorPart, CriticPart
 
 @dataclass(frozen=True)
 class UpdateV2:
-    """One gradient step of SAC v2, in the order of Stable-Baselines3's SAC.
+    """Gradient step of SAC v2, in the order of Stable-Baselines3's SAC.
 
-    :param actor: the policy and its temperature
-    :param critics: the ensemble and its target
+    :param actor: actor and temperature
+    :param critics: critics and their target network
     """
 
     actor: ActorPart
     critics: CriticPart
 
     def phase(self, n_updates: int) -> tuple[bool, bool]:
-        """Whether the target moves in this step, and whether the actor does; see :class:`Update`."""
+        """Whether the target network moves, and whether the actor steps; see :class:`Update`."""
         return self.critics.follower.is_due(n_updates), self.actor.is_due(n_updates)
 
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
@@ -28,10 +31,10 @@ class UpdateV2:
 
         :param batch: B transitions
         :param n_updates: gradient steps done in the whole run, this one included
-        :return: what to log, each () and on the device
+        :return: metrics to log, each () and on the device
         """
         actor, critics = self.actor, self.critics
-        # The value before this step's update, for every loss below.
+        # All losses below use the temperature from before its own step.
         alpha = actor.temperature.alpha()
         metrics = {"ent_coef": alpha.squeeze()}
         is_due = actor.is_due(n_updates)

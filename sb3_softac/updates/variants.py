@@ -1,4 +1,4 @@
-"""Puts one gradient step together from networks, temperature and settings: a function for each variant."""
+"""Factories of the update: one function for each variant, from networks, temperature and settings."""
 
 from collections.abc import Callable
 
@@ -37,25 +37,28 @@ def make_update(
     settings: UpdateSettings,
     step: Stepper = plain_step,
 ) -> Update:
-    """One gradient step of a variant.
+    """Make the update of a variant.
 
     :param variant: a key of :data:`UPDATES`
-    :param networks: with their optimizers
+    :param networks: the networks, with their optimizers
     :param temperature: fixed or learned
-    :param settings: of the update
-    :param step: lets an optimizer step
-    :raises ValueError: settings for which there are no networks
+    :param settings: settings of the update
+    :param step: function that makes an optimizer step
+    :raises ValueError: settings that need a network which the policy lacks, or the reverse
     """
     return UPDATES[variant](networks, temperature, settings, step)
 
 
 def actor_q_reduction(settings: UpdateSettings) -> QReduction:
-    """Reduces the critics' values to one, in the actor's loss."""
+    """Reduction of the critics' values, (N, B, K) to (B, K), in the actor's loss.
+
+    :param settings: settings of the update
+    """
     return Q_REDUCTIONS[settings.actor_q_reduction or settings.q_reduction]
 
 
 def _target_q_reduction(settings: UpdateSettings, n_critics: int) -> QReduction:
-    """Reduces the critics' values to one in the TD target, over a random subset if there is to be one."""
+    """Reduction of the critics' values, (N, B, K) to (B, K), in the TD target: over a random subset, or over all."""
     reduce_q, n_drawn = Q_REDUCTIONS[settings.q_reduction], settings.n_target_critics
     if n_drawn is None or n_drawn == n_critics:
         return reduce_q
@@ -90,7 +93,7 @@ def _make_actor_average(networks: Networks, tau: float | None) -> WeightAverage 
 
 def _make_actor_gradient(networks: Networks, settings: UpdateSettings) -> ActorGradient:
     actor = networks.actor
-    # Sampled ids carry no gradient: MultiDiscrete actions that are too many to enumerate need the score function.
+    # Sampled ids have no gradient. With too many MultiDiscrete actions to list, only the score function is left.
     can_reparameterize = actor.differentiable_actions or actor.has_exact_support
     if settings.actor_gradient == "reparameterized" and can_reparameterize:
         return Reparameterized(actor.differentiable_actions)
@@ -154,7 +157,7 @@ def _make_v1(networks: Networks, temperature: Temperature, settings: UpdateSetti
     return UpdateV1(actor, _make_critic_part(networks, settings, step, actor.gradient.through_actions), values)
 
 
-#: a row for each row of :data:`~sb3_softac.settings.variants.VARIANTS`
+#: factory of the update for each key of :data:`~sb3_softac.settings.variants.VARIANTS`
 UPDATES: dict[str, Callable[[Networks, Temperature, UpdateSettings, Stepper], Update]] = {
     "v1": _make_v1,
     "v2": _make_v2,

@@ -1,13 +1,13 @@
-"""What rl_zoo3 must know about SoftAC, so that ``python -m rl_zoo3.train --algo softac`` works.
+"""Extension of rl_zoo3 by SoftAC, so that ``python -m rl_zoo3.train --algo softac`` works.
 
-The start-up file (``startup/_sb3_softac_zoo.py``) calls :func:`extend` right after a module of rl_zoo3 was
-executed. Where start-up files are not read (``python -S``, ``PYTHONPATH`` only, ``pip install --target``, a
-zipapp, or ``SB3_SOFTAC_ZOO_HOOK=0``), use either of::
+The start-up file (``startup/_sb3_softac_zoo.py``) calls :func:`extend` right after Python has executed a module of
+rl_zoo3. If Python does not read start-up files (``python -S``, ``PYTHONPATH`` only, ``pip install --target``, a zipapp,
+or ``SB3_SOFTAC_ZOO_HOOK=0``), use either of::
 
     python -m sb3_softac.zoo train --algo softac --env Pendulum-v1
     import sb3_softac.zoo; sb3_softac.zoo.register()
 
-Importing this package imports nothing of rl_zoo3: it happens while rl_zoo3 is half imported.
+This package imports nothing of rl_zoo3 when it is imported, since rl_zoo3 is then only half imported itself.
 """
 
 import functools
@@ -23,12 +23,15 @@ from sb3_softac.zoo.sampler import convert_softac_params, sample_softac_params
 
 __all__ = ["ALGO", "extend", "hyperparams_file", "register"]
 
-# rl_zoo3 derives the name of a hub model from the class's name, so no other name would do.
+# rl_zoo3 derives the name of a hub model from the name of the class, so that the two must agree.
 ALGO = SoftAC.__name__.lower()
 
 
 def hyperparams_file() -> Path:
-    """Where ``softac.yml`` is: inside the installed package, or at the top of the checkout."""
+    """Path of ``softac.yml``: inside the installed package, or at the top of the checkout.
+
+    :raises FileNotFoundError: the file is missing
+    """
     package = Path(__file__).resolve().parent.parent
     candidates = [folder / "hyperparams" / f"{ALGO}.yml" for folder in (package, package.parent)]
     for candidate in candidates:
@@ -41,9 +44,10 @@ def hyperparams_file() -> Path:
 
 
 def extend(module: ModuleType) -> None:
-    """Extend one freshly executed module of rl_zoo3; doing it again changes nothing.
+    """Extend one module of rl_zoo3 that has just been executed; a second call changes nothing.
 
     :param module: ``rl_zoo3.utils``, ``rl_zoo3.hyperparams_opt`` or ``rl_zoo3.exp_manager``
+    :raises ValueError: any other module
     """
     if module.__name__ not in _EXTENSIONS:
         raise ValueError(f"nothing to extend in {module.__name__}, only in {', '.join(_EXTENSIONS)}.")
@@ -51,14 +55,14 @@ def extend(module: ModuleType) -> None:
 
 
 def register() -> None:
-    """Import rl_zoo3 and extend it, whether or not the start-up file did already."""
+    """Import rl_zoo3 and extend it, also if the start-up file has done so already."""
     for name in _EXTENSIONS:
         extend(importlib.import_module(name))
 
 
 def _extend_utils(module: ModuleType) -> None:
-    # In place, here and below: every script of rl_zoo3 reads this same dict. And setdefault: should rl_zoo3
-    # ever bring its own "softac", that one is meant.
+    # Changed in place, here and below, since every script of rl_zoo3 reads this dict. `setdefault`, so that a "softac"
+    # of rl_zoo3 itself would be kept.
     module.ALGOS.setdefault(ALGO, SoftAC)
 
 
@@ -70,8 +74,8 @@ def _extend_hyperparams_opt(module: ModuleType) -> None:
 def _extend_exp_manager(module: ModuleType) -> None:
     """Make our file the default of ``--conf-file``, for our algorithm only.
 
-    rl_zoo3 looks for the default only in its own folder. The class is changed in place, because it may have
-    been imported by name or subclassed already.
+    rl_zoo3 looks for the default only in its own folder. The class is changed in place, since other code may have
+    imported or subclassed it already.
     """
     manager = module.ExperimentManager
     original = manager.__init__

@@ -1,4 +1,4 @@
-"""``python -m sb3_softac.zoo SCRIPT [OPTIONS]``: rl_zoo3's scripts, knowing SoftAC without the hook."""
+"""Command line ``python -m sb3_softac.zoo SCRIPT [OPTIONS]``: runs scripts of rl_zoo3 with SoftAC, without the hook."""
 
 import importlib.util
 import runpy
@@ -6,7 +6,7 @@ import sys
 
 from sb3_softac.zoo import ALGO, register
 
-# Without those that start other Python processes, which would need the hook: record_training and benchmark.
+# The scripts record_training and benchmark are left out: they start other Python processes, which would need the hook.
 SCRIPTS = {
     "train": "rl_zoo3.train",
     "enjoy": "rl_zoo3.enjoy",
@@ -23,7 +23,7 @@ its options."""
 
 
 def main() -> None:
-    """Run the script that the first argument names with the other arguments."""
+    """Run the script that the first argument names, with the other arguments."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(USAGE)

@@ -1,29 +1,29 @@
-"""The search space of ``--optimize-hyperparameters`` for SoftAC.
+"""Search space of ``--optimize-hyperparameters`` for SoftAC.
 
-rl_zoo3 needs two functions: one that draws a trial, and one that turns the drawn numbers, read back from a
-study (``--storage ... --study-name ... --trial-id ...``), into the same keyword arguments again. Here the
-first calls the second, so the two cannot disagree.
+rl_zoo3 needs two functions. One draws a trial. The other turns the drawn numbers, read back from a study
+(``--storage ... --study-name ... --trial-id ...``), into the same keyword arguments again. Here the first calls the
+second, so that they cannot disagree.
 
-The space is rl_zoo3's for SAC plus :data:`SEARCH_SPACE`. To search over one more argument, add an entry
-there; if the drawn number is not itself the argument's value, say in :func:`convert_softac_params` what it
-becomes.
+The space is rl_zoo3's space for SAC plus :data:`SEARCH_SPACE`. To search over one more argument, add an entry there. If
+the drawn number is not the value of the argument itself, convert it in :func:`convert_softac_params`.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # rl_zoo3 imports it anyway, but a model needs none
+if TYPE_CHECKING:  # rl_zoo3 imports it anyway, but a model does not need it
     from optuna import Trial
 
 HER_PARAMS = ("n_sampled_goal", "goal_selection_strategy")
-# Of what the file says of HER's replay buffer, which training from a stored trial would replace by what was drawn.
+# Prefix of the arguments of HER's buffer that the hyperparameter file fixes. They are stored with the trial, since
+# training from a stored trial replaces all arguments of the buffer by the drawn ones.
 FIXED_HER_PREFIX = "replay_buffer_kwargs."
-# What Optuna stores as a category.
+# Types that Optuna can store as a category.
 CATEGORIES = (bool, int, float, str, type(None))
 
 
 def _target_entropy_factor(trial: "Trial", n_actions: int) -> float:
-    # Box: -factor * dim(A), around the usual 1. Discrete (the zoo says n_actions=0): factor * log|A|, where
+    # Box: -factor * dim(A), where 1 is usual. Discrete (for which the zoo passes n_actions=0): factor * log|A|, where
     # 0.98 is nearly uniform and 1 would be the uniform policy.
     low, high = (0.25, 2.0) if n_actions > 0 else (0.05, 0.98)
     return trial.suggest_float("target_entropy_factor", low, high)
@@ -34,13 +34,13 @@ def _n_critics(trial: "Trial", _: int) -> int:
     return trial.suggest_int("n_critics", fewest, max(fewest, 4))
 
 
-# Flat on purpose, no entry depends on another's value: the zoo's multivariate TPE models only parameters that
-# occur in every trial.
+# Flat, so that no entry depends on the value of another: the zoo's multivariate TPE models only parameters that occur
+# in every trial.
 SEARCH_SPACE: dict[str, Callable[["Trial", int], Any]] = {
-    # Where the learned temperature starts.
+    # Initial value of the learned temperature.
     "ent_coef_init": lambda trial, _: trial.suggest_float("ent_coef_init", 0.01, 1.0, log=True),
     "target_entropy_factor": _target_entropy_factor,
-    # Learning rates of the networks, as multiples of `learning_rate` (which the temperature keeps).
+    # Learning rates of the networks, as multiples of `learning_rate`, which stays that of the temperature.
     "actor_lr_ratio": lambda trial, _: trial.suggest_float("actor_lr_ratio", 0.2, 5.0, log=True),
     "critic_lr_ratio": lambda trial, _: trial.suggest_float("critic_lr_ratio", 0.2, 5.0, log=True),
     # Gradient steps for each step of the (vectorized) environment.
@@ -55,12 +55,12 @@ SEARCH_SPACE: dict[str, Callable[["Trial", int], Any]] = {
 def sample_softac_params(
     trial: "Trial", n_actions: int, n_envs: int, additional_args: dict[str, Any]
 ) -> dict[str, Any]:
-    """Draw one candidate.
+    """Draw the hyperparameters of one trial.
 
-    :param trial: the trial of Optuna
-    :param n_actions: dimension of a Box action space, 0 for every other
+    :param trial: trial of Optuna
+    :param n_actions: dimension of a Box action space, 0 for every other space
     :param n_envs: number of environments of a run
-    :param additional_args: rl_zoo3's: ``using_her_replay_buffer`` and ``her_kwargs``
+    :param additional_args: from rl_zoo3, with the keys ``using_her_replay_buffer`` and ``her_kwargs``
     :return: keyword arguments for ``SoftAC``
     """
     from rl_zoo3.hyperparams_opt import sample_sac_params
@@ -84,9 +84,9 @@ def sample_softac_params(
 
 
 def convert_softac_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
-    """Turn the numbers that a trial drew into keyword arguments.
+    """Turn the drawn numbers of a trial into keyword arguments.
 
-    :param sampled_params: ``trial.params``, of a running trial or of one read from a study
+    :param sampled_params: ``trial.params`` of a running trial, or of a trial read from a study
     :return: keyword arguments for ``SoftAC``
     """
     from rl_zoo3.hyperparams_opt import convert_offpolicy_params
@@ -104,25 +104,25 @@ def convert_softac_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
         critic_learning_rate=drawn["learning_rate"] * ours["critic_lr_ratio"],
         gradient_steps=max(1, round(drawn["train_freq"] * ours["update_ratio"])),
         policy_delay=ours["policy_delay"],
-        target_networks=True,  # entries without have batch normalisation, whose place the drawn networks take
+        target_networks=True,  # entries with False need batch normalisation, which the drawn networks lack
         max_grad_norm=ours["max_grad_norm"],
     )
     hyperparams["policy_kwargs"].update(n_critics=ours["n_critics"], layer_norm=ours["layer_norm"])
-    if her_kwargs:  # rl_zoo3's own converter leaves them at the top, where no constructor takes them
+    if her_kwargs:  # rl_zoo3's own converter leaves them at the top level, where no constructor takes them
         hyperparams["replay_buffer_kwargs"] = her_kwargs
     return hyperparams
 
 
 def _has_n_step_returns(trial: "Trial", additional_args: dict[str, Any]) -> bool:
-    """Whether ``n_steps`` means anything: not with HER, nor with a replay buffer that has no such returns."""
+    """Whether ``n_steps`` has an effect: not with HER, nor with a replay buffer without n-step returns."""
     has_other_buffer = _fixed(trial, "replay_buffer_class") or _fixed(trial, "optimize_memory_usage")
     return not (additional_args["using_her_replay_buffer"] or has_other_buffer)
 
 
 def _fixed(trial: "Trial", name: str) -> str | None:
-    """A hyperparameter of the file as a string, None if it is None, False or not there.
+    """Hyperparameter of the file as a string; None if it is None, False or missing.
 
-    rl_zoo3 hands a sampler no such thing, but stores them with the study.
+    rl_zoo3 does not pass the file to a sampler, but stores its entries with the study.
     """
     study = getattr(trial, "study", None)
     value = study.user_attrs.get(name) if study is not None else None

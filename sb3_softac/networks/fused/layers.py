@@ -1,4 +1,4 @@
-"""Layers as pure functions, each with its gradient written out: what networks that are one node are made of.
+"""Layers as pure functions with written-out gradients: the parts of a network that is one autograd node.
 
 Shapes: B rows, I inputs, O outputs.
 """
@@ -14,23 +14,23 @@ from sb3_softac.networks.batch_renorm import EPSILON, BatchRenorm, moments
 from sb3_softac.networks.fused.products import Products, as_dtype
 
 aten = th.ops.aten
-#: What a layer keeps for its backward pass
+#: tensors that a layer keeps for its backward pass
 Saved = tuple[th.Tensor, ...]
-#: Of a layer's input and of its parameters; None where none is needed
+#: gradients of a layer's input and of its parameters; None where none is needed
 Gradients = tuple[th.Tensor | None, ...]
 
 
 class Layer(ABC):
     """One layer as a pure function, with its gradient.
 
-    :param module: holds the parameters
+    :param module: the plain layer, which holds the parameters
     """
 
     #: names of the parameters, in the order of their gradients
     parameter_names: tuple[str, ...] = ()
-    #: whether :meth:`backward` writes into the gradient it is given
+    #: whether :meth:`backward` writes into the gradient that it is given
     overwrites_grad = False
-    #: whether a layer of this kind takes along the ReLU that follows it
+    #: whether a layer of this kind can also compute the ReLU that follows it
     takes_relu = False
 
     def __init__(self, module: nn.Module) -> None:
@@ -38,34 +38,40 @@ class Layer(ABC):
         self.n_parameters = len(self.parameter_names)
 
     def parameters(self) -> list[th.Tensor | None]:
-        """The parameters as they are now."""
+        """Current parameters, in the order of ``parameter_names``."""
         own = self.module._parameters  # without the search of `nn.Module.__getattr__`
         return [own[name] for name in self.parameter_names]
 
     @abstractmethod
     def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
-        """The output (B, O), and what :meth:`backward` needs.
+        """Output of the layer, and the tensors that :meth:`backward` needs.
 
         :param x: (B, I)
         :param parameters: in the order of ``parameter_names``
+        :return: (B, O), and the tensors to save
         """
 
     def first_rows(self, saved: Saved, n_rows: int) -> Saved:
-        """What :meth:`backward` needs for the first rows only."""
+        """Tensors that :meth:`backward` needs for the first rows only.
+
+        :param saved: from :meth:`forward`
+        :param n_rows: number of rows
+        """
         return tuple(tensor[:n_rows] for tensor in saved)
 
     @abstractmethod
     def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         """Gradients of the input and of each parameter.
 
-        :param grad: (B, O), of the output
-        :param saved: of :meth:`forward`
-        :param needs: whether a gradient is needed, of the input and of each parameter
+        :param grad: (B, O), gradient of the output
+        :param saved: from :meth:`forward`
+        :param needs: for the input and each parameter, whether a gradient is needed
+        :return: a gradient for the input and each parameter; None where none is needed
         """
 
 
 class LinearLayer(Layer):
-    """``y = x W^T + b``, with the ReLU that follows, if one does.
+    """Linear layer ``y = x W^T + b``, with the ReLU that follows, if any.
 
     :param module: the plain layer
     :param products: the matrix products
@@ -106,9 +112,9 @@ class LinearLayer(Layer):
 
 
 class HeadsLayer(LinearLayer):
-    """Several linear layers with the same input, by one product.
+    """Several linear layers with the same input, computed by one matrix product.
 
-    :param heads: the plain layers; their outputs stand side by side
+    :param heads: the plain layers, whose outputs stand side by side
     :param products: the matrix products
     """
 
@@ -117,12 +123,12 @@ class HeadsLayer(LinearLayer):
         self._heads = heads
 
     def parameters(self) -> list[th.Tensor | None]:
-        """Side by side; differentiable, so that each head gets its gradient."""
+        """Weights and biases of all heads, concatenated by a differentiable operation: each head gets its gradient."""
         return [th.cat([head.weight for head in self._heads]), th.cat([head.bias for head in self._heads])]
 
 
 class LayerNormLayer(Layer):
-    """Layer normalisation over the last dimension, with the ReLU that follows, if one does.   arXiv:1607.06450
+    """Layer normalisation over the last dimension, with the ReLU that follows, if any.   arXiv:1607.06450
 
     :param module: the plain layer
     :param relu: whether a ReLU follows
@@ -160,7 +166,7 @@ class LayerNormLayer(Layer):
 
 
 class BatchRenormLayer(Layer):
-    """Batch renormalisation, by the statistics of the plain layer, which learns from those of the batch.
+    """Batch renormalisation with the running statistics of the plain layer, which it updates in training mode.
 
     arXiv:1702.03275
 
@@ -174,7 +180,7 @@ class BatchRenormLayer(Layer):
         weight, bias = parameters
         assert weight is not None
         assert bias is not None
-        x = as_dtype(x, weight.dtype)  # as statistics of a lower precision would not move
+        x = as_dtype(x, weight.dtype)  # running statistics in bfloat16 would round small steps away
         if not self.module.training:
             statistics = self.module.running_mean, self.module.running_var
             y, *_ = aten.native_batch_norm(x, weight, bias, *statistics, False, 0.0, EPSILON)
@@ -202,7 +208,7 @@ class BatchRenormLayer(Layer):
 
 
 class DropoutLayer(Layer):
-    """Dropout, as the plain layer draws it; nothing while evaluating.
+    """Dropout with the random numbers of the plain layer; the identity in evaluation mode.
 
     :param module: the plain layer
     """
@@ -221,12 +227,12 @@ class DropoutLayer(Layer):
 
 
 class ActivationLayer(Layer):
-    """An activation without parameters.
+    """Activation without parameters.
 
     :param module: the plain layer
     """
 
-    #: for each activation, the gradient of its input from that of its output, the output and the input
+    #: for each activation: function from (gradient of the output, output, input) to the gradient of the input
     GRADIENTS: ClassVar[dict[type[nn.Module], Callable[[th.Tensor, th.Tensor, th.Tensor], th.Tensor]]] = {
         nn.ReLU: lambda grad, y, x: aten.threshold_backward(grad, y, 0),
         nn.Tanh: lambda grad, y, x: aten.tanh_backward(grad, y),
@@ -244,10 +250,10 @@ class ActivationLayer(Layer):
 
 
 def relu_backward_(grad: th.Tensor, y: th.Tensor) -> None:
-    """Turn the gradient of a ReLU's output into that of its input, in place.
+    """Turn the gradient of a ReLU's output into the gradient of its input, in place.
 
-    :param grad: as ``y``
-    :param y: the output
+    :param grad: gradient of the output, of any shape
+    :param y: output of the ReLU, of the same shape
     """
     aten.threshold_backward.grad_input(grad, y, 0, grad_input=grad)
 

@@ -1,4 +1,4 @@
-"""Matrix products of a linear layer, forward and backward, by the library that is fastest for them.
+"""Matrix products of a linear layer, forward and backward, by the fastest library for the device.
 
 Shapes: B rows, I inputs, O outputs.
 """
@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import torch as th
 
-# Inputs times outputs from which oneDNN's longer call pays, and a lower precision pays for its conversions on a CPU.
+# Layers with fewer weights are faster by PyTorch's shorter calls, and in float32, which needs no conversions.
 MIN_WEIGHTS = 1024
-# What PyTorch's own compiler emits for a linear layer on a CPU; None in a PyTorch without oneDNN.
+# The operation that PyTorch's own compiler emits for a linear layer on a CPU; None in a PyTorch without oneDNN.
 _onednn_linear: Any = None
 if th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise"):
     _onednn_linear = th.ops.mkldnn._linear_pointwise.default
@@ -20,32 +20,42 @@ CPU_INFO = Path("/proc/cpuinfo")  # of Linux
 
 
 class Products(Protocol):
-    """How a linear layer ``y = x W^T + b`` and its gradients are computed."""
+    """Matrix products of a linear layer ``y = x W^T + b`` and of its gradients."""
 
-    #: of the products' operands, but for the bias; None: the parameters' own
+    #: dtype of the operands, except the bias; None: that of the parameters
     dtype: th.dtype | None
 
     def linear(self, x: th.Tensor, weight: th.Tensor, bias: th.Tensor | None, relu: bool) -> th.Tensor:
-        """``x W^T + b``, with ReLU if asked for.
+        """Compute the output ``x W^T + b``, followed by ReLU if asked for.
 
         :param x: (B, I)
         :param weight: (O, I)
         :param bias: (O,) or None
-        :param relu: whether negative outputs become 0
+        :param relu: whether a ReLU follows
         :return: (B, O)
         """
 
     def grad_input(self, grad: th.Tensor, weight: th.Tensor) -> th.Tensor:
-        """``g W``: (B, O) and (O, I) to (B, I)."""
+        """Compute the gradient of the input, ``g W``.
+
+        :param grad: g, (B, O)
+        :param weight: (O, I)
+        :return: (B, I)
+        """
 
     def grad_weight(self, grad: th.Tensor, x: th.Tensor) -> th.Tensor:
-        """``g^T x``: (B, O) and (B, I) to (O, I)."""
+        """Compute the gradient of the weight, ``g^T x``.
+
+        :param grad: g, (B, O)
+        :param x: (B, I)
+        :return: (O, I)
+        """
 
 
 class TorchProducts:
-    """PyTorch's own matrix products, of any device and dtype.
+    """PyTorch's own matrix products, for any device and dtype.
 
-    :param dtype: of the operands; None: the parameters' own
+    :param dtype: dtype of the operands; None: that of the parameters
     """
 
     def __init__(self, dtype: th.dtype | None = None) -> None:
@@ -63,10 +73,10 @@ class TorchProducts:
 
 
 class OneDnnProducts(TorchProducts):
-    """oneDNN's matrix products, for the CPU.
+    """Matrix products of oneDNN, for the CPU.
 
-    PyTorch sends single precision to MKL, which leaves the 512-bit units of processors that are not Intel's idle:
-    oneDNN was measured twice as fast there, and takes ReLU along, and a bias in single precision.
+    PyTorch sends single precision to MKL. On processors that are not Intel's, MKL leaves the 512-bit units idle, and
+    oneDNN was measured twice as fast. One call of oneDNN also adds a bias in single precision and computes the ReLU.
     """
 
     def linear(self, x: th.Tensor, weight: th.Tensor, bias: th.Tensor | None, relu: bool) -> th.Tensor:
@@ -83,7 +93,7 @@ class OneDnnProducts(TorchProducts):
         if grad.dtype is th.float64:
             return super().grad_weight(grad, x)
         if x.shape[1] < grad.shape[1]:
-            # The wider side as the library's columns: measured twice as fast for a first layer of 17 inputs.
+            # With the wider side as columns, oneDNN was measured twice as fast for a first layer of 17 inputs.
             return _onednn_linear(x.t(), grad.t(), None, "none", [], "").t()
         return _onednn_linear(grad.t(), x.t(), None, "none", [], "")
 
@@ -94,11 +104,12 @@ def onednn_is_available() -> bool:
 
 
 def onednn_is_faster(dtype: th.dtype | None = None) -> bool:
-    """Whether oneDNN beats PyTorch's choice on this machine's CPU: not on Intel's, which MKL is made for.
+    """Whether oneDNN is faster than PyTorch's own choice on this machine's CPU.
 
-    A rule and not a measurement, so that one machine always computes the same numbers.
+    With 512-bit units it is faster, except for single precision on Intel's CPUs, for which MKL is made. A fixed rule
+    decides, and not a measurement, so that one machine always computes the same numbers.
 
-    :param dtype: of the operands; None for single precision
+    :param dtype: dtype of the operands; None for single precision
     """
     wide = th.backends.cpu.get_cpu_capability().startswith("AVX512")
     return onednn_is_available() and wide and (dtype is th.bfloat16 or not cpu_is_intels())
@@ -106,16 +117,16 @@ def onednn_is_faster(dtype: th.dtype | None = None) -> bool:
 
 @cache
 def cpu_is_intels() -> bool:
-    """Whether this machine's CPU is Intel's, as the system tells it."""
+    """Whether this machine's CPU is made by Intel, according to the operating system."""
     told = CPU_INFO.read_text(encoding="utf-8", errors="replace") if CPU_INFO.is_file() else platform.processor()
     return "GenuineIntel" in told
 
 
 def choose_products(device: th.device, dtype: th.dtype | None, n_weights: int) -> Products:
-    """The fastest products for a layer.
+    """Choose the fastest matrix products for a layer.
 
-    :param device: of the networks
-    :param dtype: of the operands; None: the parameters' own
+    :param device: device of the networks
+    :param dtype: dtype of the operands; None: that of the parameters
     :param n_weights: inputs times outputs of the layer
     """
     if device.type == "cpu" and n_weights < MIN_WEIGHTS:
@@ -124,9 +135,10 @@ def choose_products(device: th.device, dtype: th.dtype | None, n_weights: int) -
 
 
 def as_dtype(tensor: th.Tensor | None, dtype: th.dtype | None) -> Any:
-    """The tensor in another dtype; without a call where nothing is to do.
+    """Convert a tensor to a dtype, without a call to PyTorch if there is nothing to convert.
 
-    :param tensor: of any shape; None for none
-    :param dtype: None for its own
+    :param tensor: of any shape, or None
+    :param dtype: None for no conversion
+    :return: the converted tensor, or None for None
     """
     return tensor if tensor is None or dtype is None or tensor.dtype is dtype else tensor.to(dtype)

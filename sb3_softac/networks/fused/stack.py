@@ -1,8 +1,8 @@
 """A stack of layers, or an ensemble of such stacks, as one node of the autograd graph.
 
-PyTorch records a node for each operation; for networks of a few hundred units the record costs about as much as the
-arithmetic. Here a whole network is one node, with the gradient of each layer written out. The plain modules are the
-reference: a network computes the same with and without.
+PyTorch records a node of the autograd graph for each operation. For networks of a few hundred units this costs about as
+much as the arithmetic. Here a whole network is one node, and the gradient of each layer is written out. The plain
+modules are the reference: a network computes the same in both ways.
 
 Shapes: B rows, N networks, I inputs, O outputs.
 """
@@ -20,14 +20,14 @@ from sb3_softac.networks.fused.unchanged import has_hooks
 
 
 class Stack:
-    """Layers one after another.
+    """Stack of layers that are computed one after another.
 
     :param modules: plain modules, in the order of the computation
-    :param device: of the parameters
-    :param dtype: of the operands of matrix products; None: the parameters' own. The outputs of the network are never
-        rounded to it: at a Q of 300, neighbours in bfloat16 are 2 apart
+    :param device: device of the parameters
+    :param dtype: dtype of the operands of matrix products; None: that of the parameters. The outputs of the network are
+        never rounded to it: at a Q of 300, neighbours in bfloat16 are 2 apart
     :param heads: linear layers on top of the last module, whose outputs stand side by side
-    :raises ValueError: a module that has no written-out gradient here, or a hook that would not be called
+    :raises ValueError: a module without a written-out gradient, or with a hook, which would not be called
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Stack:
             n_weights = sum(head.weight.numel() for head in heads)
             self.layers.append(HeadsLayer(heads, choose_products(device, dtype and th.float32, n_weights)))
         first = self.layers[0] if self.layers else None
-        #: to convert an input to, once for all stacks that read it; None for none
+        #: dtype to cast the shared input to, once for the whole ensemble; None: no cast
         self.input_dtype = first.products.dtype if isinstance(first, LinearLayer) else None
 
     def _add(self, module: nn.Module, following: nn.Module | None, device: th.device) -> None:
@@ -67,14 +67,15 @@ class Stack:
             raise ValueError(f"{module} is not one of the layers with a written-out gradient: {known}")
 
     def parameters(self) -> list[th.Tensor | None]:
-        """Of all layers, as they are now."""
+        """Current parameters of all layers."""
         return [parameter for layer in self.layers for parameter in layer.parameters()]
 
     def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, list[Saved]]:
-        """The output, and what each layer saved.
+        """Output of the stack, and the tensors that each layer saves.
 
         :param x: (B, I)
-        :param parameters: of all layers
+        :param parameters: parameters of all layers
+        :return: (B, O), and the saved tensors of each layer
         """
         saved = []
         start = 0
@@ -86,14 +87,15 @@ class Stack:
         return x, saved
 
     def backward(self, grad: th.Tensor, saved: Sequence[Saved], needs: Sequence[bool]) -> list[th.Tensor | None]:
-        """Gradients of the input and of every parameter; goes down only as far as one is needed.
+        """Gradients of the input and of every parameter; stops below the last layer that needs one.
 
-        :param grad: (B, O), of the output
-        :param saved: of :meth:`forward`
-        :param needs: whether a gradient is needed, of the input and of each parameter
+        :param grad: (B, O), gradient of the output
+        :param saved: from :meth:`forward`
+        :param needs: for the input and each parameter, whether a gradient is needed
+        :return: a gradient for the input and each parameter; None where none is needed
         """
         if self.layers and self.layers[-1].overwrites_grad:
-            grad = grad.clone()  # it is autograd's, and perhaps not only ours
+            grad = grad.clone()  # autograd owns it and may use it elsewhere
         gradients: list[th.Tensor | None] = [None] * len(needs)
         end = len(needs)
         for layer, kept in zip(reversed(self.layers), reversed(saved), strict=True):
@@ -107,9 +109,9 @@ class Stack:
 
 
 def run(stacks: Sequence[Stack], x: th.Tensor) -> th.Tensor:
-    """The outputs of N stacks of one structure for the same input.
+    """Outputs of N stacks of one structure for the same input.
 
-    :param stacks: N
+    :param stacks: N stacks
     :param x: (B, I)
     :return: (N, B, O)
     """
@@ -120,12 +122,12 @@ def run(stacks: Sequence[Stack], x: th.Tensor) -> th.Tensor:
 
 
 def run_partly_trained(stack: Stack, x: th.Tensor, n_trained: int) -> tuple[th.Tensor, th.Tensor]:
-    """The outputs of one stack, with gradients for the first rows only.
+    """Outputs of one stack, with gradient for the first rows only.
 
-    :param stack: layers
-    :param x: (B, I), which gets no gradient
-    :param n_trained: rows that do
-    :return: (n_trained, O), and (B - n_trained, O) without gradient
+    :param stack: the stack
+    :param x: (B, I), gets no gradient
+    :param n_trained: number of rows whose outputs have a gradient
+    :return: (n_trained, O) with gradient, and (B - n_trained, O) without
     """
     trained, other = _Network.apply([stack], n_trained, x, *stack.parameters())
     return trained[0], other[0]
@@ -134,7 +136,7 @@ def run_partly_trained(stack: Stack, x: th.Tensor, n_trained: int) -> tuple[th.T
 def _forward(
     stacks: Sequence[Stack], x: th.Tensor, parameters: Sequence[th.Tensor | None]
 ) -> tuple[th.Tensor, list[list[Saved]]]:
-    """The outputs (N, B, O), and what each layer of each stack saved."""
+    """Outputs (N, B, O) of all stacks, and the tensors that each layer of each stack saves."""
     inputs = as_dtype(x, stacks[0].input_dtype)
     n_parameters = len(parameters) // len(stacks)
     parts = [parameters[i * n_parameters : (i + 1) * n_parameters] for i in range(len(stacks))]
@@ -144,7 +146,10 @@ def _forward(
 
 
 class _Network(th.autograd.Function):
-    """N stacks of layers as one node; of its two outputs the second, of the rows after the first, has no gradient."""
+    """Autograd node of N stacks. It returns the first ``n_trained`` rows with gradient and the other rows without.
+
+    With ``n_trained=None``, it returns all rows with gradient, and None.
+    """
 
     @staticmethod
     def forward(
@@ -179,7 +184,7 @@ class _Network(th.autograd.Function):
 
 
 def _regroup(tensors: Sequence[th.Tensor], sizes: Sequence[int]) -> list[Saved]:
-    """Consecutive groups of the given sizes."""
+    """Split tensors into consecutive groups of the given sizes."""
     groups, start = [], 0
     for size in sizes:
         groups.append(tuple(tensors[start : start + size]))

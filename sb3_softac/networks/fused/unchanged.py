@@ -1,4 +1,4 @@
-"""What a user has changed in modules: hooks, to be called around them, and modules in the place of others."""
+"""Detects changes that users make to ``nn.Module``: registered hooks, another class, and replaced submodules."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,26 +9,26 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def hooks_of(module: nn.Module) -> list[dict[int, Any]]:
-    """Where a module keeps what is to be called around it, which one node for many modules would not call.
+    """Dicts in which a module keeps its hooks. A node that stands for several modules would not call them.
 
-    :param module: of any kind
+    :param module: any module
     """
     own = module.__dict__  # without the search of `nn.Module.__getattr__`
     return [own[name] for name in HOOKS]
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether something is to be called around a module.
+    """Whether a module has forward or backward hooks.
 
-    :param module: of any kind
+    :param module: any module
     """
     return any(hooks_of(module))
 
 
 class SameChildren:
-    """Says whether modules still hold the modules that they held.
+    """Check that no submodule of the given modules was replaced, added or removed; called without arguments.
 
-    :param modules: of any kind
+    :param modules: any modules
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
@@ -43,11 +43,11 @@ class SameChildren:
 
 
 class Unchanged:
-    """Says whether modules still are what they were.
+    """Check that no module has hooks, changed its class or had a submodule replaced; called without arguments.
 
-    Nothing is to be called around them, none has another class, none holds another module.
+    A parametrization, such as spectral normalisation, changes the class of a module.
 
-    :param modules: of any kind; a parametrization, such as spectral normalisation, gives a module another class
+    :param modules: any modules
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
@@ -57,5 +57,5 @@ class Unchanged:
         self._has_same_children = SameChildren(self._modules)
 
     def __call__(self) -> bool:
-        # Asked several times in each update: comparisons of lists, and no generators.
+        # Called several times in each update: comparing lists is faster than generators.
         return not any(self._hooks) and list(map(type, self._modules)) == self._classes and self._has_same_children()
