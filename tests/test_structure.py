@@ -7,6 +7,8 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import sb3_softac
+
 ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of the package, from the top floor down: folders, and modules that stand alone. A room imports from floors
 #: below its own, and from nothing beside itself.
@@ -15,10 +17,13 @@ FLOORS = (
     {"__init__"},
     {"softac"},
     {"engines", "collecting", "saving"},
-    {"policies", "updates", "buffers", "callbacks"},
-    {"networks", "settings", "wrappers"},
+    {"policies", "updates"},
+    {"networks", "buffers", "callbacks"},
+    {"settings", "wrappers"},
     {"spaces", "report", "version"},
 )
+#: those that stand beside the rooms that an agent is made of
+BESIDE = {"zoo", "diagnostics", "__init__", "callbacks", "wrappers", "report", "version"}
 FLOOR_OF = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
@@ -63,6 +68,13 @@ def room_of(module: str) -> str:
 
 def test_every_room_has_a_floor():
     assert {room_of(module) for module in MODULES} == FLOOR_OF.keys()
+
+
+def test_the_map_of_the_package_shows_these_floors():
+    floors: list[set[str]] = []
+    for number, room in re.findall(r"^(\d\.|  ) ``(\w+)``:", str(sb3_softac.__doc__), re.MULTILINE):
+        floors = [*floors, {room}] if number.strip() else [*floors[:-1], floors[-1] | {room}]
+    assert floors == [rooms - BESIDE for rooms in FLOORS if rooms - BESIDE]
 
 
 def test_no_modules_import_each_other_in_a_circle():
