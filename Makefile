@@ -20,7 +20,7 @@ PY = $(VENV)/bin/python
 PACKAGING_FILES = setup.cfg setup.py pyproject.toml constraints.txt sb3_softac/version.py $(wildcard startup/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint format types check packaging packaging-full wheel clean
+.PHONY: help train test test-rest lint format types check packaging packaging-full wheel clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,9 +40,12 @@ train: $(VENV)/.installed-zoo ## train SoftAC on ENV with rl_zoo3's own command,
 	@$(PY) -m sb3_softac.report "$$(ls -td "$(LOGS)"/softac/$(subst /,-,$(ENV))_* | head -n 1)"
 
 # The networks of the tests are small.
-test: export OMP_NUM_THREADS = 1
-test: $(VENV)/.installed-dev ## the test suite
+test test-rest: export OMP_NUM_THREADS = 1
+test: $(VENV)/.installed-dev ## the test suite, but for what `make test-rest` runs
 	$(PY) -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
+
+test-rest: $(VENV)/.installed-dev ## the tests of the benchmarks, and those that learn to a known optimum
+	$(PY) -m pytest tests/benchmarks tests/learning $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(PY) -m ruff check .
@@ -61,7 +64,7 @@ packaging: $(VENV)/.installed-dev ## build, install, use, uninstall, in an envir
 packaging-full: $(VENV)/.installed-dev ## the same for every kind of installation and every script of rl_zoo3
 	$(PY) -m pytest tests/packaging -m packaging $(PYTEST_FLAGS)
 
-check: lint types packaging test ## all that CI runs
+check: lint types packaging test-rest test ## all that CI runs
 
 wheel: $(VENV)/.installed-dev ## sdist and wheel in dist/
 	$(PY) -m build

@@ -11,8 +11,10 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from sb3_softac import SoftAC
+from sb3_softac.updates.batch import Batch
 
 SMALL = {"policy_kwargs": {"net_arch": [16, 16]}, "learning_starts": 16, "batch_size": 16, "buffer_size": 500}
+SMALL_DICT = SMALL | {"policy_kwargs": {"net_arch": [16, 16], "features_extractor_kwargs": {"cnn_output_dim": 8}}}
 
 
 class Target(gym.Env):
@@ -106,6 +108,25 @@ def random_samples(
         )
         for _ in range(n_batches)
     ]
+
+
+def update_once(model: SoftAC, batch: Batch | None = None, n_updates: int = 1) -> dict[str, float]:
+    """One gradient step by the model's engine, on a random batch if none is given, and what it logs."""
+    engine = model._current_engine()
+    engine.update(batch or Batch.from_samples(random_samples(1)[0], 0.9, 1.0), n_updates)
+    return engine.read_metrics()
+
+
+def zeroed(model: SoftAC) -> SoftAC:
+    """The model, with every weight of its networks zero."""
+    for parameter in model.policy.parameters():
+        parameter.data.zero_()
+    return model
+
+
+def moved_since(before: dict[str, th.Tensor], model: SoftAC) -> set[str]:
+    """The networks of a policy with a parameter that is not as it was."""
+    return {name.split(".")[0] for name, value in parameters_of(model).items() if not th.equal(value, before[name])}
 
 
 def parameters_of(model: SoftAC) -> dict[str, th.Tensor]:

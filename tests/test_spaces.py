@@ -125,14 +125,14 @@ def test_multi_discrete_policy_finds_the_best_action_of_each_factor(space):
         ent_coef=0.01,
         gamma=0.0,
         learning_rate=3e-3,
-        learning_starts=1000,
-        train_freq=500,
-        gradient_steps=400,
+        learning_starts=600,
+        train_freq=300,
+        gradient_steps=150,
         batch_size=128,
         n_action_samples=8,
         policy_kwargs={"net_arch": [64]},
         buffer_size=3000,
         seed=0,
-    ).learn(2500)
+    ).learn(1500)
     ready(model)
     assert model.predict(np.zeros(3, dtype=np.float32), deterministic=True)[0].tolist() == [1] * len(space.nvec)

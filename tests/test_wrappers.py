@@ -54,6 +54,7 @@ def trained(request) -> tuple[SoftAC, ChangingMasks]:
         ActionMaskObservation(env),
         buffer_size=500,
         learning_starts=60,
+        batch_size=64,
         n_action_samples=4,
         policy_kwargs={"net_arch": [16]},
         seed=0,
@@ -136,12 +137,17 @@ def test_masks_are_not_normalised():
 
 
 def test_a_vec_env_of_continuous_actions_is_not_asked_for_masks():
+    asked = []
+
     class Closed(DummyVecEnv):
         """Tells its render mode only."""
 
         def get_attr(self, attr_name, indices=None):
+            asked.append(attr_name)
             if attr_name != "render_mode":
                 raise NotImplementedError(attr_name)
             return super().get_attr(attr_name, indices)
 
-    SoftAC("MlpPolicy", Closed([lambda: Target()]))
+    model = SoftAC("MlpPolicy", Closed([lambda: Target()]))
+    assert type(model.get_env()) is Closed
+    assert set(asked) == {"render_mode"}

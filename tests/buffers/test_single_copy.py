@@ -18,7 +18,7 @@ from sb3_softac import SoftAC
 from sb3_softac.buffers import SingleCopyReplayBuffer
 from sb3_softac.buffers import storage as storage_module
 from sb3_softac.buffers.storage import ObservationStore
-from tests.helpers import SMALL, Target, dict_space, parameters_of
+from tests.helpers import SMALL, SMALL_DICT, Target, dict_space, parameters_of
 
 VECTOR = spaces.Box(-1.0, 1.0, (3,))
 OBSERVATIONS = {
@@ -490,7 +490,8 @@ def test_a_warning_if_the_full_buffer_would_not_fit(monkeypatch):
 def make_model(**kwargs: Any) -> SoftAC:
     policy = "MultiInputPolicy" if kwargs.pop("dict", False) else "MlpPolicy"
     env = kwargs.pop("env", None) or Target(dict_space() if policy == "MultiInputPolicy" else None, truncate=True)
-    return SoftAC(policy, env, **SMALL | {"seed": 0} | kwargs)
+    small = SMALL_DICT if policy == "MultiInputPolicy" else SMALL
+    return SoftAC(policy, env, **small | {"seed": 0} | kwargs)
 
 
 @pytest.mark.parametrize(
@@ -513,8 +514,8 @@ def test_learning_is_the_same_to_the_last_bit(kwargs, theirs, n_envs, normalise)
         env = make_vec_env(lambda: Target(space, truncate=True), n_envs, seed=0)
         if normalise:
             env = VecNormalize(env, norm_obs_keys=["vector"] if space else None)
-        model = make_model(env=env, buffer_size=60, **arguments).learn(120)
-        return model, parameters_of(model.learn(30))  # and again, from a reset
+        model = make_model(env=env, buffer_size=30, **arguments).learn(40)
+        return model, parameters_of(model.learn(24))  # and again, from a reset
 
     ours, our_parameters = learned(**kwargs)
     _, expected = learned(**theirs)

@@ -154,7 +154,8 @@ def test_a_reachable_target_keeps_the_temperature_in_bounds():
 
 
 def test_what_is_not_zero_in_a_mask_is_allowed_at_random_and_by_the_policy():
-    SoftAC("MultiInputPolicy", HalfMasked(), seed=0, **SMALL).learn(60)  # the environment refuses forbidden actions
+    model = SoftAC("MultiInputPolicy", HalfMasked(), seed=0, **SMALL).learn(60)
+    assert model.num_timesteps == 60  # the environment refuses forbidden actions
 
 
 @pytest.mark.parametrize("learning_starts", [16, 100])

@@ -6,6 +6,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common import callbacks
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
@@ -15,10 +16,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
 from sb3_softac import SoftAC
-from tests.helpers import SMALL, Target, dict_space, image_space
+from tests.helpers import SMALL, SMALL_DICT, Target, dict_space, image_space
 
 SMALL_CNN = SMALL | {"policy_kwargs": {"net_arch": [16], "features_extractor_kwargs": {"features_dim": 8}}}
-SMALL_DICT = SMALL | {"policy_kwargs": {"net_arch": [16], "features_extractor_kwargs": {"cnn_output_dim": 8}}}
 
 
 def make_model(env=None, policy: str = "MlpPolicy", **kwargs) -> SoftAC:
@@ -193,10 +193,21 @@ def test_a_callback_stops_training():
 
 
 @pytest.mark.filterwarnings("ignore:rich is experimental")
-def test_progress_bar():
+def test_progress_bar(monkeypatch):
     pytest.importorskip("tqdm")
     pytest.importorskip("rich")
+    bars = []
+
+    class Bar(callbacks.tqdm):
+        """Is remembered."""
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            bars.append(self)
+
+    monkeypatch.setattr(callbacks, "tqdm", Bar)
     make_model().learn(20, progress_bar=True)
+    assert [(bar.n, bar.total) for bar in bars] == [(20, 20)]
 
 
 def test_tensorboard(tmp_path):

@@ -67,9 +67,11 @@ def test_learning_is_the_same_as_with_denormal_numbers(engine, monkeypatch):
     states, n_denormal = [], []
     for context in (denormals_as_zero, nullcontext):
         monkeypatch.setattr(softac, "denormals_as_zero", context)
-        small = dict(learning_rate=1e-2, batch_size=16, policy_kwargs=dict(net_arch=[64, 64]))
+        forgetful = dict(betas=(0.7, 0.999))  # 0.7^250 is denormal, 0.9^830
+        policy_kwargs = dict(net_arch=[64, 64], optimizer_kwargs=forgetful)
+        small = dict(learning_rate=1e-2, batch_size=16, buffer_size=500, policy_kwargs=policy_kwargs)
         model = SoftAC("MlpPolicy", "Pendulum-v1", **small, engine=engine, seed=0)
-        model.learn(1400)
+        model.learn(500)
         moments = th.cat([state["exp_avg"].flatten() for state in model.critic.optimizer.state.values()])
         n_denormal.append(int(((moments != 0) & (moments.abs() < th.finfo(th.float32).tiny)).sum()))
         states.append(model.policy.state_dict())

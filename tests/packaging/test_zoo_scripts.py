@@ -138,6 +138,10 @@ def test_load_from_hub_knows_the_algorithm(wheel):
 
 
 @full
-@pytest.mark.parametrize("command", [["train", "-n", "150"], ["enjoy", "--no-render", "-n", "10"]])
-def test_console_script(wheel, command):
-    wheel.script("rl_zoo3", *command, "--algo", "softac", "--env", "Pendulum-v1", "-f", "logs", "--device", "cpu")
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [(["train", "-n", "150"], "Saving to logs/softac"), (["enjoy", "--no-render", "-n", "10"], "Loading logs/softac")],
+)
+def test_console_script(wheel, command, says):
+    options = ("--algo", "softac", "--env", "Pendulum-v1", "-f", "logs", "--device", "cpu")
+    assert says in wheel.script("rl_zoo3", *command, *options)

@@ -158,16 +158,20 @@ def test_the_command_says_where_the_picture_is(run_folder, monkeypatch, capsys):
     assert capsys.readouterr().out == f"Learning curve: {run_folder / 'learning_curve.png'}\n"
 
 
-def test_the_command_fails_in_one_line_where_it_cannot_write(run_folder, monkeypatch, capsys):
-    (run_folder / "learning_curve.png").mkdir()
-    test_the_command_fails_in_one_line(run_folder, monkeypatch, capsys)
-
-
-def test_the_command_fails_in_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path)])
+def assert_fails_in_one_line(folder, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["report", str(folder)])
     with pytest.raises(SystemExit) as stopped:
         command.main()
     assert stopped.value.code == 1
     message = capsys.readouterr().err
     assert message.startswith("error: ")
     assert message.count("\n") == 1
+
+
+def test_the_command_fails_in_one_line(tmp_path, monkeypatch, capsys):
+    assert_fails_in_one_line(tmp_path, monkeypatch, capsys)
+
+
+def test_the_command_fails_in_one_line_where_it_cannot_write(run_folder, monkeypatch, capsys):
+    (run_folder / "learning_curve.png").mkdir()
+    assert_fails_in_one_line(run_folder, monkeypatch, capsys)

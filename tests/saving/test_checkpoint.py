@@ -296,10 +296,16 @@ def test_hindsight_replay_goes_on_after_loading(tmp_path):
     model = SoftAC("MultiInputPolicy", env(), **kwargs).learn(40)
     model.save(tmp_path / "model")
     model.save_replay_buffer(tmp_path / "buffer")
-    SoftAC.load(tmp_path / "model").predict(model.observation_space.sample())
+    obs = model.observation_space.sample()
+    acting = SoftAC.load(tmp_path / "model")
+    np.testing.assert_array_equal(acting.predict(obs, deterministic=True)[0], model.predict(obs, deterministic=True)[0])
     loaded = SoftAC.load(tmp_path / "model", env=env())
     loaded.load_replay_buffer(tmp_path / "buffer")
+    assert type(loaded.replay_buffer) is HerReplayBuffer
+    np.testing.assert_array_equal(loaded.replay_buffer.actions, model.replay_buffer.actions)
     loaded.learn(20, reset_num_timesteps=False)
+    assert loaded.replay_buffer.size() == loaded.num_timesteps == 60
+    assert loaded._n_updates == 40
 
 
 def test_returns_follow_the_arguments_and_not_the_buffer_of_a_file(tmp_path):

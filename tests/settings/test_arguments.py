@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from stable_baselines3 import PPO, SAC, HerReplayBuffer
-from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_softac import SoftAC
-from sb3_softac.settings import arguments, parsing
-from tests.helpers import Target, dict_space, ready
+from sb3_softac.settings import arguments
+from tests.helpers import Target, dict_space
 
 REFUSED = [
     ("buffer_size", 0),
@@ -166,18 +165,6 @@ def test_hindsight_needs_the_environment():
         model._make_replay_buffer()
 
 
-def test_whole_numbers_may_be_floats():
-    model = SoftAC("MlpPolicy", Target(), buffer_size=1e1, batch_size=np.int64(4), learning_starts=0.0)
-    assert (model.buffer_size, model.batch_size, model.learning_starts) == (10, 4, 0)
-    assert all(isinstance(value, int) for value in (model.buffer_size, model.learning_starts))
-
-
-def test_numbers_may_be_strings_as_yaml_reads_them():
-    model = SoftAC("MlpPolicy", Target(), buffer_size=10, learning_rate="1e-3", reward_scale="5", target_entropy="-1")
-    assert model.lr_schedule(0.3) == 1e-3
-    assert (model.reward_scale, model.target_entropy) == (5.0, -1.0)
-
-
 @pytest.mark.parametrize(
     ("value", "expected"),
     [("auto", -6.0), ("auto_0.5", -3.0), (-1, -1.0), ("-2.5", -2.5), (np.float32(0.5), 0.5)],
@@ -191,34 +178,6 @@ def test_target_entropy_of_a_discrete_space():
     space = spaces.Discrete(4)
     assert arguments.read_target_entropy("target_entropy", "auto", space).offset == pytest.approx(0.98 * math.log(4))
     assert arguments.read_target_entropy("target_entropy", "auto_0.5", space).offset == pytest.approx(0.5 * math.log(4))
-
-
-def test_schedules():
-    model = ready(
-        SoftAC(
-            "MlpPolicy",
-            Target(),
-            buffer_size=10,
-            learning_rate="lin_1e-3",
-            actor_learning_rate=LinearSchedule(1.0, 0.5, 1.0),
-            critic_learning_rate=lambda progress: 2 * progress,
-            target_entropy="lin_-4",
-            reward_scale="lin_10_20",
-        )
-    )
-    model._current_progress_remaining = 0.5
-    model._update_learning_rates(model.current_settings())
-    rates = [
-        optimizer.param_groups[0]["lr"]
-        for optimizer in (model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer)
-    ]
-    assert rates == pytest.approx([0.75, 1.0, 5e-4])
-    assert model.current_settings().run.target_entropy.at(0.5) == (pytest.approx(-2.0), 0.0)
-    assert parsing.value_at(model.current_settings().run.reward_scale, 0.75) == pytest.approx(12.5)
-    assert {name: model.logger.name_to_value[f"train/{name}"] for name in ("learning_rate", "actor_learning_rate")} == {
-        "learning_rate": pytest.approx(5e-4),
-        "actor_learning_rate": pytest.approx(0.75),
-    }
 
 
 @pytest.mark.parametrize(
@@ -265,10 +224,3 @@ def test_arguments_of_the_policy_that_others_decide(name, value, argument):
 def test_what_is_no_environment(env):
     with pytest.raises(ValueError, match="not a Gymnasium environment"):
         SoftAC("MlpPolicy", env)
-
-
-def test_numbers_of_numpy_are_numbers():
-    assert parsing.whole_number("n", np.float32(20)) == 20
-    assert parsing.whole_number("n", np.int64(20)) == 20
-    with pytest.raises(ValueError, match="whole number"):
-        parsing.whole_number("n", np.float32(20.5))

@@ -66,7 +66,10 @@ def test_every_entry_builds_a_model(name):
         entry[key] = eval(entry[key], {"dict": dict})
     if isinstance(entry.get("train_freq"), list):
         entry["train_freq"] = tuple(entry["train_freq"])
-    SoftAC(env="CartPole-v1" if name in DISCRETE else "Pendulum-v1", device="cpu", **entry)
+    model = SoftAC(env="CartPole-v1" if name in DISCRETE else "Pendulum-v1", device="cpu", **entry)
+    assert type(model.policy) is SoftAC.policy_aliases[entry["policy"]]
+    numbers = {key: value for key, value in entry.items() if isinstance(value, (int, float)) and key != "train_freq"}
+    assert {key: getattr(model, key) for key in numbers} == numbers
 
 
 def test_the_car_racing_entry_preprocesses_pixels():
