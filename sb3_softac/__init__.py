@@ -18,9 +18,10 @@ target), ``callbacks`` and ``wrappers``. Only ``wrappers`` is used by a room, ``
 """
 
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
+from sb3_softac.saving.resumable import Resumable
 from sb3_softac.softac import SoftAC
 from sb3_softac.version import __version__
-from sb3_softac.wrappers import ActionMaskObservation, Resumable
+from sb3_softac.wrappers import ActionMaskObservation
 
 __all__ = [
     "ActionMaskObservation",

@@ -13,7 +13,6 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_softac.settings.parsing import POSITIVE, number, whole_number
-from sb3_softac.softac import SoftAC
 
 
 class StopTrainingOnMaxTime(BaseCallback):
@@ -78,7 +77,7 @@ class CheckpointCallback(BaseCallback):
         self._handlers: dict[int, Any] = {}
 
     def _init_callback(self) -> None:
-        if not isinstance(self.model, SoftAC):
+        if not hasattr(self.model, "save_checkpoint"):
             raise ValueError(f"`CheckpointCallback` saves a SoftAC, but the model is a {type(self.model).__name__}")
 
     def _on_training_start(self) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from sb3_softac.saving import environments
 from sb3_softac.spaces import ACTION_MASK, check_mask_space, discrete_sizes, has_action_masks
 
 
@@ -52,63 +51,6 @@ class ActionMaskObservation(gym.Wrapper):
     def step(self, action: Any) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
         return self._with_mask(observation), reward, terminated, truncated, info
-
-
-class Resumable(gym.Wrapper):
-    """Tells and takes its state, so that a run with this environment resumes exactly.
-
-    In one process, environments whose attributes are numbers, arrays and random generators need no such wrapper, nor do
-    MuJoCo's. This one is for environments in other processes (``SubprocVecEnv``), and for those that hold what no file
-    can keep, as Box2D's: they come back by a reset with the same random numbers, and the actions of the episode.
-
-    :param env: deterministic, but for its generator ``np_random``
-    """
-
-    def __init__(self, env: gym.Env) -> None:
-        super().__init__(env)
-        self._generator: Any = None
-        self._arguments: dict[str, Any] = {}
-        self._actions: list[np.ndarray] = []
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        own = self.env.unwrapped._np_random
-        self._generator = None if own is None else own.bit_generator.state
-        self._arguments, self._actions = {"seed": seed, "options": options}, []
-        return super().reset(seed=seed, options=options)
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        self._actions.append(np.array(action))
-        return super().step(action)
-
-    def get_state(self) -> dict[str, Any]:
-        """State of the environment and of its wrappers, or what brings it back.
-
-        :raises ValueError: an environment that began with random numbers of nobody's choice
-        """
-        actions = np.stack(self._actions) if self._actions else None
-        begin = {"generator": self._generator, "arguments": self._arguments, "actions": actions}
-        try:
-            return begin | {"links": environments.read_env_chain(self.env)}
-        except ValueError as error:
-            if self._generator is None and self._arguments.get("seed") is None:
-                raise ValueError(f"{error}; seed it, by the model's `seed` or by `reset(seed=...)`") from error
-            return begin
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Put back what :meth:`get_state` returned.
-
-        :param state: of an environment that was made in the same way
-        """
-        if "links" in state:
-            environments.restore_env(self.env, state["links"])
-        else:
-            if state["generator"] is not None:
-                self.env.unwrapped.np_random.bit_generator.state = state["generator"]
-            self.env.reset(**state["arguments"])
-            for action in [] if state["actions"] is None else state["actions"]:
-                self.env.step(action if action.ndim else action.item())
-        self._generator, self._arguments = state["generator"], state["arguments"]
-        self._actions = [] if state["actions"] is None else list(state["actions"])
 
 
 def check_masks(env: VecEnv | None) -> None:

@@ -5,6 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import gymnasium as gym
 import torch as th
 from stable_baselines3 import SAC
 from torch import nn
@@ -30,6 +31,8 @@ STABLE_BASELINES3 = {
     "a policy": {"_dummy_schedule", "_update_features_extractor"},
     "a replay buffer": {"_maybe_cast_dtype", "_normalize_obs", "_normalize_reward"},
 }
+GYMNASIUM = {"a space": {"_np_random"}, "an environment": {"_np_random"}, "a wrapper": {"_cached_spec", "_metadata"}}
+RL_ZOO3 = {"a manager of experiments": {"_load_pretrained_agent"}}  # which `tests/zoo/` calls
 PYTHON = {"a named tuple": {"_asdict", "_replace"}}
 #: no attributes: an argument, a file in a checkpoint; and what the package itself sets on a class that is not its own
 OTHERS = {"_init_setup_model", "_stable_baselines3_version", "_softac_original"}
@@ -61,8 +64,15 @@ def test_stable_baselines3_has_its_names():
     assert missing(STABLE_BASELINES3, owners) == []
 
 
+def test_gymnasium_has_its_names():
+    env = Target()
+    owners = {"a space": env.action_space, "an environment": env, "a wrapper": gym.Wrapper(env)}
+    assert missing(GYMNASIUM, owners) == []
+
+
 def test_the_lists_are_complete():
-    listed = set().union(*TORCH.values(), *STABLE_BASELINES3.values(), *PYTHON.values(), OTHERS)
+    tables = (TORCH, STABLE_BASELINES3, GYMNASIUM, RL_ZOO3, PYTHON)
+    listed = set().union(OTHERS, *(names for table in tables for names in table.values()))
     found = set().union(*(foreign_names(path) for path in PACKAGE.rglob("*.py")))
     assert found == listed
 

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from sb3_softac import SoftAC
+from sb3_softac.zoo import runs
 from sb3_softac.zoo.sampler import convert_softac_params, sample_softac_params
 
 __all__ = ["ALGO", "extend", "hyperparams_file", "register"]
@@ -72,15 +73,16 @@ def _extend_hyperparams_opt(module: ModuleType) -> None:
 
 
 def _extend_exp_manager(module: ModuleType) -> None:
-    """Make our file the default of ``--conf-file``, for our algorithm only.
-
-    rl_zoo3 looks for the default only in its own folder. The class is changed in place, since other code may have
-    imported or subclassed it already.
-    """
+    """Change the class in place, for our algorithm only: other code may have imported or subclassed it already."""
     manager = module.ExperimentManager
+    if not hasattr(manager.__init__, "_softac_original"):
+        _default_to_our_file(manager)
+        runs.save_checkpoints(manager, ALGO)
+
+
+def _default_to_our_file(manager: Any) -> None:
+    """Make our file the default of ``--conf-file``: rl_zoo3 looks for the default only in its own folder."""
     original = manager.__init__
-    if hasattr(original, "_softac_original"):
-        return
     signature = inspect.signature(original)
     if not {"algo", "config"} <= signature.parameters.keys():
         raise RuntimeError("ExperimentManager.__init__ has no `algo` and `config`: unknown version of rl_zoo3")

@@ -17,9 +17,10 @@ SCRIPTS = {
     "all_plots": "rl_zoo3.plots.all_plots",
 }
 USAGE = f"""usage: python -m sb3_softac.zoo {{{",".join(SCRIPTS)}}} [options]
+       python -m sb3_softac.zoo resume RUN_FOLDER
 
 Runs the script of rl_zoo3, which knows `--algo {ALGO}` then; `python -m sb3_softac.zoo train --help` lists
-its options."""
+its options. `resume` goes on with a run of `train` that was stopped, from its newest checkpoint."""
 
 
 def main() -> None:
@@ -28,14 +29,27 @@ def main() -> None:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(USAGE)
         sys.exit(0 if arguments else 2)
-    if arguments[0] not in SCRIPTS:
-        sys.exit(f"{USAGE}\n\nerror: unknown script {arguments[0]!r}, choose one of {', '.join(SCRIPTS)}.")
+    if arguments[0] not in (*SCRIPTS, "resume"):
+        sys.exit(f"{USAGE}\n\nerror: unknown script {arguments[0]!r}, choose one of {', '.join(SCRIPTS)}, resume.")
     if importlib.util.find_spec("rl_zoo3") is None:
         sys.exit("error: rl_zoo3 is not installed, run: pip install 'sb3_softac[zoo]'")
 
     register()
-    del sys.argv[1]
+    if arguments[0] == "resume":
+        arguments = ["train", *_arguments_to_resume(arguments[1:])]
+    sys.argv[1:] = arguments[1:]
     runpy.run_module(SCRIPTS[arguments[0]], run_name="__main__", alter_sys=True)
+
+
+def _arguments_to_resume(given: list[str]) -> list[str]:
+    from sb3_softac.zoo.runs import arguments_to_resume
+
+    if len(given) != 1:
+        sys.exit(f"{USAGE}\n\nerror: `resume` takes the folder of a run and nothing else, but {given} was given.")
+    try:
+        return arguments_to_resume(given[0])
+    except ValueError as error:
+        sys.exit(f"error: {error}.")
 
 
 if __name__ == "__main__":
