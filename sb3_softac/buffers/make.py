@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
-from sb3_softac.settings.arguments import SetUpSettings
+from sb3_softac.settings.arguments import MAX_RETURN_STEPS, SetUpSettings
 from sb3_softac.settings.parsing import FRACTION, flag
 from sb3_softac.settings.rows import check_known, number_in, read_given, row, whole
 
@@ -37,7 +37,7 @@ class ReplayBufferSettings:
     """Arguments that the replay buffers of Stable-Baselines3 and of this package share; all are optional."""
 
     handle_timeout_termination: bool = row(flag)
-    n_steps: int = row(whole())
+    n_steps: int = row(whole(1, MAX_RETURN_STEPS))
     gamma: float = row(number_in(FRACTION))
 
 

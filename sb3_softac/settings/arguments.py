@@ -54,6 +54,8 @@ PRECISIONS = ("float32", "bfloat16")
 DISCRETE_TARGET_ENTROPY_FACTOR = 0.98  # arXiv:1910.07207, section 4
 # More steps between two trainings, or updates in one, would seem to hang.
 MAX_STEPS = 1_000_000
+# More steps of reward in one return would fill the memory with a batch.
+MAX_RETURN_STEPS = 10_000
 
 
 # Single values
@@ -246,7 +248,7 @@ class RunSettings:
     target_entropy: Any = row(lambda _, value: value)  # a TargetEntropy, once the spaces are known
     ent_coef: Any = row(lambda _, value: value)  # an EntCoef, once the variant is known
     gamma: float = row(number_in(FRACTION))
-    n_steps: int = row(whole())
+    n_steps: int = row(whole(1, MAX_RETURN_STEPS))
     batch_size: int = row(whole())
     learning_starts: int = row(whole(minimum=0))
     train_freq: TrainFreq = row(read_train_freq)

@@ -132,10 +132,15 @@ class CheckedSchedule:
         :param progress_remaining: remaining progress, from 1 to 0
         :raises ValueError: the value is outside the interval
         """
+        at = f"its schedule at a remaining progress of {progress_remaining:g}"
         try:
-            return number(self.name, self.function(progress_remaining), self.allowed)
+            value = self.function(progress_remaining)
+        except Exception as error:
+            raise ValueError(f"`{self.name}`: {at} failed with {type(error).__name__}: {error}") from error
+        try:
+            return number(self.name, value, self.allowed)
         except ValueError as error:
-            raise ValueError(f"{error} by its schedule at a remaining progress of {progress_remaining:g}") from None
+            raise ValueError(f"{error} by {at}") from None
 
 
 #: from the remaining progress (1 to 0) to a number
