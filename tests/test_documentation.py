@@ -21,8 +21,8 @@ def short_training(monkeypatch):
     """What takes minutes as printed: enough steps for the random ones, and some that learn."""
     learn = SoftAC.learn
 
-    def shortly(self: SoftAC, steps: int, **kwargs) -> SoftAC:
-        return learn(self, min(steps, 110 if self.num_timesteps == 0 else 10), **kwargs)
+    def shortly(self: SoftAC, steps: int, *args, **kwargs) -> SoftAC:
+        return learn(self, min(steps, 110 if self.num_timesteps == 0 else 10), *args, **kwargs)
 
     monkeypatch.setattr(SoftAC, "learn", shortly)
 
