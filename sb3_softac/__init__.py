@@ -1,6 +1,7 @@
 """Soft Actor-Critic for Stable-Baselines3: one class, every variant."""
 
 from sb3_softac.collecting.steps import BadStepError
+from sb3_softac.collecting.workers import GuardedSubprocVecEnv, WorkerError
 from sb3_softac.engines.divergence import DivergenceError
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.softac import SoftAC
@@ -12,9 +13,11 @@ __all__ = [
     "BadStepError",
     "CnnPolicy",
     "DivergenceError",
+    "GuardedSubprocVecEnv",
     "MlpPolicy",
     "MultiInputPolicy",
     "SoftAC",
     "SoftACPolicy",
+    "WorkerError",
     "__version__",
 ]

@@ -21,6 +21,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, ReplayB
 from stable_baselines3.sac import SAC
 
 from sb3_softac.buffers import make as buffers
+from sb3_softac.buffers.first_look import warn_of_environment
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
 from sb3_softac.collecting.explore import Explorer, random_allowed_action
 from sb3_softac.collecting.steps import StepCheck, unusable_value
@@ -502,6 +503,8 @@ class SoftAC(OffPolicyAlgorithm):
         progress = self._current_progress_remaining
         self.temperature.set_target_entropy(*settings.run.target_entropy.at(progress))
         reward_scale = value_at(settings.run.reward_scale, progress)
+        if self._n_updates == 0:
+            warn_of_environment(self.replay_buffer, reward_scale, self._vec_normalize_env)
         if not self._watch.begin(self.policy, self._n_updates):
             raise self._divergence({})
         with denormals_as_zero():
