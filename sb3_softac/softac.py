@@ -504,7 +504,7 @@ class SoftAC(OffPolicyAlgorithm):
         self.temperature.set_target_entropy(*settings.run.target_entropy.at(progress))
         reward_scale = value_at(settings.run.reward_scale, progress)
         if self._n_updates == 0:
-            warn_of_environment(self.replay_buffer, reward_scale, self._vec_normalize_env)
+            warn_of_environment(self.replay_buffer, reward_scale, settings.run.gamma, self._vec_normalize_env)
         if not self._watch.begin(self.policy, self._n_updates):
             raise self._divergence({})
         with denormals_as_zero():

@@ -160,6 +160,7 @@ def test_batches_are_kept_up_to_a_number_of_bytes(monkeypatch):
     assert 1 < len(steps) < 10
     assert steps[-1] == model._n_updates
     monkeypatch.setattr(divergence, "KEPT_BYTES", 0)
+    model._watch._n_kept = 0
     model.train(20, 16)
     assert len(model._watch._batches) == 1  # there is always the last
 

@@ -192,7 +192,7 @@ def test_gradient_steps_zero_never_learns():
 
 def test_timeouts_bootstrap_and_terminations_do_not():
     for truncate in (False, True):
-        model = make_model(env=Target(horizon=2, truncate=truncate)).learn(40)
+        model = make_model(env=Target(horizon=2, truncate=truncate), learning_starts=8).learn(40)
         done = model.replay_buffer.sample(200).dones
         assert bool(done.any()) is not truncate
 

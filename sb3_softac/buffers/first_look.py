@@ -54,19 +54,24 @@ def first_rows(buffer: ReplayBuffer, n_rows: int = 10_000) -> FirstRows | None:
         return None
 
 
-def warn_of_environment(buffer: ReplayBuffer, reward_scale: float, normalize: VecNormalize | None) -> None:
+def warn_of_environment(
+    buffer: ReplayBuffer, reward_scale: float, gamma: float, normalize: VecNormalize | None
+) -> None:
     """Warn, at most once for each finding.
 
     :param buffer: with the steps before learning
     :param reward_scale: factor on the rewards in a batch
-    :param normalize: what normalises them in a batch; None for nothing
+    :param gamma: discount of one step; at 0 it is of no consequence how episodes end
+    :param normalize: what normalises observations and rewards in a batch; None for nothing
     """
     rows = first_rows(buffer)
     if rows is None or len(rows.rewards) < MIN_ROWS:
         return
     with np.errstate(all="ignore"):  # what is not finite in a buffer that was loaded ends the first training
         findings = [*_uneven_observations(rows, normalize), *_large_rewards(rows, reward_scale, normalize)]
-    for finding in (*findings, *_equal_episodes(rows)):
+    if gamma > 0.0:
+        findings += _equal_episodes(rows)
+    for finding in findings:
         warnings.warn(f"Before learning starts: {finding}", stacklevel=4)
 
 
@@ -74,7 +79,8 @@ def _uneven_observations(rows: FirstRows, normalize: VecNormalize | None) -> Ite
     for key, values in rows.observations.items():
         keys = None if normalize is None else normalize.norm_obs_keys
         is_normalized = normalize is not None and normalize.norm_obs and (keys is None or key in keys)
-        if is_normalized or values.dtype.kind != "f" or values.ndim != 3:  # images are not searched
+        is_image = values.dtype.kind != "f" or values.ndim != 3
+        if is_normalized or is_image or values.size == 0:
             continue
         spread = uneven_dimensions(values.reshape(-1, values.shape[-1]))
         if spread is not None:
@@ -120,7 +126,7 @@ def _equal_episodes(rows: FirstRows) -> Iterator[str]:
     if lengths[0] == 1:
         yield (
             f"each of the first {len(lengths)} episodes was over after one step, so that there is nothing to look "
-            "ahead to. If that is not the task, the environment returns `terminated` (or `done`) where it must not"
+            "ahead to. If that is the task, pass `gamma=0`; else the environment returns `terminated` where it must not"
         )
     elif not rows.timeouts.any():
         yield (

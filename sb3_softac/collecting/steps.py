@@ -31,18 +31,18 @@ class Leaf(NamedTuple):
     name: str  #: as messages have it
     key: str | None  #: in a Dict; None for the only one
     shape: tuple[int, ...]  #: of one environment
+    batch_shape: tuple[int, ...]  #: of all environments
     is_float: bool
 
-    def is_fine(self, values: Any, shape: tuple[int, ...]) -> bool:
+    def is_fine(self, values: Any) -> bool:
         """Whether there is nothing to say against an array, without saying what; for every step, so it is quick.
 
-        :param values: of an environment, or of all
-        :param shape: that it must have
+        :param values: of all environments
         """
-        if type(values) is not np.ndarray or values.shape != shape:
+        if type(values) is not np.ndarray or values.shape != self.batch_shape:
             return False
         if values.dtype.kind == "f" and self.is_float:
-            return bool(np.logical_and.reduce(np.isfinite(values), axis=None))  # half the time of `.all()`
+            return b"\0" not in np.isfinite(values).tobytes()  # a quarter of the time of `.all()`
         return values.dtype.kind in "iub"  # images are not searched
 
     def fault(self, values: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str] | None:
@@ -84,11 +84,11 @@ class StepCheck:
         leaves: Any = {None: observation_space}
         if isinstance(observation_space, spaces.Dict):
             leaves = observation_space.spaces
-        self._leaves = [
-            Leaf("observation" if key is None else f"observation[{key!r}]", key, space.shape, space.dtype.kind == "f")
-            for key, space in leaves.items()
-        ]
-        self._rewards = Leaf("reward", None, (), is_float=True)
+        self._leaves = []
+        for key, space in leaves.items():
+            name = "observation" if key is None else f"observation[{key!r}]"
+            self._leaves.append(Leaf(name, key, space.shape, (n_envs, *space.shape), space.dtype.kind == "f"))
+        self._rewards = Leaf("reward", None, (), (n_envs,), is_float=True)
         self._n_envs = n_envs
         self.keep_statistics(normalize)
 
@@ -100,12 +100,15 @@ class StepCheck:
         :param step: environment steps so far, this one included
         :raises BadStepError: naming the environment
         """
-        for name, values in (("`dones`", dones), ("`infos`", infos)):
-            if not hasattr(values, "__len__") or len(values) != self._n_envs:
-                raise BadStepError(
-                    f"At step {step} the environments gave {name} {short(values)}, but must give one for each of the "
-                    f"{self._n_envs} environment(s). {REMEDY}"
-                )
+        try:
+            is_right = len(dones) == len(infos) == self._n_envs
+        except TypeError:
+            is_right = False
+        if not is_right:
+            raise BadStepError(
+                f"At step {step} the environments gave `dones` {short(dones)} and `infos` {short(infos)}, but must "
+                f"give one of both for each of the {self._n_envs} environment(s). {REMEDY}"
+            )
         for index, info in enumerate(infos):
             if not isinstance(info, dict):
                 raise _error(index, f"the info is {short(info)}, but must be a dict", step)
@@ -166,10 +169,9 @@ class StepCheck:
             vars(statistics).update(values)
 
     def _check_leaf(self, leaf: Leaf, values: Any, step: int, when: str = "made a step") -> None:
-        shape = (self._n_envs, *leaf.shape)
-        if leaf.is_fine(values, shape):
+        if leaf.is_fine(values):
             return
-        fault = leaf.fault(values, shape)
+        fault = leaf.fault(values, leaf.batch_shape)
         if fault is not None:
             raise _fault_error(leaf, *fault, step, when)
 

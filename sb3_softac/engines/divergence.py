@@ -13,8 +13,9 @@ import torch as th
 
 from sb3_softac.updates.batch import Batch
 
-# A copy of all parameters costs less than a tenth of an update, which reads and writes each of them many times.
-UPDATES_BETWEEN_COPIES = 100
+# To look at all parameters and to copy them costs up to an update, where networks are small. Older ones are no worse:
+# those just before a loss overflows are finite, and spoilt.
+UPDATES_BETWEEN_COPIES = 500
 # Batches of one training that are kept until the next: references, which keep the memory of what is large.
 KEPT_BYTES = 16_000_000
 # From here on observations or rewards are named as a probable cause.
@@ -39,7 +40,7 @@ class DivergenceWatch:
     """Keeps the last batches and, from time to time, a copy of the parameters; says what is known when asked."""
 
     _batches: deque[tuple[int, Batch]] = field(default_factory=deque)
-    _n_kept: int = 1
+    _n_kept: int = 0  #: batches of one training; 0: to be found out
     _good: dict[str, th.Tensor] = field(default_factory=dict)  #: by name; empty: none yet
     _good_at: int = 0  #: gradient steps that these parameters have had
 
@@ -54,7 +55,7 @@ class DivergenceWatch:
             if not all_finite(policy.parameters()):
                 return False
             self._keep(policy.state_dict())
-            self._good_at = n_updates
+            self._good_at, self._n_kept = n_updates, 0
         self._batches.clear()
         return True
 
@@ -64,7 +65,7 @@ class DivergenceWatch:
         :param batch: of the next gradient step
         :param n_updates: gradient steps done in the whole run, that one included
         """
-        if not self._batches:
+        if self._n_kept == 0:
             self._n_kept = max(1, KEPT_BYTES // max(1, sum(tensor.nbytes for tensor in batch.tensors())))
         elif len(self._batches) >= self._n_kept:
             self._batches.popleft()

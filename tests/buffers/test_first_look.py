@@ -70,6 +70,7 @@ def test_large_rewards():
 def test_episodes_of_one_step():
     (text,) = warnings_of(Target(horizon=1))
     assert "episodes was over after one step" in text
+    assert warnings_of(Target(horizon=1), gamma=0.0) == []
 
 
 def test_a_time_limit_that_nobody_reports():
