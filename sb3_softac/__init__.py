@@ -17,6 +17,9 @@ Beside the rooms: ``zoo`` (extends rl_zoo3), ``report`` (plots a run), ``diagnos
 target), ``callbacks`` and ``wrappers``. Only ``wrappers`` is used by a room, ``softac``.
 """
 
+from sb3_softac.collecting.steps import BadStepError
+from sb3_softac.collecting.workers import GuardedSubprocVecEnv, WorkerError
+from sb3_softac.engines.divergence import DivergenceError
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.saving.resumable import Resumable
 from sb3_softac.softac import SoftAC
@@ -25,11 +28,15 @@ from sb3_softac.wrappers import ActionMaskObservation
 
 __all__ = [
     "ActionMaskObservation",
+    "BadStepError",
     "CnnPolicy",
+    "DivergenceError",
+    "GuardedSubprocVecEnv",
     "MlpPolicy",
     "MultiInputPolicy",
     "Resumable",
     "SoftAC",
     "SoftACPolicy",
+    "WorkerError",
     "__version__",
 ]

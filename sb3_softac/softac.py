@@ -13,6 +13,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -28,11 +29,14 @@ from stable_baselines3.common.utils import get_system_info
 from stable_baselines3.sac import SAC
 
 from sb3_softac.buffers import make as buffers
+from sb3_softac.buffers.first_look import warn_of_environment
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
 from sb3_softac.collecting.explore import Explorer, random_allowed_action
+from sb3_softac.collecting.steps import StepCheck, unusable_value
 from sb3_softac.engines import adam
 from sb3_softac.engines.base import Engine
 from sb3_softac.engines.denormals import denormals_as_zero
+from sb3_softac.engines.divergence import DivergenceError, DivergenceWatch, all_finite
 from sb3_softac.engines.keeper import EngineKeeper
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
@@ -286,8 +290,10 @@ class SoftAC(OffPolicyAlgorithm):
             setattr(self, name, getattr(self.policy, name))
         check_ensemble(settings.update.n_target_critics, self.critic.n_critics)
         self._engine = EngineKeeper(self.policy, settings.engine, self._is_loaded)
+        self._watch = DivergenceWatch()
         self._attributes = Attributes(self)  # read again, since the set-up has changed some
         self._explorer = Explorer(self.policy, settings.run.train_freq, self.n_envs)
+        self._step_check = StepCheck(self.observation_space, self.n_envs, self._vec_normalize_env)
         self._setup_temperature(settings.run.ent_coef)
 
     def _arguments_of_policy(self) -> dict[str, Any]:
@@ -407,17 +413,36 @@ class SoftAC(OffPolicyAlgorithm):
         :param reward: (n_envs,); a simulator may give a list
         :param dones: (n_envs,); a simulator may give a list
         :param infos: n_envs dicts
+        :raises BadStepError: an observation or a reward that cannot be learned from; nothing is stored
         """
         reward, dones = np.asarray(reward), np.asarray(dones)
+        normalize, check, ended = self._vec_normalize_env, self._step_check, dones.any()
+        if normalize is None:
+            check.check(new_obs, reward, self.num_timesteps)
+        else:
+            check.check(normalize.old_obs, np.asarray(normalize.old_reward), self.num_timesteps)
+        if ended:
+            check.check_finals(dones, infos, self.num_timesteps)
+        check.keep_statistics(normalize)
         is_kept = type(replay_buffer).add is SingleCopyReplayBuffer.add  # another buffer may write into its arguments
-        if not is_kept or self._vec_normalize_env is not None or dones.any():
+        if not is_kept or normalize is not None or ended:
             super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
             return
         assert self._last_obs is not None
         replay_buffer.add(self._last_obs, new_obs, buffer_action, reward, dones, infos)  # type: ignore[arg-type]
         self._last_obs = self._last_original_obs = new_obs
 
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        self._step_check.check_ends(dones, infos, self.num_timesteps)  # here, as nothing reads them before
+        super()._update_info_buffer(infos, dones)
+
     # Learning
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        ready = super()._setup_learn(*args, **kwargs)
+        obs = self._last_obs if self._vec_normalize_env is None else self._last_original_obs
+        self._step_check.check_observations(obs, self.num_timesteps, "was reset")
+        return ready
 
     def learn(
         self: SelfSoftAC,
@@ -437,7 +462,8 @@ class SoftAC(OffPolicyAlgorithm):
         :param reset_num_timesteps: start counting from zero, or continue
         :param progress_bar: show a progress bar, with tqdm and rich
         :return: self
-        :raises ValueError: an attribute that was changed to what the constructor would refuse
+        :raises ValueError: an attribute that was changed to what the constructor would refuse, what an environment gave
+            cannot be learned from (``BadStepError``), or learning has diverged (``DivergenceError``)
         """
         steps = whole_number("total_timesteps", total_timesteps, minimum=0)
         self.current_settings()
@@ -448,14 +474,33 @@ class SoftAC(OffPolicyAlgorithm):
                 "a larger `buffer_size`",
                 stacklevel=2,
             )
-        return super().learn(
-            steps,
-            callback=callback,
-            log_interval=log_interval,  # type: ignore[arg-type]  # None is documented there
-            tb_log_name=tb_log_name,
-            reset_num_timesteps=reset_num_timesteps,
-            progress_bar=progress_bar,
-        )
+        try:
+            return super().learn(
+                steps,
+                callback=callback,
+                log_interval=log_interval,  # type: ignore[arg-type]  # None is documented there
+                tb_log_name=tb_log_name,
+                reset_num_timesteps=reset_num_timesteps,
+                progress_bar=progress_bar,
+            )
+        except BaseException as error:
+            self._break_off()
+            explained = self._explained(error)
+            if explained is not None:
+                raise explained from error
+            raise
+
+    def _explained(self, error: BaseException) -> ValueError | None:
+        """An error that says more of the cause, where more is known."""
+        if type(error) is ValueError and not all_finite(self.policy.parameters()):
+            return self._divergence({})
+        return unusable_value(error, self.num_timesteps + self.n_envs)
+
+    def _break_off(self) -> None:
+        """Leave the environments as after an error: the next :meth:`learn` resets them, wherever they are now."""
+        self._last_obs = None
+        self._step_check.undo()
+        buffers.end_episodes(vars(self).get("replay_buffer"))
 
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
         """Act in the environment until the next training; see Stable-Baselines3.
@@ -473,7 +518,7 @@ class SoftAC(OffPolicyAlgorithm):
         :param gradient_steps: number of gradient steps
         :param batch_size: transitions in each gradient step
         :raises ValueError: an attribute that was changed to what the constructor would refuse, or learning that has
-            diverged
+            diverged (``DivergenceError``)
         """
         settings = self.current_settings()
         self.policy.set_training_mode(True)
@@ -482,10 +527,16 @@ class SoftAC(OffPolicyAlgorithm):
         progress = self._current_progress_remaining
         self.temperature.set_target_entropy(*settings.run.target_entropy.at(progress))
         reward_scale = value_at(settings.run.reward_scale, progress)
+        if self._n_updates == 0:
+            warn_of_environment(self.replay_buffer, reward_scale, settings.run.gamma, self._vec_normalize_env)
+        if not self._watch.begin(self.policy, self._n_updates):
+            raise self._divergence({})
         with denormals_as_zero():
             for samples in self._batches(gradient_steps, batch_size, settings):
                 self._n_updates += 1
-                engine.update(Batch.from_samples(samples, settings.run.gamma, reward_scale), self._n_updates)
+                batch = Batch.from_samples(samples, settings.run.gamma, reward_scale)
+                self._watch.see(batch, self._n_updates)
+                engine.update(batch, self._n_updates)
         self._log_training(engine.read_metrics())
 
     def _current_engine(self, settings: Settings | None = None) -> Engine:
@@ -508,22 +559,11 @@ class SoftAC(OffPolicyAlgorithm):
             self.logger.record(f"train/{name}", value)
         self.temperature.warn_of_runaway(metrics.get("ent_coef", 0.0))
         if not all(map(math.isfinite, metrics.values())):
-            raise ValueError(
-                f"After {self._n_updates} gradient steps learning has diverged: {metrics}. {self._cause()}"
-            )
+            raise self._divergence(metrics)
 
-    def _cause(self) -> str:
-        """Probable cause of metrics that are not finite, and advice, for an error message."""
-        if self.temperature.has_run_away:
-            return (
-                "The learned temperature, `ent_coef`, grew beyond all bounds: the policy cannot be as random as "
-                "`target_entropy` asks for. Ask for less, bound it (`ent_coef_bounds`), or fix it. Load the last "
-                "checkpoint"
-            )
-        return (
-            "An observation or a reward was not finite (stable_baselines3's `VecCheckNan` around the environment finds "
-            "it), or the learning rate is too high. Load the last checkpoint"
-        )
+    def _divergence(self, metrics: dict[str, float]) -> DivergenceError:
+        has_run_away = self.temperature.has_run_away
+        return self._watch.error(metrics, self.policy, has_run_away, self.logger.dir, self._n_updates)
 
     def optimizers(self) -> dict[str, list[th.optim.Optimizer]]:
         """All optimizers, by the name of the learning rate that they follow."""
@@ -551,7 +591,8 @@ class SoftAC(OffPolicyAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", *VARIANT_NETWORKS]
         made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "_explorer", "_attributes"]
-        return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded", "_between_rollouts"]
+        made_anew += ["_step_check", "_watch", "_between_rollouts"]
+        return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         with_optimizers = ["actor", "critic", *VARIANTS[self.variant].optimizers]

@@ -43,7 +43,7 @@ def test_what_is_learnt_is_the_same(kwargs):
 
 
 def test_it_follows_each_step_of_the_actor_and_no_other():
-    model = make_model(actor_tau=0.25, policy_delay=2, learning_starts=50).learn(50)
+    model = make_model(env=Target(truncate=True), actor_tau=0.25, policy_delay=2, learning_starts=50).learn(50)
     for n_updates in range(1, 5):
         before = state_of(model.policy.actor_average)
         model.train(1, 16)

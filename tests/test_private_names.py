@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sb3_softac"
 PRIVATE = re.compile(r"_[A-Za-z]\w*")
 
 TORCH = {
-    "torch": {"_foreach_add_", "_foreach_copy_", "_foreach_lerp_", "_fused_adam_", "_ops"},
+    "torch": {"_foreach_add_", "_foreach_copy_", "_foreach_lerp_", "_foreach_norm", "_fused_adam_", "_ops"},
     "torch.cpu": {"_is_amx_tile_supported", "_is_avx512_bf16_supported"},
     "torch.ops.mkldnn": {"_linear_pointwise"},
     "an operation": {"_op", "_schema"},

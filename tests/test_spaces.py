@@ -21,7 +21,7 @@ class MultiTarget(Target):
     """Reward for each factor whose id is 1."""
 
     def __init__(self, action_space: spaces.MultiDiscrete) -> None:
-        super().__init__()
+        super().__init__(truncate=True)
         self.action_space = action_space
 
     def step(self, action):

@@ -1,5 +1,6 @@
 """Choice of a model's replay buffer, its arguments and its batches."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -177,6 +178,17 @@ def batches(
             return
     for _ in range(n_batches):
         yield buffer.sample(batch_size, env=env)
+
+
+def end_episodes(buffer: ReplayBuffer | None) -> None:
+    """End the episodes that are being stored, as none of them goes on.
+
+    :param buffer: of hindsight, which takes goals from later in an episode; nothing needs to be done for another one
+    """
+    if isinstance(buffer, HerReplayBuffer):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns that it does
+            buffer.truncate_last_trajectory()
 
 
 def check_spaces(buffer: ReplayBuffer, model: OffPolicyAlgorithm) -> None:

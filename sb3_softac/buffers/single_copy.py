@@ -315,6 +315,13 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         arrays = {key: to_numpy(store.rows.steps) for key, store in self._stores.items()}
         return arrays.get(None, arrays)
 
+    def first_observations(self, n_rows: int) -> dict[str | None, np.ndarray]:
+        """The first (n_rows, n_envs, ...) by the key in a Dict, or None; of a device, no more than these are copied.
+
+        :param n_rows: how many
+        """
+        return {key: to_numpy(store.rows.steps[:n_rows]) for key, store in self._stores.items()}
+
     @property
     def actions(self) -> np.ndarray:  # type: ignore[override]
         """Actions, (rows, n_envs, action_dim): a view if stored on the host, else a copy."""

@@ -34,7 +34,7 @@ CONSTANT = (types.FunctionType, types.MethodType, types.ModuleType, type, EnvSpe
 class State(NamedTuple):
     """State of a vectorised environment.
 
-    :param links: of the chain, from the outermost: name of the class, and its state
+    :param links: of the chain, from the outermost: names of its classes, and its state
     :param missing: attributes that could not be read; where there are some, the environment begins a new episode
     """
 
@@ -51,7 +51,7 @@ def read(env: VecEnv) -> State:
     :param env: with all its wrappers
     """
     missing: list[str] = []
-    links = [[type(link).__name__, _read_vec_env(link, missing)] for link in _chain(env)]
+    links = [[_classes_of(link), _read_vec_env(link, missing)] for link in _chain(env)]
     return State(links, missing)
 
 
@@ -91,7 +91,7 @@ def _read_workers(env: VecEnv, missing: list[str]) -> list[Any] | None:
 
 
 def _read_env(env: gym.Env, missing: list[str]) -> dict[str, Any]:
-    state: dict[str, Any] = {"class": type(env).__name__}
+    state: dict[str, Any] = {"classes": _classes_of(env)}
     if has_hooks(env):
         return state | {"own": env.get_state()}  # type: ignore[attr-defined]
     state |= _read_attributes(env, missing)
@@ -186,12 +186,7 @@ def restore(env: VecEnv, links: list[Any]) -> None:
     :raises ValueError: the environment has other wrappers, or another number of environments
     """
     chain = list(_chain(env))
-    names = [name for name, _ in links]
-    if [type(link).__name__ for link in chain] != names:
-        raise SavedFileError(
-            f"the environment was {' of '.join(names)}, but {' of '.join(type(link).__name__ for link in chain)} was "
-            "given; make it as it was made for the run"
-        )
+    _check_chain([names for names, _ in links], chain)
     for link, (_, state) in zip(chain, links, strict=True):
         _restore_attributes(link, state)
         if isinstance(link, DummyVecEnv):
@@ -210,8 +205,7 @@ def restore_env(env: gym.Env, states: list[Any]) -> None:
     :raises ValueError: it has other wrappers
     """
     chain = list(_links(env))
-    if [type(link).__name__ for link in chain] != [state["class"] for state in states]:
-        raise SavedFileError(f"an environment was {[state['class'] for state in states]}, but {env} was given")
+    _check_chain([state["classes"] for state in states], chain)
     for link, state in zip(chain, states, strict=True):
         if "own" in state:
             link.set_state(state["own"])  # type: ignore[attr-defined]
@@ -219,6 +213,24 @@ def restore_env(env: gym.Env, states: list[Any]) -> None:
         _restore_attributes(link, state)
         if "mujoco" in state:
             _restore_simulation(link, state)
+
+
+def _classes_of(link: Any) -> list[str]:
+    """Names of the class of a link, and of those that it is derived from, but for those of all links."""
+    return [
+        cls.__name__ for cls in type(link).__mro__ if cls not in (object, gym.Env, gym.Wrapper, VecEnv, VecEnvWrapper)
+    ]
+
+
+def _check_chain(classes: list[list[str]], chain: list[Any]) -> None:
+    """Refuse an environment of other links; one may be derived from the other, as rl_zoo3 patches some."""
+    given = [_classes_of(link) for link in chain]
+    fits = len(given) == len(classes) and all(
+        own[0] in other or other[0] in own for own, other in zip(given, classes, strict=True)
+    )
+    if not fits:
+        was, is_now = (" of ".join(each[0] for each in names) for names in (classes, given))
+        raise SavedFileError(f"the environment was {was}, but {is_now} was given; make it as it was made for the run")
 
 
 def _restore_simulation(env: Any, state: Mapping[str, Any]) -> None:

@@ -97,8 +97,8 @@ class ActorPart:
         :return: metrics to log, each ()
         """
         policy_entropy = losses.entropy(support.log_pi, support.weight)
-        metrics = self.temperature.step(policy_entropy, self.actor.max_entropy(obs))
-        return metrics | {"entropy": policy_entropy.detach().mean()}
+        metrics = {"entropy": policy_entropy.detach().mean()}  # first, as the loss is computed from it
+        return metrics | self.temperature.step(policy_entropy, self.actor.max_entropy(obs))
 
     def improve(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> dict[str, th.Tensor]:
         """Step of the actor, and of the average of its weights.

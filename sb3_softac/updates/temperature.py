@@ -110,7 +110,7 @@ class LearnedTemperature(Temperature):
         return {"ent_coef_loss": loss}
 
     def warn_of_runaway(self, alpha: float) -> None:
-        if alpha < ALARM or self.has_run_away:
+        if self.has_run_away or not alpha >= ALARM:  # NaN has other causes
             return
         self.has_run_away = True
         warnings.warn(

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,52 +9,9 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import SAC
-from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_softac import SoftAC
-from tests.helpers import SMALL, Target, ready
-
-
-class Simulator(VecEnv):
-    """Computes three environments itself, and gives lists and double precision, as simulators do."""
-
-    def __init__(self, as_lists: bool) -> None:
-        super().__init__(3, spaces.Box(-1.0, 1.0, (2,), np.float32), spaces.Box(-1.0, 1.0, (1,), np.float32))
-        self._as_lists = as_lists
-        self._step = 0
-
-    def _obs(self) -> np.ndarray:
-        return np.full((3, 2), self._step % 7 / 7)
-
-    def reset(self) -> np.ndarray:
-        self._step = 0
-        return self._obs()
-
-    def step_async(self, actions: np.ndarray) -> None:
-        self._step += 1
-
-    def step_wait(self) -> Any:
-        done = self._step % 7 == 0
-        infos = [{"terminal_observation": self._obs()[0]} if done else {} for _ in range(3)]
-        rewards, dones = [0.0, 1.0, 2.0], [done] * 3
-        if self._as_lists:
-            return self._obs(), rewards, dones, infos
-        return self._obs().astype(np.float32), np.array(rewards, np.float32), np.array(dones), infos
-
-    def close(self) -> None:
-        pass
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [None] * 3
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        pass
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        return [None] * 3
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        return [False] * 3
+from tests.helpers import SMALL, Simulator, Target, ready
 
 
 def test_lists_of_a_simulator_are_stored_as_arrays_would_be():

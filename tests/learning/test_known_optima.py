@@ -11,6 +11,9 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from sb3_softac import SoftAC
 from tests.helpers import ready
 
+# Episodes of one step are the task here.
+pytestmark = pytest.mark.filterwarnings("ignore:Before learning starts. each of the first")
+
 ALPHA = 0.2
 SETTINGS = {
     "learning_rate": 3e-3,
