@@ -1,152 +1,179 @@
-"""What it costs to be safe.
+"""Do runs and files survive, and what do the checks and the checkpoints cost? A study for each promise.
 
-    python -m benchmarks.reliability cost-of-checks
+    python -m benchmarks.reliability resume crashes kills arguments files soak checkpoints checks
+    python -m benchmarks.reliability files --quick        # a look in less than a minute, into logs/reliability
 
-Two agents learn in short blocks by turns in one process, one of which looks neither at steps nor at batches and
-parameters. Below 1, the checks cost time. Beside it stands what they take by themselves, timed where they stand.
+Each study writes ``<name>.json`` and ``<name>.md``. ``crashes`` needs ``strace``; ``resume`` the extras ``mujoco`` and
+``box2d`` for some of its environments.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch as th
-from stable_baselines3.common.env_util import make_vec_env
 
 from benchmarks import _machine
-from benchmarks._output import Columns, number, publish, ratio_interval, table
-from benchmarks._speed.pairs import Calls, Plan, alternate
-from sb3_softac import SoftAC
-from sb3_softac.engines.divergence import UPDATES_BETWEEN_COPIES
+from benchmarks._output import Columns, number, publish, table
+from benchmarks._reliability import agents, checks, cost, crashes, inputs, kills, resume
 
-RESULTS = Path(__file__).resolve().parent / "results"
-#: attributes of a model, and their methods that are called in every step
-CHECKS = {"_step_check": ("check", "check_ends", "check_finals", "keep_statistics"), "_watch": ("begin", "see")}
-STEPS = 2000  # in which they are timed
-SMALL = {"policy_kwargs": {"net_arch": [16, 16]}, "batch_size": 16}
-CASES: dict[str, dict[str, Any]] = {
-    "defaults": {"n_envs": 1, "arguments": {}},
-    "8 environments": {"n_envs": 8, "arguments": {}},
-    "networks of 16, batches of 16": {"n_envs": 1, "arguments": SMALL},
+RESULTS = Path(__file__).resolve().parent / "results" / "reliability"
+
+
+class Study(NamedTuple):
+    """A promise, and how it is measured.
+
+    :param title: the promise
+    :param measure: measures it; True for a quick look
+    :param columns: of the table, from a row of the result
+    :param notes: how it was measured
+    """
+
+    title: str
+    measure: Callable[[bool], list[Any]]
+    columns: Columns
+    notes: str
+
+
+def _soak(quick: bool) -> list[Any]:
+    code, row = agents.in_process("soak", 20_000 if quick else 1_000_000, timeout=3600)
+    if code != 0:
+        raise RuntimeError(row)
+    return [row]
+
+
+def _change(pair: list[float]) -> str:
+    return f"{pair[0]:.1f} to {pair[1]:.1f} ({pair[1] / pair[0] - 1:+.1%})"
+
+
+def _outcomes(names: tuple[str, ...]) -> Columns:
+    return (
+        ("tried", lambda row: str(row["tried"])),
+        *((name, lambda row, name=name: str(row.get(name, 0))) for name in names),
+        ("anything else", lambda row: str(len(row["wrong"]))),
+    )
+
+
+CHECKS_ENV, CHECKS_PAIRS = "Pendulum-v1", 40
+STUDIES: dict[str, Study] = {
+    "resume": Study(
+        "A run that goes on from a checkpoint in a new process is the run that did not stop, to the bit",
+        lambda quick: resume.measure(["Pendulum-v1"] if quick else list(agents.CASES)),
+        (
+            ("case", lambda row: row["case"]),
+            ("stops", lambda row: str(row.get("stops", "-"))),
+            ("said to go on exactly", lambda row: str(row.get("said_exact", row.get("error", "-")))),
+            ("equal to the bit", lambda row: str(row.get("equal", "-"))),
+        ),
+        f"Runs of {resume.TOTAL} steps, stopped at {resume.STOPS}; equal: networks, optimizers, rewards in the buffer "
+        "and counters, by a hash.",
+    ),
+    "crashes": Study(
+        "After any write, sync or rename of a save, killed or failing, the file is the old one or the new one",
+        lambda quick: crashes.measure(("save",), ("kill -9",)) if quick else crashes.measure(),
+        (
+            ("method", lambda row: row["method"]),
+            ("fault", lambda row: row["fault"]),
+            ("calls", lambda row: str(row["calls"])),
+            ("the old file", lambda row: str(row["old"])),
+            ("the new file", lambda row: str(row["new"])),
+            ("broken", lambda row: str(row["broken"])),
+            ("left behind after an error", lambda row: str(row["left"])),
+        ),
+        "strace injects the fault into each call in turn; the files are then read as a user would.",
+    ),
+    "kills": Study(
+        "A run that is killed at random moments loses at most what came after its newest checkpoint",
+        lambda quick: [kills.measure(3 if quick else 200)],
+        (
+            ("kills", lambda row: str(row["kills"])),
+            ("steps between checkpoints", lambda row: str(row["every"])),
+            ("steps lost, at most", lambda row: str(row["lost_most"])),
+            ("in the mean", lambda row: number(row["lost_mean"])),
+            ("starts that found nothing whole", lambda row: str(row["damaged"])),
+        ),
+        "Pendulum-v1; SIGKILL 0.1 to 2 seconds after the first step of each start.",
+    ),
+    "arguments": Study(
+        "Bad arguments are refused by name",
+        lambda quick: [inputs.try_arguments(50 if quick else 1000)],
+        _outcomes(("refused by name", "taken, learns")),
+        "Values of every kind, one or two at a time, for every argument of SoftAC and every key of policy_kwargs and "
+        f"replay_buffer_kwargs; 70 steps of learning, {inputs.SECONDS} seconds at most.",
+    ),
+    "files": Study(
+        "Damaged and hostile files are refused by name, and run no code",
+        lambda quick: [inputs.try_files(50 if quick else 1000)],
+        _outcomes(("refused by name", "read, acts")),
+        "Cut, flipped, overwritten, and rewritten with pickles, other types and other entries.",
+    ),
+    "soak": Study(
+        "Memory and speed of a million steps are flat",
+        _soak,
+        (
+            ("steps", lambda row: str(row["steps"])),
+            ("updates", lambda row: str(row["updates"])),
+            ("memory, MiB", lambda row: _change(row["mib"])),
+            ("steps a second", lambda row: _change(row["steps_per_second"])),
+        ),
+        "Medians of the parts 3 to 12 and of the last 10 of 50; the buffer is full after the first.",
+    ),
+    "checkpoints": Study(
+        "A checkpoint costs less than Stable-Baselines3's two files",
+        lambda quick: cost.measure((10_000,) if quick else cost.SIZES, 1 if quick else 3),
+        (
+            ("", lambda row: "SoftAC" if row["name"] == "softac" else "SB3's SAC"),
+            ("transitions", lambda row: f"{row['size']:,}"),
+            *(
+                (f"{kind}: {key}", lambda row, kind=kind, key=key: number(row[kind][key]))
+                for kind, keys in (
+                    ("full", ("seconds", "mib", "peak_mib")),
+                    ("incremental", ("seconds", "mib", "peak_mib")),
+                    ("load", ("seconds", "peak_mib")),
+                )
+                for key in keys
+            ),
+        ),
+        f"{cost.OBSERVATION} observations, 2 actions, networks of 256; full: the first checkpoint; incremental: the "
+        f"next one, {cost.NEW:,} transitions later. Medians of processes of their own, by turns. SB3: save() and "
+        "save_replay_buffer(). mib: written; peak_mib: beyond what the process had.",
+    ),
+    "checks": Study(
+        "The checks of steps, batches and parameters cost at most 1 % of a step",
+        lambda quick: list(checks.measure(CHECKS_ENV, 5 if quick else CHECKS_PAIRS).items()),
+        checks.COLUMNS,
+        checks.notes(CHECKS_ENV, CHECKS_PAIRS),
+    ),
 }
 
 
-def make(env_id: str, case: dict[str, Any], has_checks: bool) -> SoftAC:
-    """An agent that has begun to learn.
-
-    :param env_id: of Gymnasium
-    :param case: of :data:`CASES`
-    :param has_checks: False: nothing is looked at
-    """
-    model = SoftAC("MlpPolicy", make_vec_env(env_id, case["n_envs"], seed=0), seed=0, device="cpu", **case["arguments"])
-    if not has_checks:
-        for part, names in CHECKS.items():
-            for name in names:
-                setattr(getattr(model, part), name, _nothing)
-    return model.learn(1000)  # beyond where the update is recorded
-
-
-def _nothing(*arguments: Any) -> bool:
-    return True
-
-
-def in_place(model: SoftAC, steps: int) -> dict[str, float]:
-    """Microseconds of each check in a step of the environments, where it stands: in a loop it would be faster.
-
-    :param model: has begun to learn
-    :param steps: how many to learn for
-    """
-    seconds = dict.fromkeys(CHECKS, 0.0)
-    for part, names in CHECKS.items():
-        for name in names:
-            setattr(getattr(model, part), name, _timed(getattr(getattr(model, part), name), part, seconds))
-    model.learn(steps, log_interval=None, reset_num_timesteps=False)
-    return {part: 1e6 * model.n_envs * taken / steps for part, taken in seconds.items()}
-
-
-def _timed(function: Callable[..., Any], part: str, seconds: dict[str, float]) -> Callable[..., Any]:
-    def timed(*arguments: Any) -> Any:
-        began = time.perf_counter()
-        result = function(*arguments)
-        seconds[part] += time.perf_counter() - began
-        return result
-
-    return timed
-
-
-def cost_of_checks(options: argparse.Namespace) -> None:
-    """Measure, write `reliability_checks.json` and `.md`."""
-    load_at_start = _machine.load_average()
-    rows = {}
-    for name, case in CASES.items():
-        models = [make(options.env, case, has_checks) for has_checks in (True, False)]
-        checked, unchecked = (Calls(learner(model)) for model in models)
-        timing = alternate({"checks": checked}, unchecked, "", Plan(pairs=options.pairs))["contenders"]["checks"]
-        step = 1e6 * case["n_envs"] / timing["reference_per_second"]["median"]
-        own = in_place(models[0], STEPS * case["n_envs"])
-        rows[name] = timing | {"parts": own, "step_microseconds": step, "share": sum(own.values()) / step}
-    result = {
-        "settings": {"env": options.env, "pairs": options.pairs},
-        "machine": _machine.machine(),
-        "versions": _machine.versions(),
-        "cases": rows,
-        "load_average": {"start": load_at_start, "end": _machine.load_average()},
-    }
-    publish(options.out / "reliability_checks", result, report(result))
-
-
-def learner(model: SoftAC) -> Callable[[int], None]:
-    """Steps of the environments with their updates, as a function of their number."""
-
-    def run(count: int) -> None:
-        model.learn(count, log_interval=None, reset_num_timesteps=False)
-
-    return run
-
-
-COLUMNS: Columns = (
-    ("", lambda item: item[0]),
-    ("a step with its update, µs", lambda item: number(item[1]["step_microseconds"], 0)),
-    ("of it: checks of the step, µs", lambda item: number(item[1]["parts"]["_step_check"])),
-    ("of batch and parameters, µs", lambda item: number(item[1]["parts"]["_watch"])),
-    ("together", lambda item: f"{item[1]['share']:.2%}"),
-    ("rate with / without", lambda item: ratio_interval(item[1]["ratio"])),
-)
-
-
-def report(result: dict[str, Any]) -> str:
+def report(study: Study, result: dict[str, Any]) -> str:
     """The rows in Markdown."""
-    settings = result["settings"]
-    lines = [
-        "# Cost of the checks",
-        "",
-        f"Written by `python -m benchmarks.reliability cost-of-checks`: {settings['env']}, one thread, "
-        f"{result['machine']['cpu']}.",
-        f"Timed where they stand, over {STEPS} steps, the clock's own time included; parameters are looked at and",
-        f"copied after every {UPDATES_BETWEEN_COPIES} updates. The ratio of rates is the median of {settings['pairs']} "
-        "neighbouring blocks with its 95% interval;",
-        "below 1, checks cost time.",
-        "",
-    ]
-    return "\n".join(lines) + "\n" + table(COLUMNS, result["cases"].items())
+    machine, versions = result["machine"], result["versions"]
+    named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    text = f"# {study.title}\n\n{table(study.columns, result['rows'])}\n{study.notes}\n"
+    return f"{text}\n- Machine: {machine['cpu']}.\n- Versions: {named}.\n"
 
 
 def main() -> None:
-    """Run a subcommand."""
+    """Run studies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
-    checks = commands.add_parser("cost-of-checks", help="of steps, batches and parameters")
-    checks.add_argument("--env", default="Pendulum-v1", help="Gymnasium id (default: %(default)s)")
-    checks.add_argument("--pairs", type=int, default=40, help="of blocks for each ratio (default: %(default)s)")
-    checks.add_argument("--out", type=Path, default=RESULTS, help="folder (default: %(default)s)")
-    checks.set_defaults(function=cost_of_checks)
+    parser.add_argument("studies", nargs="+", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
+    parser.add_argument("--quick", action="store_true", help="fewer of everything, into logs/reliability")
+    parser.add_argument("--out", type=Path, help="folder of the results")
     options = parser.parse_args()
     th.set_num_threads(1)
-    options.function(options)
+    for name in options.studies:
+        result = {
+            "rows": STUDIES[name].measure(options.quick),
+            "machine": _machine.machine(),
+            "versions": _machine.versions(),
+        }
+        out = options.out or (Path("logs/reliability") if options.quick else RESULTS)
+        publish(out / name, result, report(STUDIES[name], result))
 
 
 if __name__ == "__main__":
