@@ -259,15 +259,20 @@ class SoftACPolicy(BasePolicy):
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """Create a features extractor.
 
-        :raises ValueError: the class does not take the arguments
+        :raises ValueError: the class does not take the arguments, or makes no features extractor
         """
         try:
-            return super().make_features_extractor()
+            extractor = super().make_features_extractor()
         except TypeError as error:
             raise ValueError(
                 f"`features_extractor_kwargs={self.features_extractor_kwargs}` are not what "
                 f"`features_extractor_class={self.features_extractor_class}` takes: {error}"
             ) from error
+        if not isinstance(extractor, BaseFeaturesExtractor):
+            raise ValueError(
+                f"`features_extractor_class={self.features_extractor_class}` made {extractor!r}, no features extractor"
+            )
+        return extractor
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> SoftActor:
         """Create an actor.

@@ -87,7 +87,8 @@ def main(name: str, size: int) -> dict[str, Any]:
         with Peak() as peak:
             begin = time.perf_counter()
             load(cls, folder)
-            row["load"] = {"seconds": time.perf_counter() - begin, "peak_mib": peak.mib}
+            seconds = time.perf_counter() - begin
+        row["load"] = {"seconds": seconds, "peak_mib": peak.mib}
     return row
 
 

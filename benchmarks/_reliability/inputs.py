@@ -82,7 +82,7 @@ def arguments(rng: np.random.Generator) -> tuple[dict[str, Any], list[str]]:
         else:
             name = str(rng.choice(BUFFER_KEYS))
             kwargs["replay_buffer_kwargs"] = {name: value}
-        names.append(name)
+        names += [name, *(str(key) for key in value)] if isinstance(value, dict) else [name]
     return kwargs, names
 
 

@@ -138,6 +138,10 @@ def make_replay_buffer(
             optimize_memory_usage=settings.optimize_memory_usage,
             **kwargs,
         )
+    except MemoryError as error:
+        raise ValueError(
+            f"`buffer_size={settings.buffer_size}` needs more memory than there is: {error}; pass a smaller one"
+        ) from error
     except (TypeError, AssertionError) as error:
         raise ValueError(
             f"`replay_buffer_kwargs={settings.replay_buffer_kwargs}` are not what "

@@ -54,6 +54,8 @@ PRECISIONS = ("float32", "bfloat16")
 DISCRETE_TARGET_ENTROPY_FACTOR = 0.98  # arXiv:1910.07207, section 4
 # More steps between two trainings, or updates in one, would seem to hang.
 MAX_STEPS = 1_000_000
+# More transitions than any memory holds.
+MAX_TRANSITIONS = 10**11
 # More steps of reward in one return would fill the memory with a batch.
 MAX_RETURN_STEPS = 10_000
 
@@ -188,7 +190,7 @@ def read_device(name: str, value: Any) -> th.device | str:
         if isinstance(value, bool):
             raise TypeError
         return th.device(value)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError, OverflowError):
         raise ValueError(
             f"`{name}` must be 'auto' or a device of PyTorch, as 'cpu' or 'cuda:0', but {value!r} was given"
         ) from None
@@ -268,7 +270,7 @@ class SetUpSettings:
     variant: str = row(word(VARIANTS))
     target_networks: bool = row(flag)
     use_sde: bool = row(flag)
-    buffer_size: int = row(whole())
+    buffer_size: int = row(whole(1, MAX_TRANSITIONS))
     replay_buffer_class: type[ReplayBuffer] | None = row(
         optional(subclass_of(ReplayBuffer, "None or a class derived from Stable-Baselines3's `ReplayBuffer`"))
     )

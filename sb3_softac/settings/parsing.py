@@ -13,6 +13,10 @@ from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, Line
 Reader = Callable[[str, Any], Any]
 
 
+#: in the single precision of networks and rewards; what is larger is infinite there
+LARGEST = 3.4e38
+
+
 @dataclass(frozen=True)
 class Interval:
     """An interval of finite numbers.
@@ -31,7 +35,7 @@ class Interval:
     def __contains__(self, number: float) -> bool:
         is_low = number < self.low or (self.above and number == self.low)
         is_high = number > self.high or (self.below and number == self.high)
-        return math.isfinite(number) and not is_low and not is_high
+        return abs(number) <= LARGEST and not is_low and not is_high
 
     def __str__(self) -> str:
         low, high = f"{self.low:g}", f"{self.high:g}"
@@ -84,7 +88,9 @@ def number(name: str, value: Any, allowed: Interval = FINITE) -> float:
     except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of many
         parsed = math.nan
     if parsed not in allowed:
-        raise ValueError(f"`{name}` must be a number {allowed}, but {value!r} was given")
+        is_too_large = math.isfinite(parsed) and abs(parsed) > LARGEST
+        size = f" and at most {LARGEST:g}, which single precision holds" if is_too_large else ""
+        raise ValueError(f"`{name}` must be a number {allowed}{size}, but {value!r} was given")
     return parsed
 
 
