@@ -25,7 +25,7 @@ import numpy as np
 import torch as th
 
 from benchmarks._reliability.agents import SMALL, vectors
-from sb3_softac import SoftAC
+from sb3_softac import DivergenceError, SoftAC
 from sb3_softac.saving.files import SavedFileError
 from sb3_softac.settings.model import ARGUMENTS
 from sb3_softac.settings.policy import PolicySettings
@@ -55,6 +55,8 @@ VALUES: tuple[Any, ...] = (
     *(object(), dict, int, th.nn.ReLU, th.optim.SGD, np.float32(0.5), np.int64(3), np.zeros(3), th.zeros(2), b"x"),
     *(lambda progress: 1e-3, lambda progress: -1.0, lambda progress: math.nan, lambda progress: "x", len, print),
 )
+#: what may come of arguments
+GOOD = ("refused by name", "taken, learns", "taken, diverges and says so")
 BUFFER_KEYS = ("handle_timeout_termination", "n_steps", "gamma", "storage", "unknown")
 
 
@@ -94,7 +96,7 @@ def try_arguments(count: int, seed: int = 0) -> dict[str, Any]:
         kwargs, names = arguments(rng)
         outcome = _outcome(kwargs, names)
         outcomes[outcome.split(":")[0]] += 1
-        if outcome.split(":")[0] not in ("refused by name", "taken, learns"):
+        if outcome.split(":")[0] not in GOOD:
             wrong.append(f"{outcome}  { ({name: kwargs.get(name, '...') for name in names})!r}"[:300])
             print(wrong[-1], flush=True)
     return {"tried": count, **outcomes, "wrong": wrong}
@@ -108,6 +110,8 @@ def _outcome(kwargs: dict[str, Any], names: list[str]) -> str:
             model = SoftAC("MlpPolicy", vectors(3), **kwargs).learn(70)
         is_finite = all(bool(each.isfinite().all()) for each in model.policy.parameters())
         return "taken, learns" if is_finite else "taken, not finite"
+    except DivergenceError:
+        return "taken, diverges and says so"
     except ValueError as error:
         named = any(name in str(error) for name in names) or "policy_kwargs" in str(error)
         return "refused by name" if named else f"refused by no name: {error}"

@@ -4,6 +4,7 @@ The entries are those of Stable-Baselines3's zip files, so that its tools find w
 ``softac.json`` has the version of the format and the checksum of every other entry.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -81,7 +82,7 @@ def write(file: Any, parts: Parts) -> dict[str, str]:
     entries |= {f"{name}.pth": _tensor_bytes(state) for name, state in parts.parameters.items()}
     entries[f"{VARIABLES}.pth"] = _tensor_bytes(dict(parts.variables))
     entries["_stable_baselines3_version"] = stable_baselines3.__version__.encode()
-    entries["system_info.txt"] = get_system_info(print_info=False)[1].encode()
+    entries["system_info.txt"] = _system_info().encode()
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in entries.items()}
     manifest = {"format": FORMAT, "sb3_softac": __version__, "sha256": checksums}
     entries[MANIFEST] = json.dumps(manifest, indent=1).encode()
@@ -89,6 +90,12 @@ def write(file: Any, parts: Parts) -> dict[str, str]:
         for name, content in entries.items():
             archive.writestr(name, content)
     return writer.pickled
+
+
+@functools.cache
+def _system_info() -> str:
+    """Description of the system, which takes as long as all the rest of a small file."""
+    return get_system_info(print_info=False)[1]
 
 
 def save(path: PathOrFile, parts: Parts) -> None:

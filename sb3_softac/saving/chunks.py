@@ -62,7 +62,7 @@ def _mapped(path: pathlib.Path) -> np.ndarray:
 
 
 def write(folder: pathlib.Path, array: np.ndarray) -> dict[str, Any]:
-    """Write the pieces of an array that are not in a folder yet.
+    """Write the pieces of an array that are not in a folder yet. The caller syncs the folder.
 
     :param folder: of the pieces
     :param array: of numbers, with one dimension or more
@@ -77,7 +77,7 @@ def write(folder: pathlib.Path, array: np.ndarray) -> dict[str, Any]:
         name = _digest(piece)
         path = folder / (name + SUFFIX)
         if not path.exists():
-            with files.replaced(path) as file:
+            with files.replaced(path, syncs_name=False) as file:
                 np.save(file, piece, allow_pickle=False)
         names.append(name)
     return {"shape": list(array.shape), "dtype": array.dtype.str, "pieces": names}

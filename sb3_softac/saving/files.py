@@ -20,12 +20,13 @@ class SavedFileError(ValueError):
 
 
 @contextmanager
-def replaced(path: pathlib.Path) -> Iterator[IO[bytes]]:
+def replaced(path: pathlib.Path, syncs_name: bool = True) -> Iterator[IO[bytes]]:
     """A new file that takes its place only once it is whole: written beside it, synced, and renamed.
 
     After a kill or an error at any moment, the file at ``path`` is the old one or the new one.
 
     :param path: of the file; its folder is created
+    :param syncs_name: False: the caller syncs the folder, once for many files
     :return: to write into
     :raises OSError: the disk is full, say; then the message has what was written, what is free, and where
     """
@@ -40,7 +41,8 @@ def replaced(path: pathlib.Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.chmod(part, _permissions(path))
         os.replace(part, path)
-        sync_folder(path.parent)
+        if syncs_name:
+            sync_folder(path.parent)
     except BaseException as error:
         written = part.stat().st_size if part.exists() else 0
         with contextlib.suppress(OSError):

@@ -51,6 +51,8 @@ BASES = (nn.Module, th.optim.Optimizer, BaseBuffer, BaseModel)
 ZOO_SCHEDULE = "rl_zoo3.utils.SimpleLinearSchedule"
 # Kinds of numpy's types that hold numbers or characters, and no objects.
 NUMBER_KINDS = "biufcSU"
+# Replay buffers copy pieces of arrays to their place, and these are in them.
+MAY_BE_IN_PIECES = ("replay buffer", "tuple", "dict")
 # Bytes from which on an array has a file of its own, where there are such files.
 LARGE = 1024
 
@@ -303,7 +305,7 @@ def decode(tree: Any, arrays: Mapping[str, Any] | None = None) -> Any:
     try:
         if name == "file":
             return (arrays or {})[fields["name"]]
-        if name != "replay buffer":  # which copies pieces to their place
+        if name not in MAY_BE_IN_PIECES:
             fields = {key: as_whole(each) for key, each in fields.items()}
         return READERS[name](fields) if name in READERS else ROWS[name].make(fields)
     except SavedFileError:
@@ -319,8 +321,8 @@ def as_whole(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {key: as_whole(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [as_whole(each) for each in value]
+    if type(value) in (list, tuple):
+        return type(value)(as_whole(each) for each in value)
     return np.asarray(value) if hasattr(value, "pieces") else value
 
 

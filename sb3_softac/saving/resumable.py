@@ -15,7 +15,7 @@ class Resumable(gym.Wrapper):
     MuJoCo's. This one is for environments in other processes (``SubprocVecEnv``), and for those that hold what no file
     can keep, as Box2D's: they come back by a reset with the same random numbers, and the actions of the episode.
 
-    :param env: deterministic, but for its generator ``np_random``
+    :param env: whose episodes follow from a reset, its generator ``np_random``, and the actions
     """
 
     def __init__(self, env: gym.Env) -> None:
@@ -28,6 +28,7 @@ class Resumable(gym.Wrapper):
         own = self.env.unwrapped._np_random
         self._generator = None if own is None else own.bit_generator.state
         self._arguments, self._actions = {"seed": seed, "options": options}, []
+        _renew_world(self.env.unwrapped)
         return super().reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -58,8 +59,20 @@ class Resumable(gym.Wrapper):
         else:
             if state["generator"] is not None:
                 self.env.unwrapped.np_random.bit_generator.state = state["generator"]
+            _renew_world(self.env.unwrapped)
             self.env.reset(**state["arguments"])
             for action in [] if state["actions"] is None else state["actions"]:
                 self.env.step(action if action.ndim else action.item())
         self._generator, self._arguments = state["generator"], state["arguments"]
         self._actions = [] if state["actions"] is None else list(state["actions"])
+
+
+def _renew_world(env: Any) -> None:
+    """Give an environment of Box2D a new world: the old one remembers earlier episodes in the order of its contacts.
+
+    :param env: any; others stay as they are
+    """
+    world: Any = getattr(env, "world", None)
+    if type(world).__name__ == "b2World" and hasattr(env, "_destroy"):
+        env._destroy()
+        env.world = type(world)(gravity=world.gravity)
