@@ -1,11 +1,18 @@
-"""Training that is bounded by time."""
+"""Training that is bounded by time, and that saves checkpoints."""
 
+import os
+import signal
 import time
+from pathlib import Path
 
 import pytest
+from stable_baselines3 import SAC
+from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_softac import SoftAC
-from sb3_softac.callbacks import StopTrainingOnMaxTime
+from sb3_softac.callbacks import CheckpointCallback, StopTrainingOnMaxTime
+from sb3_softac.saving.checkpoint import manifests
+from tests.helpers import SMALL, Target
 
 
 @pytest.fixture
@@ -50,3 +57,64 @@ def test_the_zoo_builds_it_from_a_hyperparameter_file():
     (callback,) = utils.get_callback_list(entry)
     assert isinstance(callback, StopTrainingOnMaxTime)
     assert callback.max_seconds == 60
+
+
+# Checkpoints
+
+
+class Ask(BaseCallback):
+    """Sends a signal at a step."""
+
+    def __init__(self, step: int, number: int) -> None:
+        super().__init__()
+        self.step, self.number = step, number
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == self.step:
+            os.kill(os.getpid(), self.number)
+        return True
+
+
+def steps_in(folder: Path) -> list[int]:
+    return [int(path.stem.removeprefix("step_")) for path in manifests(folder)]
+
+
+def test_checkpoints_are_saved_at_their_steps_and_at_the_end(tmp_path):
+    model = SoftAC("MlpPolicy", Target(), **SMALL)
+    model.learn(70, CheckpointCallback(20, tmp_path, keep=None))
+    assert steps_in(tmp_path) == [70, 60, 40, 20]
+    model.learn(30, CheckpointCallback(20, tmp_path, keep=2), reset_num_timesteps=False)
+    assert steps_in(tmp_path) == [100, 90]
+    assert not model._between_rollouts
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_with_a_checkpoint(number, tmp_path):
+    handler = signal.getsignal(number)
+    model = SoftAC("MlpPolicy", Target(), **SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(500, [CheckpointCallback(1000, tmp_path), Ask(33, number)])
+    assert steps_in(tmp_path) == [33]
+    assert signal.getsignal(number) is handler
+    resumed = SoftAC.load_checkpoint(tmp_path, Target())
+    assert (resumed.num_timesteps, resumed.replay_buffer.size()) == (33, 33)
+
+
+def test_checkpoints_are_of_this_algorithm(tmp_path):
+    with pytest.raises(ValueError, match="the model is a SAC"):
+        SAC("MlpPolicy", Target(), learning_starts=5).learn(10, CheckpointCallback(5, tmp_path))
+    with pytest.raises(ValueError, match="`every`"):
+        CheckpointCallback(0, tmp_path)
+
+
+class Opaque(Target):
+    """Holds what no file can keep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = object()
+
+
+def test_a_run_that_will_not_go_on_exactly_says_so(tmp_path):
+    with pytest.warns(UserWarning, match=r"begins with a new episode.*Opaque.world.*sb3_softac.Resumable"):
+        SoftAC("MlpPolicy", Opaque(), **SMALL).learn(25, CheckpointCallback(20, tmp_path))
