@@ -96,7 +96,9 @@ class CheckpointCallback(BaseCallback):
         for each, handler in self._handlers.items():
             signal.signal(each, handler)
         self._handlers = {}
-        self.save()
+        # After an error there are none: what was learnt since the last checkpoint may be the trouble.
+        if self.model._last_obs is not None:
+            self.save()
 
     def _ask_to_end(self, number: int, frame: FrameType | None) -> None:
         if self._is_asked_to_end:

@@ -100,6 +100,26 @@ def test_a_signal_ends_a_run_with_a_checkpoint(number, tmp_path):
     assert (resumed.num_timesteps, resumed.replay_buffer.size()) == (33, 33)
 
 
+class Fail(BaseCallback):
+    """Raises at a step."""
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == 55:
+            raise RuntimeError("broken")
+        return True
+
+
+def test_an_error_leaves_the_last_good_checkpoint(tmp_path):
+    """The zoo ends callbacks after an error, too."""
+    model, callback = SoftAC("MlpPolicy", Target(), **SMALL), CheckpointCallback(20, tmp_path)
+    with pytest.raises(RuntimeError, match="broken"):
+        model.learn(100, [callback, Fail()])
+    callback.on_training_end()
+    assert steps_in(tmp_path) == [40]
+    assert not model.save_checkpoint(tmp_path).is_exact
+    assert SoftAC.load_checkpoint(tmp_path, Target()).learn(10, reset_num_timesteps=False).num_timesteps == 65
+
+
 def test_checkpoints_are_of_this_algorithm(tmp_path):
     with pytest.raises(ValueError, match="the model is a SAC"):
         SAC("MlpPolicy", Target(), learning_starts=5).learn(10, CheckpointCallback(5, tmp_path))

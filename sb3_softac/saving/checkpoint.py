@@ -206,12 +206,14 @@ def save(folder: pathlib.Path, model: OffPolicyAlgorithm, parts: archive.Parts, 
     :param keep: checkpoints to keep; None for all
     """
     env = None if model.env is None else environments.read(model.env)
-    reasons = ["there is no environment"] if env is None else env.missing
+    reasons = ["nothing, as there is none"] if env is None else list(env.missing)
+    if model._last_obs is None:
+        reasons.append("the episode, in which learning was broken off")
     state = {
         "random": random_states(model.device),
         "action_space": environments.read_generators(model.action_space),
         "noise": _noise_of(model),
-        "environment": None if env is None or env.missing else env.links,
+        "environment": None if env is None or reasons else env.links,
         "replay_buffer": model.replay_buffer,
     }
     pickled = write(folder, model.num_timesteps, parts, state, keep)
