@@ -25,7 +25,7 @@ from tests.helpers import DiscreteTarget, Target, dict_space, image_space
 
 SMALL: dict[str, Any] = {
     "policy_kwargs": {"net_arch": [16, 16]},
-    "learning_starts": 30,
+    "learning_starts": 20,
     "batch_size": 16,
     "buffer_size": 150,
     "device": "cpu",
@@ -114,7 +114,7 @@ def stopped(case: str, stop_at: int, total: int, folder: Path) -> str:
 @pytest.mark.parametrize("case", CASES)
 def test_n_steps_a_stop_and_m_steps_are_n_plus_m_steps(case, tmp_path):
     """Stopped in the middle of an episode, while it learns; the resumed run records its traces later."""
-    total, n_at_once = 120, make(case).n_envs * CASES[case].get("train_freq", 1)
+    total, n_at_once = 90, make(case).n_envs * CASES[case].get("train_freq", 1)
     stop_at = 57 - 57 % n_at_once
     expected = stopped(case, stop_at, total, tmp_path)
     assert resumed(case, total - stop_at, tmp_path) == expected
