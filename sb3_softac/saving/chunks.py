@@ -1,6 +1,7 @@
 """Arrays in files that many checkpoints share: a piece that is in the folder already is not written again."""
 
 import hashlib
+import io
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -77,8 +78,10 @@ def write(folder: pathlib.Path, array: np.ndarray) -> dict[str, Any]:
         name = _digest(piece)
         path = folder / (name + SUFFIX)
         if not path.exists():
+            content = io.BytesIO()
+            np.save(content, piece, allow_pickle=False)
             with files.replaced(path, syncs_name=False) as file:
-                np.save(file, piece, allow_pickle=False)
+                file.write(content.getbuffer())  # not by numpy, to which a full disk is no error at a file's last bytes
         names.append(name)
     return {"shape": list(array.shape), "dtype": array.dtype.str, "pieces": names}
 

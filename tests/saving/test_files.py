@@ -5,10 +5,11 @@ import os
 import threading
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 
 from sb3_softac import SoftAC
-from sb3_softac.saving import files
+from sb3_softac.saving import chunks, files
 from tests.helpers import Target
 
 TINY = {"policy_kwargs": {"net_arch": [4]}, "buffer_size": 20}
@@ -74,3 +75,19 @@ def test_suffixes_are_those_of_stable_baselines3(tmp_path):
     SoftAC.load(str(tmp_path / "agent")).load_replay_buffer(str(tmp_path / "buffer"))
     with pytest.raises(FileNotFoundError, match="nothing"):
         SoftAC.load(tmp_path / "nothing")
+
+
+def test_the_last_bytes_of_an_array_are_missed_too(tmp_path):
+    """numpy leaves them to a buffer of C, and does not hear of it if the disk is full then."""
+    resource = pytest.importorskip("resource")
+    array = np.random.default_rng(0).random(12_801)
+    whole = chunks.write(tmp_path / "whole", array)["pieces"][0]
+    size = (tmp_path / "whole" / f"{whole}.npy").stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 10, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            chunks.write(tmp_path / "part", array)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((tmp_path / "part").iterdir()) == []
