@@ -57,7 +57,7 @@ def _outcomes(names: tuple[str, ...]) -> Columns:
     )
 
 
-CHECKS_ENV, CHECKS_PAIRS = "Pendulum-v1", 40
+CHECKS_ENV, CHECKS_PAIRS = "Pendulum-v1", 60
 STUDIES: dict[str, Study] = {
     "resume": Study(
         "A run that goes on from a checkpoint in a new process is the run that did not stop, to the bit",
@@ -128,7 +128,7 @@ STUDIES: dict[str, Study] = {
             ("", lambda row: "SoftAC" if row["name"] == "softac" else "SB3's SAC"),
             ("transitions", lambda row: f"{row['size']:,}"),
             *(
-                (f"{kind}: {key}", lambda row, kind=kind, key=key: number(row[kind][key]))
+                (f"{kind}: {key}", lambda row, kind=kind, key=key: number(row[kind][key], 3 if key == "seconds" else 1))
                 for kind, keys in (
                     ("full", ("seconds", "mib", "peak_mib")),
                     ("incremental", ("seconds", "mib", "peak_mib")),
