@@ -11,8 +11,6 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_softac import SoftAC
-from sb3_softac.settings.arguments import UpdateSettings
-from sb3_softac.settings.rows import names_of
 from tests.helpers import SMALL, Target, fixed_samples, parameters_of, random_samples, ready
 
 SAC_LOG_KEYS = {"n_updates", "ent_coef", "ent_coef_loss", "actor_loss", "critic_loss", "learning_rate"}
@@ -324,30 +322,3 @@ def test_the_temperature_has_a_learning_rate_of_its_own():
     model._update_learning_rates(model.current_settings())
     assert model.ent_coef_optimizer.param_groups[0]["lr"] == 0.25
     assert model.actor.optimizer.param_groups[0]["lr"] == 3e-4
-
-
-CHANGES = {
-    "tau": 0.5,
-    "target_update_interval": 2,
-    "max_grad_norm": 1.0,
-    "actor_gradient": "score_function",
-    "baseline": "none",
-    "q_reduction": "mean",
-    "actor_q_reduction": "mean",
-    "n_target_critics": 1,
-    "policy_delay": 2,
-    "q_target_clip": 0.5,
-    "critic_ent_coef": 0.1,
-    "ent_coef_bounds": (0.1, 0.2),
-    "n_action_samples": 3,
-}
-
-
-def test_an_engine_is_made_anew_for_every_attribute_that_it_holds():
-    assert CHANGES.keys() | {"actor_tau"} == set(names_of(UpdateSettings))  # an average cannot be had later
-    model = ready(make_model())
-    for name, value in CHANGES.items():
-        engine = model._current_engine()
-        assert model._current_engine() is engine
-        setattr(model, name, value)
-        assert model._current_engine() is not engine, name

@@ -20,7 +20,7 @@ from sb3_softac.settings.arguments import EngineSettings, RunSettings, SetUpSett
 from sb3_softac.settings.model import ARGUMENTS, ATTRIBUTES
 from sb3_softac.settings.policy import PolicySettings
 from sb3_softac.settings.rows import names_of
-from tests.helpers import SMALL, DiscreteTarget, Target
+from tests.helpers import SMALL, DiscreteTarget, Target, ready
 
 #: arguments that no attribute of the same name keeps
 WITHOUT_A_ROW = ("policy", "env", "_init_setup_model")
@@ -276,6 +276,15 @@ def test_an_attribute_takes_effect_at_the_next_training(name):
         ours, theirs = getattr(settings.run, field.name), getattr(expected.run, field.name)
         is_schedule = callable(ours) and field.name != "action_noise"
         assert (ours(0.3) == theirs(0.3)) if is_schedule else (ours == theirs), field.name
+
+
+def test_an_engine_is_made_anew_for_every_setting_of_the_update():
+    model = ready(make_model())
+    for name in set(names_of(UpdateSettings)) - {"actor_tau"}:  # an average cannot be had later
+        engine = model._current_engine()
+        assert model._current_engine() is engine
+        setattr(model, name, TAKES_EFFECT[name])
+        assert model._current_engine() is not engine, name
 
 
 def test_the_learning_rate_and_the_temperature_that_are_set_later_are_used():
