@@ -9,33 +9,14 @@ Each study writes ``<name>.json`` and ``<name>.md``. ``crashes`` needs ``strace`
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch as th
-
-from benchmarks import _machine
-from benchmarks._output import Columns, number, publish, table
+from benchmarks._output import Columns, number
 from benchmarks._reliability import agents, checks, cost, crashes, inputs, kills, resume
+from benchmarks._studies import Study, run
 
 RESULTS = Path(__file__).resolve().parent / "results" / "reliability"
-
-
-class Study(NamedTuple):
-    """A promise, and how it is measured.
-
-    :param title: the promise
-    :param measure: measures it; True for a quick look
-    :param columns: of the table, from a row of the result
-    :param notes: how it was measured
-    """
-
-    title: str
-    measure: Callable[[bool], list[Any]]
-    columns: Columns
-    notes: str
 
 
 def _soak(quick: bool) -> list[Any]:
@@ -118,8 +99,10 @@ STUDIES: dict[str, Study] = {
             ("updates", lambda row: str(row["updates"])),
             ("memory, MiB", lambda row: _change(row["mib"])),
             ("steps a second", lambda row: _change(row["steps_per_second"])),
+            ("steps in a second of CPU time", lambda row: _change(row["steps_per_cpu_second"])),
         ),
-        "Medians of the parts 3 to 12 and of the last 10 of 50; the buffer is full after the first.",
+        "Medians of the parts 3 to 12 and of the last 10 of 50; the buffer is full after the first. CPU time is that "
+        "of the process, which other processes of the machine disturb less.",
     ),
     "checkpoints": Study(
         "A checkpoint costs less than Stable-Baselines3's two files",
@@ -150,31 +133,5 @@ STUDIES: dict[str, Study] = {
 }
 
 
-def report(study: Study, result: dict[str, Any]) -> str:
-    """The rows in Markdown."""
-    machine, versions = result["machine"], result["versions"]
-    named = ", ".join(f"{name} {version}" for name, version in versions.items())
-    text = f"# {study.title}\n\n{table(study.columns, result['rows'])}\n{study.notes}\n"
-    return f"{text}\n- Machine: {machine['cpu']}.\n- Versions: {named}.\n"
-
-
-def main() -> None:
-    """Run studies."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("studies", nargs="+", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
-    parser.add_argument("--quick", action="store_true", help="fewer of everything, into logs/reliability")
-    parser.add_argument("--out", type=Path, help="folder of the results")
-    options = parser.parse_args()
-    th.set_num_threads(1)
-    for name in options.studies:
-        result = {
-            "rows": STUDIES[name].measure(options.quick),
-            "machine": _machine.machine(),
-            "versions": _machine.versions(),
-        }
-        out = options.out or (Path("logs/reliability") if options.quick else RESULTS)
-        publish(out / name, result, report(STUDIES[name], result))
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, STUDIES, RESULTS)

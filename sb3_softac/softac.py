@@ -31,6 +31,7 @@ from stable_baselines3.sac import SAC
 from sb3_softac.buffers import make as buffers
 from sb3_softac.buffers.first_look import warn_of_environment
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
+from sb3_softac.collecting.episodes import return_statistics, successes
 from sb3_softac.collecting.explore import Explorer, random_allowed_action
 from sb3_softac.collecting.steps import StepCheck, unusable_value
 from sb3_softac.engines import adam
@@ -40,6 +41,7 @@ from sb3_softac.engines.divergence import DivergenceError, DivergenceWatch, all_
 from sb3_softac.engines.keeper import EngineKeeper
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
+from sb3_softac.networks.health import health
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy, check_policy_class
 from sb3_softac.saving import archive, checkpoint, files, replay, sac
 from sb3_softac.saving import parameters as saved
@@ -129,6 +131,12 @@ class SoftAC(OffPolicyAlgorithm):
     :param critic_learning_rate: learning rate of the critics; None: ``learning_rate``
     :param ent_coef_learning_rate: learning rate of the temperature; None: ``learning_rate``
     :param max_grad_norm: clip the gradients of actor and critics to this norm; None for no clipping
+    :param diagnostics: what is logged to say why an agent does not learn. ``"basic"``: TD error, spread of Q,
+        disagreement of the critics, norms of gradients, saturated actions, ranges of observations and rewards, of about
+        every hundredth gradient step. ``"full"``: also dead units, effective rank of features, norms of weights, and
+        histograms for TensorBoard, some milliseconds in each log. ``"off"``: neither
+    :param success_return: return from which on an episode counts as a success, in ``rollout/success_rate``, where the
+        environment does not say so itself (``info["is_success"]``); None: as the environment says
     :param precision: dtype of the matrix products of hidden layers while learning: ``"float32"`` or ``"bfloat16"``;
         outputs, losses, optimizers, acting and checkpoints stay float32
     :param engine: how a gradient step runs: ``"eager"``: module by module, the reference; ``"fused"``: each network one
@@ -199,6 +207,8 @@ class SoftAC(OffPolicyAlgorithm):
         critic_learning_rate: float | str | Schedule | None = None,
         ent_coef_learning_rate: float | str | Schedule | None = None,
         max_grad_norm: float | None = None,
+        diagnostics: str = "basic",
+        success_return: float | None = None,
         precision: str = "float32",
         engine: str = "auto",
     ) -> None:
@@ -257,8 +267,11 @@ class SoftAC(OffPolicyAlgorithm):
         self.critic_learning_rate = critic_learning_rate
         self.ent_coef_learning_rate = ent_coef_learning_rate
         self.max_grad_norm = max_grad_norm
+        self.diagnostics = diagnostics
+        self.success_return = success_return
         self.precision = precision
         self.engine = engine
+        self._metrics: dict[str, float] = {}
         self._is_loaded = not _init_setup_model
         #: called where nothing is half-done: the last rollout is stored, and trained on
         self._between_rollouts: list[Callable[[], None]] = []
@@ -435,6 +448,9 @@ class SoftAC(OffPolicyAlgorithm):
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         self._step_check.check_ends(dones, infos, self.num_timesteps)  # here, as nothing reads them before
         super()._update_info_buffer(infos, dones)
+        if self.success_return is not None:
+            assert self.ep_success_buffer is not None
+            self.ep_success_buffer.extend(successes(infos, self.success_return))
 
     # Learning
 
@@ -553,7 +569,30 @@ class SoftAC(OffPolicyAlgorithm):
         returns = self._return_arguments(settings)
         return buffers.batches(self.replay_buffer, n_batches, batch_size, returns, self._vec_normalize_env)
 
+    def dump_logs(self) -> None:
+        """Write what was logged since the last call: to the console, and to the files of the logger."""
+        # Not every training is measured, but every line of a log has the same columns.
+        for name, value in self._metrics.items():
+            self.logger.record(f"train/{name}", value)
+        self.logger.record("train/updates_per_step", self._n_updates / max(1, self.num_timesteps))
+        for name, value in return_statistics(self.ep_info_buffer or ()).items():
+            self.logger.record(f"rollout/{name}", value)
+        batch = self._watch.last_batch()
+        if self.diagnostics == "full" and batch is not None:
+            self._log_networks(batch)
+        super().dump_logs()
+
+    def _log_networks(self, batch: Batch) -> None:
+        self.policy.set_training_mode(False)
+        for name, value in health(self.policy.networks(), batch.obs, batch.action).items():
+            self.logger.record(f"diagnostics/{name}", value)
+        with th.no_grad():
+            histograms = {"q_values": self.critic.q_taken(batch.obs, batch.action), "actions": batch.action}
+        for name, tensor in histograms.items():
+            self.logger.record(f"diagnostics/{name}", tensor, exclude=("stdout", "log", "json", "csv"))
+
     def _log_training(self, metrics: dict[str, float]) -> None:
+        self._metrics |= metrics
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         for name, value in metrics.items():
             self.logger.record(f"train/{name}", value)
@@ -591,7 +630,7 @@ class SoftAC(OffPolicyAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", *VARIANT_NETWORKS]
         made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "_explorer", "_attributes"]
-        made_anew += ["_step_check", "_watch", "_between_rollouts"]
+        made_anew += ["_step_check", "_watch", "_between_rollouts", "_metrics"]
         return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

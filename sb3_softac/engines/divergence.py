@@ -4,14 +4,14 @@ import json
 import math
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch as th
 
-from sb3_softac.updates.batch import Batch
+from sb3_softac.updates.batch import Batch, named_tensors
 
 # To look at all parameters and to copy them costs up to an update, where networks are small. Older ones are no worse:
 # those just before a loss overflows are finite, and spoilt.
@@ -70,6 +70,10 @@ class DivergenceWatch:
         elif len(self._batches) >= self._n_kept:
             self._batches.popleft()
         self._batches.append((n_updates, batch))
+
+    def last_batch(self) -> Batch | None:
+        """The batch of the last gradient step; None before the first, and in a model that was loaded."""
+        return self._batches[-1][1] if self._batches else None
 
     def _keep(self, tensors: dict[str, th.Tensor]) -> None:
         layout = [(name, tensor.shape, tensor.dtype, tensor.device) for name, tensor in tensors.items()]
@@ -189,18 +193,6 @@ def all_finite(tensors: Iterable[th.Tensor]) -> bool:
         return True
     with th.no_grad():
         return bool(th.stack(th._foreach_norm(numbers, ord=math.inf)).isfinite().all())
-
-
-def named_tensors(batch: Batch) -> Iterator[tuple[str, th.Tensor]]:
-    """The tensors of a batch with their names, in its order.
-
-    :param batch: B transitions
-    """
-    for name, part in batch._asdict().items():
-        if isinstance(part, dict):
-            yield from ((f"{name}[{key!r}]", tensor) for key, tensor in part.items())
-        elif isinstance(part, th.Tensor):
-            yield name, part
 
 
 def _range(tensor: th.Tensor) -> dict[str, Any]:

@@ -40,8 +40,13 @@ class GraphEngine:
 
     def update(self, batch: Batch, n_updates: int) -> None:
         """Run one gradient step; see :class:`~sb3_softac.engines.base.Engine`."""
-        state_key = self._state_key()
         phase = self._update.phase(n_updates)
+        if self._update.is_measured(n_updates):
+            metrics = self._metrics.setdefault(phase, _MetricSums())
+            metrics.n_updates += 1
+            self._capture.warm_up(lambda: metrics.add(self._update(batch, n_updates)))
+            return
+        state_key = self._state_key()
         kind = (batch.layout(), phase, state_key)
         step = self._steps.get(kind)
         if step is None:

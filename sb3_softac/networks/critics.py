@@ -151,6 +151,15 @@ class Critic(FeaturesNetwork):
         """
 
     @abstractmethod
+    def inputs_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
+        """Inputs of the N networks for the actions taken.
+
+        :param obs: observations, first dimension B
+        :param action: (B, D), or ids (B, F)
+        :return: (B, I)
+        """
+
+    @abstractmethod
     def outputs_joint(
         self, obs: PyTorchObs, action: th.Tensor, next_obs: PyTorchObs, next_actions: th.Tensor | None
     ) -> tuple[th.Tensor, th.Tensor]:
@@ -214,7 +223,10 @@ class ContinuousCritic(Critic):
         return outputs_NRM.unflatten(1, actions.shape[:2])
 
     def outputs_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
-        return MLP.ensemble(self.q_networks, self._rows(self.features(obs), action.unsqueeze(1)))
+        return MLP.ensemble(self.q_networks, self.inputs_taken(obs, action))
+
+    def inputs_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
+        return self._rows(self.features(obs), action.unsqueeze(1))
 
     def outputs_joint(
         self, obs: PyTorchObs, action: th.Tensor, next_obs: PyTorchObs, next_actions: th.Tensor | None
@@ -255,6 +267,9 @@ class DiscreteCritic(Critic):
 
     def outputs_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
         return self.outputs(obs, action.unsqueeze(1)).squeeze(2)
+
+    def inputs_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
+        return self.features(obs)
 
     def outputs_joint(
         self, obs: PyTorchObs, action: th.Tensor, next_obs: PyTorchObs, next_actions: th.Tensor | None

@@ -18,6 +18,7 @@ from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 
 from sb3_softac.settings.engines import ENGINE_KINDS
 from sb3_softac.settings.parsing import (
+    FINITE,
     FRACTION,
     NOT_NEGATIVE,
     POSITIVE,
@@ -51,6 +52,7 @@ ACTOR_GRADIENTS = ("reparameterized", "score_function")
 BASELINES = ("state_value", "leave_one_out", "none")
 Q_REDUCTIONS = ("min", "mean")
 PRECISIONS = ("float32", "bfloat16")
+DIAGNOSTICS = ("off", "basic", "full")
 DISCRETE_TARGET_ENTROPY_FACTOR = 0.98  # arXiv:1910.07207, section 4
 # More steps between two trainings, or updates in one, would seem to hang.
 MAX_STEPS = 1_000_000
@@ -225,6 +227,7 @@ class UpdateSettings:
     critic_ent_coef: float | None = row(optional(number_in(NOT_NEGATIVE)))
     ent_coef_bounds: tuple[float, float] | None = row(optional(read_ent_coef_bounds))
     max_grad_norm: float | None = row(optional(number_in(POSITIVE)))
+    diagnostics: str = row(word(DIAGNOSTICS))
 
 
 @dataclass(frozen=True)
@@ -259,6 +262,7 @@ class RunSettings:
     sde_sample_freq: int = row(whole(minimum=-1))
     use_sde_at_warmup: bool = row(flag)
     stats_window_size: int = row(whole())
+    success_return: float | None = row(optional(number_in(FINITE)))
     tensorboard_log: Any = row(optional(instance_of((str, os.PathLike), "None or the path of a folder")))
     verbose: int = row(read_verbose)
 

@@ -1,6 +1,6 @@
 """Batch of transitions in the layout of the losses."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
 import torch as th
@@ -46,6 +46,18 @@ class Batch(NamedTuple):
     def cloned(self) -> "Batch":
         """Copy of the batch with its own memory."""
         return Batch(*[_map(th.clone, field) for field in self])
+
+
+def named_tensors(batch: Batch) -> Iterator[tuple[str, th.Tensor]]:
+    """The tensors of a batch with their names, in its order.
+
+    :param batch: B transitions
+    """
+    for name, part in batch._asdict().items():
+        if isinstance(part, dict):
+            yield from ((f"{name}[{key!r}]", tensor) for key, tensor in part.items())
+        elif isinstance(part, th.Tensor):
+            yield name, part
 
 
 def _tensors(field: Any) -> list[th.Tensor]:

@@ -40,9 +40,17 @@ class GradientStep:
 
         :param loss: ()
         """
+        self.step_along(self.gradients(loss))
+
+    def gradients(self, loss: th.Tensor) -> Sequence[th.Tensor | None]:
+        """Gradients of a loss, before any clipping.
+
+        :param loss: ()
+        :return: one for each of :meth:`parameters`; None for a parameter that the loss does not depend on
+        """
         parameters = self.parameters()
         # `grad()` and not `backward()`, which copies each gradient once more.
-        self.step_along(th.autograd.grad(loss, parameters, allow_unused=True) if parameters else ())
+        return th.autograd.grad(loss, parameters, allow_unused=True) if parameters else ()
 
     def parameters(self) -> list[th.Tensor]:
         """Parameters of the optimizer that are trained now, and not frozen."""

@@ -12,7 +12,7 @@ from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.batch_renorm import BatchStatistics
 from sb3_softac.networks.critics import Critic
 from sb3_softac.networks.distributions import PolicySupport
-from sb3_softac.updates import losses
+from sb3_softac.updates import losses, measures
 from sb3_softac.updates.actor_gradient import ActorGradient
 from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.gradient import GradientStep, frozen
@@ -89,31 +89,44 @@ class ActorPart:
         draw = self.actor.score_support if self.gradient.of_samples else self.actor.support
         return draw(obs, self.n_samples)
 
-    def learn_temperature(self, obs: PyTorchObs, support: PolicySupport) -> dict[str, th.Tensor]:
+    def learn_temperature(
+        self, obs: PyTorchObs, support: PolicySupport, is_measured: bool = False
+    ) -> dict[str, th.Tensor]:
         """Step of the temperature, which learns from the entropy of the policy.
 
         :param obs: observations, first dimension B
         :param support: support of the policy at ``obs``
+        :param is_measured: whether to measure the step, too
         :return: metrics to log, each ()
         """
         policy_entropy = losses.entropy(support.log_pi, support.weight)
         metrics = {"entropy": policy_entropy.detach().mean()}  # first, as the loss is computed from it
-        return metrics | self.temperature.step(policy_entropy, self.actor.max_entropy(obs))
+        max_entropy = self.actor.max_entropy(obs)
+        if is_measured:
+            metrics |= self.temperature.measures(max_entropy)
+        return metrics | self.temperature.step(policy_entropy, max_entropy)
 
-    def improve(self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor) -> dict[str, th.Tensor]:
+    def improve(
+        self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor, is_measured: bool = False
+    ) -> dict[str, th.Tensor]:
         """Step of the actor, and of the average of its weights.
 
         :param obs: observations, first dimension B
         :param q: (B, K), values of the support's actions, reduced over the critics
         :param support: support of the policy at ``obs``
         :param alpha: (1,), the temperature
+        :param is_measured: whether to measure the step, too
         :return: metrics to log, each ()
         """
         loss = self.gradient.loss(obs, q, support, alpha)
-        self.step(loss)
+        metrics = {"actor_loss": loss.detach()}
+        gradients = self.step.gradients(loss)
+        if is_measured:
+            metrics |= measures.of_actor(support, self.actor.differentiable_actions, gradients)
+        self.step.step_along(gradients)
         if self.average is not None:
             self.average.step()
-        return {"actor_loss": loss.detach()}
+        return metrics
 
 
 @dataclass(frozen=True)
@@ -139,28 +152,32 @@ class CriticPart:
     target: Critic | None = None
     follower: TargetNetwork | NoTarget = NoTarget()  # noqa: RUF009  # it has no state
 
-    def learn(self, batch: Batch, next_support: PolicySupport, alpha: th.Tensor) -> dict[str, th.Tensor]:
+    def learn(
+        self, batch: Batch, next_support: PolicySupport, alpha: th.Tensor, is_measured: bool = False
+    ) -> dict[str, th.Tensor]:
         """Step of the critics towards the soft value of the policy at s'.
 
         :param batch: B transitions
         :param next_support: support of the policy at s'
         :param alpha: (1,), the temperature
+        :param is_measured: whether to measure the step, too
         :return: metrics to log, each ()
         """
         outputs, next_outputs = self._outputs_of_both(batch, next_support)
-        return self._fit(batch, outputs, self.td.target(batch, next_outputs, next_support, alpha))
+        return self._fit(batch, outputs, self.td.target(batch, next_outputs, next_support, alpha), is_measured)
 
-    def learn_from_value(self, batch: Batch, next_value: th.Tensor) -> dict[str, th.Tensor]:
+    def learn_from_value(self, batch: Batch, next_value: th.Tensor, is_measured: bool = False) -> dict[str, th.Tensor]:
         """Step of the critics towards a given state value at s'.
 
         :param batch: B transitions
         :param next_value: (B,), V(s')
+        :param is_measured: whether to measure the step, too
         :return: metrics to log, each ()
         """
         target = self.td.target_of_value(batch, next_value)
         with self.statistics:
             outputs = self.critic.outputs_taken(batch.obs, batch.action)
-        return self._fit(batch, outputs, target)
+        return self._fit(batch, outputs, target, is_measured)
 
     def _outputs_of_both(self, batch: Batch, next_support: PolicySupport) -> tuple[th.Tensor, th.Tensor]:
         """Outputs of the critics at (s, a), (N, B, M), and of the target critics at s', (N, B, K, M)."""
@@ -172,14 +189,19 @@ class CriticPart:
         with self.statistics:
             return self.critic.outputs_taken(batch.obs, batch.action), next_outputs
 
-    def _fit(self, batch: Batch, outputs: th.Tensor, target: th.Tensor) -> dict[str, th.Tensor]:
+    def _fit(self, batch: Batch, outputs: th.Tensor, target: th.Tensor, is_measured: bool) -> dict[str, th.Tensor]:
         target_outputs = None
         if self.td.needs_target_outputs and self.target is not None:
             with th.no_grad():
                 target_outputs = self.target.outputs_taken(batch.obs, batch.action)
         loss = self.td.loss(outputs, target, target_outputs)
-        self.step(loss)
-        return {"critic_loss": loss.detach(), "q_value": self.critic.head.values(outputs.detach()).mean()}
+        gradients = self.step.gradients(loss)
+        q_NB = self.critic.head.values(outputs.detach())
+        metrics = {"critic_loss": loss.detach(), "q_value": q_NB.mean()}
+        if is_measured:
+            metrics |= measures.of_critics(q_NB, self.td.errors(outputs.detach(), target), gradients)
+        self.step.step_along(gradients)
+        return metrics
 
     def q_of(self, obs: PyTorchObs, support: PolicySupport, is_due: bool) -> th.Tensor:
         """Q values of the policy's actions by the current critics, whose parameters get no gradient.

@@ -39,6 +39,14 @@ class TD(Protocol):
         :return: a target as :meth:`target` returns it
         """
 
+    def errors(self, outputs: th.Tensor, target: th.Tensor) -> th.Tensor:
+        """TD errors: how far the value of each critic is from its target.
+
+        :param outputs: (N, B, M), outputs for the actions taken
+        :param target: result of :meth:`target`
+        :return: (N, B)
+        """
+
     def loss(self, outputs: th.Tensor, target: th.Tensor, target_outputs: th.Tensor | None) -> th.Tensor:
         """Loss of the critics: their distance from the target.
 
@@ -83,6 +91,9 @@ class ScalarTD:
     @th.no_grad()
     def target_of_value(self, batch: Batch, next_value: th.Tensor) -> th.Tensor:
         return losses.td_target(batch.reward, batch.done, batch.discount, next_value)
+
+    def errors(self, outputs: th.Tensor, target: th.Tensor) -> th.Tensor:
+        return self.head.values(outputs) - target
 
     def loss(self, outputs: th.Tensor, target: th.Tensor, target_outputs: th.Tensor | None) -> th.Tensor:
         q_NB = self.head.values(outputs)

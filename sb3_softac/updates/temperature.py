@@ -35,6 +35,14 @@ class Temperature(ABC):
         :return: metrics to log, each ()
         """
 
+    def measures(self, max_entropy: th.Tensor | None = None) -> dict[str, th.Tensor]:
+        """The target entropy, averaged over the batch; nothing if the temperature is fixed.
+
+        :param max_entropy: (B,), entropy of the uniform policy over the allowed actions; None without masks
+        :return: metrics to log, each ()
+        """
+        return {}
+
     def set_target_entropy(self, target: float, factor: float = 0.0) -> None:  # noqa: B027  # a fixed one has none
         """Change the target entropy.
 
@@ -97,10 +105,17 @@ class LearnedTemperature(Temperature):
     def alpha(self) -> th.Tensor:
         return self._log_alpha.detach().exp()
 
+    def _target(self, max_entropy: th.Tensor | None) -> th.Tensor:
+        """Target entropy: (), or (B,) with action masks."""
+        if max_entropy is None:
+            return self._target_entropy
+        return losses.masked_target_entropy(self._target_entropy, self._factor, max_entropy)
+
+    def measures(self, max_entropy: th.Tensor | None = None) -> dict[str, th.Tensor]:
+        return {"target_entropy": self._target(max_entropy).mean()}
+
     def step(self, policy_entropy: th.Tensor, max_entropy: th.Tensor | None = None) -> dict[str, th.Tensor]:
-        target = self._target_entropy
-        if max_entropy is not None:
-            target = losses.masked_target_entropy(target, self._factor, max_entropy)
+        target = self._target(max_entropy)
         gradient = losses.temperature_gradient(policy_entropy, target)
         loss = self._log_alpha.detach().squeeze() * gradient
         gradient = gradient.to(self._log_alpha.dtype).reshape_as(self._log_alpha)

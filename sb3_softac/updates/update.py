@@ -19,6 +19,12 @@ class Update(Protocol):
         :return: metrics to log, each () and on the device
         """
 
+    def is_measured(self, n_updates: int) -> bool:
+        """Whether a step has further metrics. Such steps are few, so that it does not pay to capture them.
+
+        :param n_updates: gradient steps done in the whole run, this one included
+        """
+
     def phase(self, n_updates: int) -> Hashable:
         """Key for the sequence of operations of this step, e.g. "targets move, actor waits".
 

@@ -1,5 +1,6 @@
 """SAC v1: state value network with a target, fixed temperature, reward scale.   arXiv:1801.01290, algorithm 1"""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch as th
@@ -8,7 +9,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from sb3_softac.networks.batch_renorm import BatchStatistics
 from sb3_softac.networks.critics import ValueNetwork
 from sb3_softac.networks.distributions import PolicySupport
-from sb3_softac.updates import losses
+from sb3_softac.updates import losses, measures
 from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.gradient import GradientStep
 from sb3_softac.updates.parts import ActorPart, CriticPart
@@ -79,15 +80,17 @@ class UpdateV1:
     :param actor: actor and temperature
     :param critics: critics, without a target network of their own
     :param values: state value network and its target
+    :param is_measured: whether a gradient step is measured, by its number; see :class:`Update`
     """
 
     actor: ActorPart
     critics: CriticPart
     values: ValuePart
+    is_measured: Callable[[int], bool]
 
-    def phase(self, n_updates: int) -> tuple[bool, bool]:
-        """Whether the target network moves, and whether the actor steps; see :class:`Update`."""
-        return self.values.follower.is_due(n_updates), self.actor.is_due(n_updates)
+    def phase(self, n_updates: int) -> tuple[bool, ...]:
+        """Whether the target network moves, the actor steps, and the step is measured; see :class:`Update`."""
+        return self.values.follower.is_due(n_updates), self.actor.is_due(n_updates), self.is_measured(n_updates)
 
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
         """Update every network once.
@@ -99,19 +102,21 @@ class UpdateV1:
         actor, critics, values = self.actor, self.critics, self.values
         alpha = actor.temperature.alpha()
         metrics = {"ent_coef": alpha.squeeze()}
-        is_due = actor.is_due(n_updates)
+        is_due, is_measured = actor.is_due(n_updates), self.is_measured(n_updates)
+        if is_measured:
+            metrics |= measures.of_batch(batch)
         support = actor.support_at(batch.obs, is_due)  # V needs actions even if the actor is not due
         if is_due:
-            metrics |= actor.learn_temperature(batch.obs, support)
+            metrics |= actor.learn_temperature(batch.obs, support, is_measured)
 
         # The TD target needs no action and no entropy at s': V(s') contains both.
         value, next_value = values.values(batch.obs, batch.next_obs)
-        metrics |= critics.learn_from_value(batch, next_value)
+        metrics |= critics.learn_from_value(batch, next_value, is_measured)
         # V and the policy learn from the same fresh actions and from the critics just updated.
         q_NBK = critics.q_of(batch.obs, support, is_due)
         q = critics.reduce_q(q_NBK)
         metrics |= values.learn(value, q, q_NBK, support, alpha)
         if is_due:
-            metrics |= actor.improve(batch.obs, q, support, alpha)
+            metrics |= actor.improve(batch.obs, q, support, alpha, is_measured)
         values.follower.step(n_updates)
         return metrics

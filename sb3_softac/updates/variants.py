@@ -19,6 +19,7 @@ from sb3_softac.updates.actor_gradient import (
     state_value,
 )
 from sb3_softac.updates.gradient import GradientStep, Stepper, plain_step
+from sb3_softac.updates.measures import Measured
 from sb3_softac.updates.parts import ActorPart, CriticPart
 from sb3_softac.updates.targets import NoTarget, TargetNetwork, WeightAverage
 from sb3_softac.updates.td import TDS, QReduction
@@ -135,7 +136,12 @@ def _make_follower(online: nn.Module, target: nn.Module | None, settings: Update
 
 def _make_v2(networks: Networks, temperature: Temperature, settings: UpdateSettings, step: Stepper) -> UpdateV2:
     actor = _make_actor_part(networks, temperature, settings, step)
-    return UpdateV2(actor, _make_critic_part(networks, settings, step, actor.gradient.through_actions))
+    critics = _make_critic_part(networks, settings, step, actor.gradient.through_actions)
+    return UpdateV2(actor, critics, _is_measured(settings))
+
+
+def _is_measured(settings: UpdateSettings) -> Measured:
+    return Measured(settings.diagnostics != "off", settings.policy_delay)
 
 
 def _make_v1(networks: Networks, temperature: Temperature, settings: UpdateSettings, step: Stepper) -> UpdateV1:
@@ -154,7 +160,8 @@ def _make_v1(networks: Networks, temperature: Temperature, settings: UpdateSetti
         target=networks.value_target,
         follower=_make_follower(value_net, networks.value_target, settings),
     )
-    return UpdateV1(actor, _make_critic_part(networks, settings, step, actor.gradient.through_actions), values)
+    critics = _make_critic_part(networks, settings, step, actor.gradient.through_actions)
+    return UpdateV1(actor, critics, values, _is_measured(settings))
 
 
 #: factory of the update for each key of :data:`~sb3_softac.settings.variants.VARIANTS`

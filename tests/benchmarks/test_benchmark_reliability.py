@@ -9,11 +9,12 @@ import pytest
 
 from benchmarks import reliability
 from benchmarks._reliability import checks, cost, crashes, kills, soak
+from benchmarks._studies import run
 
 
 def result_of(study: str, tmp_path) -> list:
     with patch.object(sys, "argv", ["reliability", study, "--quick", "--out", str(tmp_path)]):
-        reliability.main()
+        run(reliability.__doc__, reliability.STUDIES, tmp_path)
     assert (tmp_path / f"{study}.md").read_text().startswith(f"# {reliability.STUDIES[study].title}")
     return json.loads((tmp_path / f"{study}.json").read_text())["rows"]
 

@@ -61,6 +61,9 @@ class Recorder:
     def phase(self, n_updates: int) -> bool:
         return n_updates % self.interval == 0
 
+    def is_measured(self, n_updates: int) -> bool:
+        return False
+
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
         self.seen.append(batch.reward.sum().item())
         self.batches.add(batch.reward.data_ptr())
@@ -73,6 +76,16 @@ class Delayed(Recorder):
     def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
         mean = batch.reward.mean()
         return {"reward": mean} | ({"delayed": mean} if self.phase(n_updates) else {})
+
+
+class Measured(Recorder):
+    """An update of which every ``interval``-th step has a further metric."""
+
+    is_measured = Recorder.phase
+
+    def __call__(self, batch: Batch, n_updates: int) -> dict[str, th.Tensor]:
+        metrics = super().__call__(batch, n_updates)
+        return metrics | ({"measured": batch.reward.max()} if self.is_measured(n_updates) else {})
 
 
 def batches(n_batches: int, batch_size: int = 32) -> list[Batch]:
@@ -91,6 +104,19 @@ def test_a_graph_reads_every_batch_from_the_same_place():
     expected = sum(batch.reward.mean().item() for batch in given) / 8
     assert engine.read_metrics() == pytest.approx({"reward": expected, "phase": 1.0}, abs=1e-6)
     assert engine.read_metrics() == {}
+
+
+def test_measured_steps_are_not_captured_and_their_metrics_are_averaged():
+    update, graphs = Measured(interval=3), FakeCapture()
+    engine = GraphEngine(update, graphs)
+    given = batches(30)
+    for n_updates, batch in enumerate(given, start=1):
+        engine.update(batch, n_updates)
+    assert graphs.n_captures == 1
+    assert graphs.n_warm_ups == FakeCapture.warm_ups + 10
+    assert update.seen == pytest.approx([batch.reward.sum().item() for batch in given])
+    expected = sum(batch.reward.max().item() for batch in given[2::3]) / 10
+    assert engine.read_metrics()["measured"] == pytest.approx(expected)
 
 
 def test_each_phase_and_each_size_has_a_graph():

@@ -187,7 +187,9 @@ def test_targets_start_as_copies_and_follow_at_their_interval(variant: str):
 @every_gradient
 @pytest.mark.parametrize("engine", ["eager", "fused"])
 def test_actor_and_temperature_wait_for_their_turn_and_nothing_else_does(variant: str, gradient: str, engine: str):
-    model = make_model(variant, policy_delay=3, tau=0.5, actor_gradient=gradient, engine=engine, ent_coef="auto_0.5")
+    model = make_model(
+        variant, policy_delay=3, tau=0.5, actor_gradient=gradient, engine=engine, ent_coef="auto_0.5", diagnostics="off"
+    )
     names = []
     for n_updates in range(1, 7):
         before, log_alpha = parameters_of(model), model.log_ent_coef.clone()
