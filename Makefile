@@ -20,7 +20,7 @@ PY = $(VENV)/bin/python
 PACKAGING_FILES = setup.cfg setup.py pyproject.toml constraints.txt sb3_softac/version.py $(wildcard startup/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-rest lint format types check packaging packaging-full wheel clean
+.PHONY: help train test test-rest test-docs docs lint format types check packaging packaging-full release compatibility clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,12 +40,19 @@ train: $(VENV)/.installed-zoo ## train SoftAC on ENV with rl_zoo3's own command,
 	@$(PY) -m sb3_softac.report "$$(ls -td "$(LOGS)"/softac/$(subst /,-,$(ENV))_* | head -n 1)"
 
 # The networks of the tests are small.
-test test-rest: export OMP_NUM_THREADS = 1
+test test-rest test-docs: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev ## the test suite, but for what `make test-rest` runs
 	$(PY) -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 test-rest: $(VENV)/.installed-dev ## the tests of the benchmarks, and those that learn to a known optimum
 	$(PY) -m pytest tests/benchmarks tests/learning $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
+
+test-docs: $(VENV)/.installed-dev ## the code and the commands of README.md and of the manual
+	$(PY) -m pytest README.md docs $(PYTEST_PROCESSES) --dist=loadfile $(PYTEST_FLAGS)
+
+docs: $(VENV)/.installed-docs ## the manual, in docs/_build/html; warnings are errors
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "The manual is docs/_build/html/index.html"
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(PY) -m ruff check .
@@ -64,10 +71,17 @@ packaging: $(VENV)/.installed-dev ## build, install, use, uninstall, in an envir
 packaging-full: $(VENV)/.installed-dev ## the same for every kind of installation and every script of rl_zoo3
 	$(PY) -m pytest tests/packaging -m packaging $(PYTEST_FLAGS)
 
-check: lint types packaging test-rest test ## all that CI runs
+check: lint types docs packaging test-docs test-rest test ## all that CI runs
 
-wheel: $(VENV)/.installed-dev ## sdist and wheel in dist/
+release: $(VENV)/.installed-dev ## sdist and wheel in dist/, built anew and verified
+	rm -rf dist
 	$(PY) -m build
+	$(PY) -m twine check --strict dist/*
+	$(PY) -m check_wheel_contents dist/*.whl
+
+compatibility: ## every Python and the oldest and newest dependencies (nox), and other packages' environments through the zoo
+	$(PYTHON) -m pip install $(PIP_FLAGS) 'nox>=2024.10'
+	$(PYTHON) -m nox
 
 clean: ## remove environments, builds and caches (not logs/)
 	rm -rf .venv* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

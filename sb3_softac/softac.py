@@ -717,7 +717,7 @@ class SoftAC(OffPolicyAlgorithm):
     def load(
         cls: type[SelfSoftAC],
         path: files.PathOrFile,
-        env: GymEnv | None = None,
+        env: GymEnv | str | None = None,
         device: th.device | str = "auto",
         custom_objects: dict[str, Any] | None = None,
         print_system_info: bool = False,
@@ -730,7 +730,7 @@ class SoftAC(OffPolicyAlgorithm):
         The replay buffer is not in it, and is allocated only when needed.
 
         :param path: the zip file, or an open one
-        :param env: to go on learning in; None if the agent only acts
+        :param env: to go on learning in, or its registered id; None if the agent only acts
         :param device: to put the agent on
         :param custom_objects: take the place of attributes in the file, which are then not read
         :param print_system_info: print the systems that saved and that load
@@ -809,7 +809,7 @@ class SoftAC(OffPolicyAlgorithm):
     def from_sac(
         cls: type[SelfSoftAC],
         path_or_model: files.PathOrFile | SAC,
-        env: GymEnv | None = None,
+        env: GymEnv | str | None = None,
         device: th.device | str = "auto",
         allow_pickle: bool | None = None,
         **kwargs: Any,
@@ -817,7 +817,7 @@ class SoftAC(OffPolicyAlgorithm):
         """Import a SAC of Stable-Baselines3: networks, optimizers, temperature, counters and arguments.
 
         :param path_or_model: its zip file, or the model itself, whose environment and replay buffer are then shared
-        :param env: to go on learning in; None: the model's, or none
+        :param env: to go on learning in, or its registered id; None: the model's, or none
         :param device: to put the model on
         :param allow_pickle: run code of the file: one of Stable-Baselines3 always holds pickled objects. None: as the
             environment variable ``SB3_SOFTAC_ALLOW_PICKLE`` says

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import recursive_setattr
 from stable_baselines3.common.type_aliases import GymEnv
@@ -24,7 +25,7 @@ NEEDED = ("policy_class", "policy_kwargs", "observation_space", "action_space", 
 def build(
     cls: type[AgentT],
     contents: Contents,
-    env: GymEnv | None,
+    env: GymEnv | str | None,
     device: th.device | str,
     force_reset: bool,
     changed: Mapping[str, Any],
@@ -33,7 +34,7 @@ def build(
 
     :param cls: of the agent
     :param contents: of the file
-    :param env: to go on learning in; None for the file's, if it has one
+    :param env: to go on learning in, or its registered id; None for the file's, if it has one
     :param device: to put the agent on
     :param force_reset: reset the environment before learning goes on
     :param changed: arguments of the constructor
@@ -47,7 +48,7 @@ def build(
             f"{changed['policy_kwargs']}: its networks are made of it"
         )
     if env is not None:
-        env = cls._wrap_env(env, data["verbose"])
+        env = cls._wrap_env(maybe_make_env(env, data["verbose"]), data["verbose"])
         check_for_correct_spaces(env, data["observation_space"], data["action_space"])
         if force_reset:
             data["_last_obs"] = None

@@ -58,6 +58,14 @@ def test_save_and_load(kwargs, tmp_path):
     assert loaded.learn(10, reset_num_timesteps=False)._n_updates > model._n_updates
 
 
+def test_an_environment_is_loaded_by_its_id(tmp_path):
+    SoftAC("MlpPolicy", "Pendulum-v1", buffer_size=10).save(tmp_path / "agent.zip")
+    model = SoftAC.load(tmp_path / "agent.zip", env="Pendulum-v1")
+    assert model.get_env().get_attr("spec")[0].id == "Pendulum-v1"
+    with pytest.raises(ValueError, match="spaces do not match"):
+        SoftAC.load(tmp_path / "agent.zip", env="MountainCarContinuous-v0")
+
+
 def test_loading_to_act_does_not_allocate_the_replay_buffer(tmp_path):
     make_model().save(tmp_path / "model")
     loaded = SoftAC.load(tmp_path / "model", buffer_size=10**11)
