@@ -31,6 +31,8 @@ autodoc_typehints = "none"  # the signature of SoftAC is long; the parameters be
 
 html_theme = "furo"
 html_title = f"SoftAC {release}"
+html_static_path = ["_static"]
+html_css_files = ["manual.css"]
 html_theme_options = {"navigation_with_keys": True}
 
 # Files of the repository beside docs/ are no pages: links to them become downloads, and links to folders text.
