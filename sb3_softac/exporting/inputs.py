@@ -148,7 +148,7 @@ def _drawn(space: spaces.Space, rows: int, seed: int) -> np.ndarray:
             np.where(np.abs(bound) > LARGE_BOUND, sign * np.inf, bound)
             for bound, sign in ((space.low, -1.0), (space.high, 1.0))
         )
-        space = spaces.Box(low, high, space.shape, np.float32)
+        space = spaces.Box(low.astype(space.dtype), high.astype(space.dtype), space.shape, space.dtype)
     space.seed(seed)
     return np.stack([space.sample() for _ in range(rows)])
 

@@ -1,9 +1,12 @@
 """An ONNX file of a policy, which is checked before it is written."""
 
+import contextlib
 import importlib
+import io
 import json
 import logging
 import pathlib
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +20,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_softac.exporting.check import BATCHES, largest_difference
 from sb3_softac.exporting.deployed import DeployedPolicy, ExportError
 from sb3_softac.exporting.inputs import Input, space_as_json
-from sb3_softac.exporting.layers import ADVICE, cause, layer_is_named, named
+from sb3_softac.exporting.layers import cause, layer_is_named, named
 from sb3_softac.saving import files
 from sb3_softac.settings.parsing import whole_number
 from sb3_softac.version import __version__
@@ -28,6 +31,10 @@ NEWEST_OPSET = 23
 #: largest difference from ``predict``, as a part of the range of an action: single precision is far below
 TOLERANCE = 1e-4
 SUFFIX = ".onnx"
+#: in the messages of PyTorch's exporter: name of the operation that has no counterpart, without its number
+FAILED_NODE = re.compile(r"translating node %([a-z0-9_]+?)(_\d+)? ")
+#: the layers around an operation, in what torch.export notes at it
+LAYERS = "nn_module_stack"
 
 
 class ExportedPolicy(NamedTuple):
@@ -106,9 +113,10 @@ def export(
 
 
 def _checked_path(path: Any) -> pathlib.Path:
+    if pathlib.Path(path).is_dir():
+        example = pathlib.Path(path) / f"agent{SUFFIX}"
+        raise ValueError(f"`path={str(path)!r}` is a folder; name the file, such as {str(example)!r}")
     path = files.with_suffix(path, SUFFIX)
-    if path.is_dir():
-        raise ValueError(f"`path={str(path)!r}` is a folder; name the file, such as {str(path / 'agent.onnx')!r}")
     if path.suffix != SUFFIX:
         raise ValueError(f"`path={str(path)!r}` must end with {SUFFIX!r}, or have no suffix")
     return path
@@ -183,24 +191,29 @@ def _without_notes(model: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Context without the warnings and the log of PyTorch's exporter, which speak of its own code."""
+    """Context without the warnings and the log of PyTorch's exporter, which speak of its own code.
+
+    Where it fails, it prints the whole graph; the error says it in a sentence.
+    """
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(disabled)
 
 
-def _untranslated(deployed: DeployedPolicy, program: th.export.ExportedProgram, error: Exception) -> str:
+def _untranslated(deployed: DeployedPolicy, program: th.export.ExportedProgram, error: BaseException) -> str:
     """Message of an error, which names the layer whose operation ONNX does not have."""
-    for node in program.graph.nodes:
-        if f"%{node.name} " in str(error) and node.meta.get("nn_module_stack"):
-            path = list(node.meta["nn_module_stack"].values())[-1][0]
-            return f"{named(deployed, path)} cannot be exported, as ONNX has no operator for `{node.target}`. {ADVICE}"
-    return f"The policy cannot be exported: {cause(error)}. {ADVICE}"
+    found = FAILED_NODE.search(str(error))
+    # PyTorch has taken the operation to pieces: a piece has a part of its name.
+    nodes = [node for node in program.graph.nodes if found and found[1] in node.name and node.meta.get(LAYERS)]
+    path = list(nodes[0].meta[LAYERS].values())[-1][0] if nodes else ""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{named(deployed, path)} cannot be exported to ONNX: {cause(error)}. Write it with other operations"
 
 
 # Metadata
