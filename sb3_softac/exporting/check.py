@@ -29,10 +29,11 @@ def largest_difference(deployed: DeployedPolicy, normalize: VecNormalize | None,
     :param deployed: the policy that was exported
     :param normalize: ``VecNormalize`` of the environment; None for none
     :param run: runs the exported policy
-    :return: for Box as a part of the range of the action; otherwise the largest share of other actions in a batch
+    :return: for Box as a part of the range of the action; otherwise 0 if all actions are the same, and 1 if one is not
     :raises ExportError: actions of another shape
     """
-    return max(_difference(deployed, normalize, run, rows) for rows in BATCHES)
+    # By numpy, whose largest number is NaN if one is.
+    return float(np.max([_difference(deployed, normalize, run, rows) for rows in BATCHES]))
 
 
 def _difference(deployed: DeployedPolicy, normalize: VecNormalize | None, run: Run, rows: int) -> float:

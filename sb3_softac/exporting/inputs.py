@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 
-from sb3_softac.spaces import ACTION_MASK, has_action_masks, sample_allowed
+from sb3_softac.spaces import ACTION_MASK, discrete_sizes, has_action_masks, sample_allowed
 
 OBSERVATION, ACTION, NOISE = "observation", "action", "noise"
 # A bound beyond this stands for none: nobody observes such values.
@@ -158,9 +158,9 @@ def _with_one_allowed(masks: np.ndarray, action_space: Any, seed: int) -> np.nda
     action_space = deepcopy(action_space)
     action_space.seed(seed)
     ids = sample_allowed(action_space, np.ones_like(masks)).reshape(len(masks), -1)
-    sizes = np.atleast_1d(getattr(action_space, "nvec", getattr(action_space, "n", 1)))
+    starts = np.cumsum([0, *discrete_sizes(action_space)[:-1]])
     masks = masks.copy()
-    np.put_along_axis(masks, ids + np.concatenate([[0], np.cumsum(sizes)[:-1]]), 1, axis=1)
+    np.put_along_axis(masks, ids + starts, 1, axis=1)
     return masks
 
 

@@ -46,7 +46,7 @@ class ExportedPolicy(NamedTuple):
     :param opset: version of ONNX's operators
     :param n_bytes: size of the file
     :param difference: largest difference from ``predict``: for Box as a part of the range of an action, otherwise the
-        share of rows with another action
+        1 if an action is another one, and 0 if not
     :param tolerance: beyond which no file is written
     """
 
@@ -96,8 +96,9 @@ def export(
     _check_numbers(opset, tolerance)
     onnx, runtime, _ = (_imported(name) for name in ("onnx", "onnxruntime", "onnxscript"))
     model = _translated(deployed, opset)
-    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    difference = largest_difference(deployed, normalize, lambda inputs: session.run([deployed.output], inputs)[0])
+    with _runtime_is_named():
+        session = _opened(runtime, model)
+        difference = largest_difference(deployed, normalize, lambda inputs: session.run([deployed.output], inputs)[0])
     if not difference <= tolerance:
         raise ExportError(
             f"The exported policy differs from `predict` by {difference:.2g}, more than `tolerance={tolerance}`: no "
@@ -137,6 +138,27 @@ def _imported(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ImportError(f"An export to ONNX needs {name} ({error}): pip install 'sb3_softac[export]'") from error
+
+
+def _opened(runtime: Any, model: Any) -> Any:
+    """A session of onnxruntime. On one thread, as networks are small; and without its warnings."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+@contextmanager
+def _runtime_is_named() -> Iterator[None]:
+    """Context in which an error of onnxruntime, which has no public class, is one of ours."""
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ExportError(
+            f"onnxruntime does not run what was exported ({cause(error)}): no file was written. Try another "
+            "`opset`, or a newer onnxruntime"
+        ) from error
 
 
 # Translation

@@ -31,6 +31,7 @@ def test_an_exported_agent_acts_elsewhere(wheel, tmp_path):
     program = f"""
 import numpy as np
 from sb3_softac import SoftAC
-print(SoftAC.load({str(run / "best_model.zip")!r}).predict(np.array({OBSERVATION}, np.float32), deterministic=True)[0][0])
+model = SoftAC.load({str(run / "best_model.zip")!r})
+print(model.predict(np.array({OBSERVATION}, np.float32), deterministic=True)[0][0])
 """
     np.testing.assert_allclose(action, [float(wheel.run("-c", program).split()[-1])], atol=1e-5)
