@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sb3_softac.exporting.deployed import DeployedPolicy, ExportError
 from sb3_softac.exporting.onnx_file import OPSET, SUFFIX, ExportedPolicy
 from sb3_softac.saving import files
+from sb3_softac.saving.archive import NeedsPickleError
 from sb3_softac.softac import SoftAC
 
 __all__ = ["DeployedPolicy", "ExportError", "ExportedPolicy", "main"]
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     try:
         print(_export(given))
+    except NeedsPickleError as error:
+        parser.exit(1, f"error: {error}. The option of this command is --allow-pickle\n")
     except (ImportError, OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
 

@@ -68,7 +68,9 @@ def test_the_folder_of_a_run(tmp_path, capsys, session):
     with pytest.raises(SystemExit) as refused:
         main([str(tmp_path)])
     assert refused.value.code == 1
-    assert "vecnormalize.pkl' cannot be read: it holds pickled objects" in capsys.readouterr().err
+    refusal = capsys.readouterr().err
+    assert "vecnormalize.pkl' cannot be read: it holds pickled objects" in refusal
+    assert refusal.endswith("The option of this command is --allow-pickle\n")
     assert not list(tmp_path.rglob("*.onnx"))
 
     path = tmp_path / "exported" / "agent.onnx"

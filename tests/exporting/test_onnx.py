@@ -16,7 +16,7 @@ from torch import nn
 
 from sb3_softac import SoftAC
 from sb3_softac.export import ExportError
-from tests.helpers import SMALL, SMALL_DICT, DiscreteTarget, Target, dict_space, image_space, parameters_of
+from tests.helpers import SMALL, SMALL_DICT, DiscreteTarget, Target, dict_space, parameters_of
 
 SMALL_KWARGS = SMALL["policy_kwargs"]
 BOUNDS = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([1.0, 9.0], np.float32))
@@ -69,7 +69,6 @@ CASES: dict[str, Callable[[], SoftAC]] = {
     ),
     "Discrete": lambda: SoftAC("MlpPolicy", DiscreteTarget(), **SMALL),
     "masks": lambda: SoftAC("MultiInputPolicy", Masked(), **SMALL),
-    "images": lambda: SoftAC("CnnPolicy", Target(image_space()), **SMALL),
     "Dict": lambda: SoftAC("MultiInputPolicy", Target(dict_space()), **SMALL_DICT),
     "many inputs": lambda: SoftAC("MultiInputPolicy", Target(MANY), **SMALL),
     "mixture": lambda: SoftAC("MlpPolicy", Target(), **with_policy(n_components=3)),
@@ -171,10 +170,8 @@ def test_images_with_the_channels_last(tmp_path, session):
 # The model stays as it is
 
 
-@pytest.mark.parametrize("engine", ["fused", "traced"])
-def test_learning_goes_on_as_without_an_export(engine, tmp_path):
-    arguments = SMALL | {"engine": engine, "use_sde": engine == "fused", "seed": 0}
-    models = [SoftAC("MlpPolicy", Target(), **arguments).learn(70) for _ in range(2)]
+def test_learning_goes_on_as_without_an_export(tmp_path):
+    models = [SoftAC("MlpPolicy", Target(), **SMALL | {"engine": "traced", "seed": 0}).learn(70) for _ in range(2)]
     modes = [module.training for module in models[0].policy.modules()]
     models[0].export_onnx(tmp_path / "agent", deterministic=False)
     assert [module.training for module in models[0].policy.modules()] == modes
@@ -287,7 +284,7 @@ def test_a_space_that_cannot_be_exported():
 # Statistics of VecNormalize
 
 
-def test_statistics_of_a_file_of_a_dict_and_of_none(tmp_path, session):
+def test_statistics_of_a_file_for_a_dict(tmp_path, session):
     env = VecNormalize(DummyVecEnv([lambda: Target(MANY)]), norm_obs_keys=["action"], norm_reward=False)
     env.obs_rms["action"].mean, env.obs_rms["action"].var = np.array([30.0, -7.0]), np.array([4.0, 0.5])
     model = SoftAC("MultiInputPolicy", env, **SMALL)
@@ -301,9 +298,6 @@ def test_statistics_of_a_file_of_a_dict_and_of_none(tmp_path, session):
     values["linear"] += 1
     expected, _ = model.predict(env.normalize_obs(values), deterministic=True)
     np.testing.assert_allclose(session(exported.path).run(None, values)[0], expected, atol=1e-5)
-    plain = model.export_onnx(tmp_path / "plain", vec_normalize=False)
-    expected, _ = model.predict(values, deterministic=True)
-    np.testing.assert_allclose(session(plain.path).run(None, values)[0], expected, atol=1e-5)
 
 
 def test_statistics_of_other_observations_are_refused(tmp_path):
