@@ -3,18 +3,20 @@
 Map of the package, from the top down. A room imports only rooms below it, and none beside it.
 
 1. ``softac``: the class SoftAC, with the interface of Stable-Baselines3's SAC
-2. ``engines``: run an update, and record it once to replay it faster
+2. ``exporting``: files of a policy that other programs run
+3. ``engines``: run an update, and record it once to replay it faster
    ``collecting``: explore in the environment
    ``saving``: files that are written as a whole and run no code, and checkpoints of a run
-3. ``policies``: make actor, critics and target networks, with their optimizers
+4. ``policies``: make actor, critics and target networks, with their optimizers
    ``updates``: the losses, and the gradient step of each variant
-4. ``networks``: actors, critics and distributions; ``networks.fused`` computes a network as one autograd node
+5. ``networks``: actors, critics and distributions; ``networks.fused`` computes a network as one autograd node
    ``buffers``: replay buffers
-5. ``settings``: the arguments and their checks, one row for each
-6. ``spaces``: checks of action spaces, and action masks
+6. ``settings``: the arguments and their checks, one row for each
+7. ``spaces``: checks of action spaces, and action masks
 
-Beside the rooms: ``zoo`` (extends rl_zoo3), ``report`` (plots a run), ``diagnostics`` (compares a policy with its
-target), ``callbacks`` and ``wrappers``. Only ``wrappers`` is used by a room, ``softac``.
+Beside the rooms: ``zoo`` (extends rl_zoo3), ``export`` (the command of ``exporting``), ``report`` (plots a run),
+``diagnostics`` (compares a policy with its target), ``callbacks`` and ``wrappers``. Only ``wrappers`` is used by a
+room, ``softac``.
 """
 
 from sb3_softac.collecting.steps import BadStepError

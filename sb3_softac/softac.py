@@ -26,6 +26,7 @@ from stable_baselines3.common.type_aliases import (
     TensorDict,
 )
 from stable_baselines3.common.utils import get_system_info
+from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.sac import SAC
 
 from sb3_softac.buffers import make as buffers
@@ -39,6 +40,8 @@ from sb3_softac.engines.base import Engine
 from sb3_softac.engines.denormals import denormals_as_zero
 from sb3_softac.engines.divergence import DivergenceError, DivergenceWatch, all_finite
 from sb3_softac.engines.keeper import EngineKeeper
+from sb3_softac.exporting import onnx_file, statistics
+from sb3_softac.exporting.deployed import DeployedPolicy
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.networks.health import health
@@ -685,6 +688,41 @@ class SoftAC(OffPolicyAlgorithm):
         data = {name: value for name, value in parts.data.items() if name not in set(exclude or ())}
         data |= {name: getattr(self, name) for name in include or ()}
         archive.save(path, parts._replace(data=data))
+
+    def export_onnx(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        deterministic: bool = True,
+        vec_normalize: VecNormalize | str | os.PathLike[str] | bool = True,
+        channels_last: bool = False,
+        opset: int = onnx_file.OPSET,
+        tolerance: float = onnx_file.TOLERANCE,
+        allow_pickle: bool | None = None,
+    ) -> onnx_file.ExportedPolicy:
+        """Write the policy to an ONNX file that other programs run, from the observation to the action in its bounds.
+
+        The file is compared with :meth:`predict` first; one that acts otherwise is not written. The model stays as it
+        is. Needs the extra ``export``.
+
+        :param path: of the file; ``.onnx`` is added where there is no suffix
+        :param deterministic: True: the deterministic action. False: a sample, whose random numbers are further inputs
+        :param vec_normalize: normalises the observations: True: that of the model's environment, if there is one; a
+            ``VecNormalize``, or the path of the file that it saved; False: none
+        :param channels_last: images come as (height, width, channels), as most environments and cameras give them;
+            False: (channels, height, width)
+        :param opset: version of ONNX's operators, 18 to 23
+        :param tolerance: largest difference from :meth:`predict`, as a part of the range of an action
+        :param allow_pickle: run code of the file of ``vec_normalize``, which is a pickle; None: as the environment
+            variable ``SB3_SOFTAC_ALLOW_PICKLE`` says
+        :return: the path, inputs and output, and the difference that was found; printed, a short report
+        :raises ValueError: a wrong argument, or a policy that cannot be exported: the message names the layer
+        :raises ImportError: the extra is not installed
+        """
+        normalize = statistics.find(vec_normalize, self._vec_normalize_env, allow_pickle)
+        deployed = DeployedPolicy(self.policy, deterministic, normalize, channels_last)
+        facts = {"algorithm": type(self).__name__, "variant": self.variant, "num_timesteps": self.num_timesteps}
+        return onnx_file.export(deployed, path, normalize, opset, tolerance, facts)
 
     def save_replay_buffer(self, path: files.PathOrFile) -> None:
         """Save the replay buffer, as a whole or not at all.

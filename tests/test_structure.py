@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of the package, from the top floor down: folders, and modules that stand alone. A room imports from floors
 #: below its own, and from nothing beside itself.
 FLOORS = (
-    {"zoo", "diagnostics"},
+    {"zoo", "diagnostics", "export"},
     {"__init__"},
     {"softac"},
+    {"exporting"},
     {"engines", "collecting", "saving"},
     {"policies", "updates"},
     {"networks", "buffers", "callbacks"},
@@ -23,7 +24,7 @@ FLOORS = (
     {"spaces", "report", "version"},
 )
 #: those that stand beside the rooms that an agent is made of
-BESIDE = {"zoo", "diagnostics", "__init__", "callbacks", "wrappers", "report", "version"}
+BESIDE = {"zoo", "diagnostics", "export", "__init__", "callbacks", "wrappers", "report", "version"}
 FLOOR_OF = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 

@@ -15,6 +15,7 @@ from tests.test_structure import BESIDE, FLOORS
 OUTPUT = Path(__file__).parents[1] / "images" / "architecture.svg"
 WHAT = {
     "softac": "SoftAC: arguments, learn(), train(), files",
+    "exporting": "files that other programs run",
     "engines": "run an update: eager, fused, traced, CUDA graph",
     "collecting": "explore the environment",
     "saving": "files and checkpoints",

@@ -220,7 +220,7 @@ class StateDependentNoise:
         if self._draw.device != latent.device:  # drawn before the networks moved to it
             self._draw, self._draws = self._draw.to(latent.device), self._draws.to(latent.device)
         std = self.std(log_std)
-        if len(latent) == 1 or len(latent) != len(self._draws):
+        if latent.shape[0] == 1 or latent.shape[0] != self._draws.shape[0]:
             return latent @ (std * self._draw)
         return th.bmm(latent.unsqueeze(1), std * self._draws).squeeze(1)
 

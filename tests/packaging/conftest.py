@@ -39,7 +39,7 @@ class Installation:
         self.environment.pop("PYTHONPATH", None)
         subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
         # As a user installs it, dependencies from the constraints file; the package itself goes out again.
-        self.pip("install", "-c", "constraints.txt", ".[zoo,plots]", "build", "setuptools")
+        self.pip("install", "-c", "constraints.txt", ".[zoo,plots,export]", "build", "setuptools")
         self.pip("uninstall", "-y", "sb3_softac")
         self.site = Path(self.run("-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])").strip())
 
