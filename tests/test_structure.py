@@ -20,11 +20,11 @@ FLOORS = (
     {"engines", "collecting", "saving"},
     {"policies", "updates"},
     {"networks", "buffers", "callbacks"},
-    {"settings", "wrappers"},
-    {"spaces", "report", "version"},
+    {"settings", "wrappers", "evaluation"},
+    {"spaces", "report", "version", "presets"},
 )
 #: those that stand beside the rooms that an agent is made of
-BESIDE = {"zoo", "diagnostics", "export", "__init__", "callbacks", "wrappers", "report", "version"}
+BESIDE = {"zoo", "diagnostics", "export", "__init__", "callbacks", "wrappers", "evaluation", "report", "version", "presets"}
 FLOOR_OF = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
