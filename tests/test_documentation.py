@@ -36,6 +36,14 @@ def test_the_examples_run(page, tmp_path, monkeypatch):
     assert SoftAC.load("agent.zip").num_timesteps >= 100
 
 
+@pytest.mark.usefixtures("short_training")
+def test_the_examples_of_first_contact_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile("\n".join(examples("docs/first-contact.md")), "docs/first-contact.md", "exec"), names)
+    assert names["model"].critic.n_critics == 5
+
+
 @pytest.mark.parametrize("name", ["droq", "redq", "crossq"])
 def test_the_settings_of_the_readme_are_arguments(name):
     names: dict = {}

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: below its own, and from nothing beside itself.
 FLOORS = (
     {"zoo", "diagnostics", "export"},
-    {"__init__"},
+    {"__init__", "hub"},
     {"softac"},
     {"exporting"},
     {"engines", "collecting", "saving"},
@@ -24,7 +24,8 @@ FLOORS = (
     {"spaces", "report", "version", "presets"},
 )
 #: those that stand beside the rooms that an agent is made of
-BESIDE = {"zoo", "diagnostics", "export", "__init__", "callbacks", "wrappers", "evaluation", "report", "version", "presets"}
+BESIDE = {"zoo", "diagnostics", "export", "__init__", "callbacks", "wrappers", "evaluation", "report", "version"}
+BESIDE |= {"presets", "hub"}
 FLOOR_OF = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
