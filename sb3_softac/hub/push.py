@@ -20,6 +20,8 @@ from sb3_softac.softac import SoftAC
 
 # Frames of a second, of an environment that does not say.
 FPS = 30
+#: arguments that say nothing of the agent, and may name a user's folders
+OF_THE_MACHINE = ("tensorboard_log", "verbose", "device")
 
 
 def push_to_hub(
@@ -80,6 +82,7 @@ def arguments_of(model: SoftAC) -> dict[str, Any]:
     :param model: the agent
     """
     given = {"policy": model.policy_class.__name__, **given_in(model)}
+    given = {name: value for name, value in given.items() if name not in OF_THE_MACHINE}
     plain = (bool, int, float, str, type(None))
     return {name: value if isinstance(value, plain) else _as_word(value) for name, value in given.items()}
 

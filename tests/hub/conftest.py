@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -129,5 +130,6 @@ def point_to(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
 
 @pytest.fixture
 def nowhere(monkeypatch) -> None:
-    """No network."""
+    """No network, and no pauses before the client tries again."""
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     point_to(monkeypatch, "http://127.0.0.1:9")

@@ -171,8 +171,9 @@ def test_without_the_extra_it_says_what_to_install(agent, monkeypatch):
 
 def test_arguments_are_plain():
     env = gym.wrappers.TimeLimit(Target(spaces.Box(-1.0, 1.0, (3,))), 5)
-    model = SoftAC("MlpPolicy", env, **SMALL, learning_rate="lin_1e-3", device="cpu")
+    model = SoftAC("MlpPolicy", env, **SMALL, learning_rate="lin_1e-3", device="cpu", tensorboard_log="/home/me")
     arguments = push.arguments_of(model)
+    assert "/home/me" not in arguments.values()
     assert arguments["learning_rate"] == "lin_1e-3"
     assert arguments["policy_kwargs"].startswith("{'net_arch': [16, 16]")
     assert arguments["replay_buffer_class"] == "SingleCopyReplayBuffer"
