@@ -1,7 +1,7 @@
 """The one build step that setup.cfg cannot express: files that live outside the package's folder.
 
 * ``startup/*`` goes to the root of site-packages, where Python looks for start-up files.
-* ``hyperparams/*.yml`` stands at the top level, as in rl_zoo3, and is installed inside the package.
+* ``hyperparams/**/*.yml`` stands at the top level, as in rl_zoo3, and is installed inside the package.
 
 A plain sub-command of ``build`` (the ``setuptools.command.build.SubCommand`` protocol) does it for wheels and
 for editable installs alike; so the files are listed in RECORD, and every installer removes them on uninstall.
@@ -17,7 +17,7 @@ STARTUP = {
     "startup/sb3_softac_zoo.pth": "sb3_softac_zoo.pth",
     "startup/sb3_softac_zoo.start": "sb3_softac_zoo.start",
 }
-HYPERPARAMS = {path.as_posix(): f"sb3_softac/{path.as_posix()}" for path in sorted(Path("hyperparams").glob("*.yml"))}
+HYPERPARAMS = {path.as_posix(): f"sb3_softac/{path.as_posix()}" for path in sorted(Path("hyperparams").rglob("*.yml"))}
 
 
 class build_outside(Command):  # noqa: N801, setuptools names commands so

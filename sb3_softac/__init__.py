@@ -14,9 +14,10 @@ Map of the package, from the top down. A room imports only rooms below it, and n
 6. ``settings``: the arguments and their checks, one row for each
 7. ``spaces``: checks of action spaces, and action masks
 
-Beside the rooms: ``zoo`` (extends rl_zoo3), ``export`` (the command of ``exporting``), ``report`` (plots a run),
-``diagnostics`` (compares a policy with its target), ``callbacks`` and ``wrappers``. Only ``wrappers`` is used by a
-room, ``softac``.
+Beside the rooms: ``zoo`` (extends rl_zoo3), ``hub`` (agents on the Hugging Face Hub), ``export`` (the command of
+``exporting``), ``report`` (plots a run), ``diagnostics`` (compares a policy with its target), ``callbacks``,
+``presets`` (arguments of papers), ``wrappers`` and ``evaluation`` (warns of one that does not end). Only the last two
+are used by rooms, ``softac`` and ``policies``.
 """
 
 from sb3_softac.collecting.steps import BadStepError

@@ -1,5 +1,6 @@
 """Policies of SoftAC: actor, critics and target networks, with their optimizers."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import fields, replace
 from functools import partial
@@ -19,6 +20,7 @@ from stable_baselines3.common.torch_layers import (
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
+from sb3_softac.evaluation import EpisodeLengths
 from sb3_softac.networks.actors import SoftActor, SquashedGaussianActor
 from sb3_softac.networks.batch_renorm import WARMUP_STEPS, BatchRenorm
 from sb3_softac.networks.blocks import MLP, HiddenLayers
@@ -34,6 +36,7 @@ from sb3_softac.networks.critics import (
 from sb3_softac.networks.fused.unchanged import SameChildren
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.networks.networks import Networks
+from sb3_softac.networks.small_cnn import fitting, is_image
 from sb3_softac.settings.policy import PolicySettings
 from sb3_softac.settings.rows import read_table
 from sb3_softac.settings.variants import VARIANT_NETWORKS, VARIANTS
@@ -118,7 +121,9 @@ class SoftACPolicy(BasePolicy):
         actor_average: bool = False,
     ) -> None:
         settings = read_table(PolicySettings, locals())
-        extractor_class = settings.features_extractor_class or self.default_features_extractor_class
+        extractor_class = settings.features_extractor_class or fitting(
+            self.default_features_extractor_class, observation_space, settings.normalize_images
+        )
         settings = replace(settings, features_extractor_class=extractor_class)
         super().__init__(
             observation_space,
@@ -135,6 +140,7 @@ class SoftACPolicy(BasePolicy):
         self.share_features_extractor = settings.share_features_extractor
         self.n_critics = settings.n_critics
         self.variant = settings.variant
+        self._episode_lengths = EpisodeLengths()
         self._build(lr_schedule)
 
     # Networks
@@ -350,12 +356,14 @@ class SoftACPolicy(BasePolicy):
 
         :param observation: one observation, or B of them
         :param state: returned unchanged, since the policy has no state
-        :param episode_start: ignored, since the policy has no state
+        :param episode_start: True where an episode begins, for a warning of one that does not end; None if unknown
         :param deterministic: True: the mode; False: a sample
         :return: one action, or B of them, and the state
         :raises ValueError: a Box action that is not a number, or a mask that allows no action
         """
         masks_in(observation, self.action_space)
+        if deterministic:
+            self._episode_lengths.see(episode_start)
         actions, state = super().predict(observation, state, episode_start, deterministic)
         check_actions(actions)
         return actions, state
@@ -411,21 +419,6 @@ def _dropouts_of(target: FeaturesNetwork) -> list[nn.Module]:
     return [module for module in layers if isinstance(module, nn.Dropout)]
 
 
-def check_policy_class(policy: Any) -> None:
-    """Refuse the policy class of another algorithm, which may come from its checkpoint.
-
-    :param policy: a class, or a name, which is checked elsewhere
-    :raises ValueError: a class that is not a ``SoftACPolicy``
-    """
-    if isinstance(policy, str) or (isinstance(policy, type) and issubclass(policy, SoftACPolicy)):
-        return
-    raise ValueError(
-        "`policy` must be 'MlpPolicy', 'CnnPolicy', 'MultiInputPolicy' or a subclass of sb3_softac's SoftACPolicy, but "
-        f"{policy!r} was given. If it comes from a checkpoint, another algorithm made it; "
-        "`SoftAC.from_sac()` imports those of Stable-Baselines3's SAC"
-    )
-
-
 def check_actions(actions: np.ndarray) -> None:
     """Refuse actions that are not a number (NaN), before the environment gets them.
 
@@ -449,3 +442,74 @@ class MultiInputPolicy(SoftACPolicy):
     """Policy of SoftAC for Dict observations: :class:`SoftACPolicy` with ``CombinedExtractor``."""
 
     default_features_extractor_class = CombinedExtractor
+
+
+POLICIES: dict[str, type[SoftACPolicy]] = {
+    "MlpPolicy": MlpPolicy,
+    "CnnPolicy": CnnPolicy,
+    "MultiInputPolicy": MultiInputPolicy,
+}
+
+
+def check_policy(policy: Any, env: Any) -> None:
+    """Refuse what is no policy of SoftAC: an unknown name, or the class of another algorithm.
+
+    :param policy: a name or a class
+    :param env: the environment; None while loading, when the class is known
+    :raises ValueError: neither ``"auto"`` nor the name of a policy nor a ``SoftACPolicy``; ``"auto"`` without ``env``
+    """
+    if policy == "auto" and env is None:
+        raise ValueError(
+            "`policy='auto'` chooses by the observations: `env` must be an environment or its id, not None"
+        )
+    if policy in ("auto", *POLICIES) or (isinstance(policy, type) and issubclass(policy, SoftACPolicy)):
+        return
+    raise ValueError(
+        "`policy` must be 'auto', 'MlpPolicy', 'CnnPolicy', 'MultiInputPolicy' or a subclass of sb3_softac's "
+        f"SoftACPolicy, but {policy!r} was given. If it comes from a checkpoint, another algorithm made it; "
+        "`SoftAC.from_sac()` imports those of Stable-Baselines3's SAC"
+    )
+
+
+def choose_policy(
+    policy: str | type[SoftACPolicy], observation_space: spaces.Space, policy_kwargs: Mapping[str, Any] | None
+) -> str | type[SoftACPolicy]:
+    """Choose the policy for ``"auto"``, and refuse one that cannot read the observations.
+
+    :param policy: checked by :func:`check_policy`
+    :param observation_space: space of the observations
+    :param policy_kwargs: arguments of the policy; with a features extractor of the user's own it may read anything
+    :return: a policy as Stable-Baselines3 takes it
+    :raises ValueError: the policy is for other observations
+    """
+    suitable = _suitable_policy(observation_space)
+    if policy == "auto":
+        return suitable
+    given = policy_kwargs or {}
+    name = next((name for name, cls in POLICIES.items() if policy in (name, cls)), None)
+    if name is None or given.get("features_extractor_class") is not None:
+        return policy
+    is_any_image = given.get("normalize_images") is False and len(observation_space.shape or ()) == 3
+    flattens_image = name == "MlpPolicy" and suitable == "CnnPolicy"
+    if name == suitable or flattens_image or (name == "CnnPolicy" and is_any_image):
+        return policy
+    raise ValueError(
+        f"`policy={name!r}` {_IS_FOR[name]}, but those of the environment are {observation_space}; pass {suitable!r}, "
+        "or 'auto', which chooses by the observations"
+    )
+
+
+_IS_FOR = {
+    "MlpPolicy": "is for observations that are no Dict",
+    "CnnPolicy": (
+        "is for images (Boxes of three dimensions: bytes from 0 to 255, or numbers in [-1, 1]; others need "
+        "`policy_kwargs=dict(normalize_images=False)`)"
+    ),
+    "MultiInputPolicy": "is for Dict observations",
+}
+
+
+def _suitable_policy(observation_space: spaces.Space) -> str:
+    if isinstance(observation_space, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image(observation_space) else "MlpPolicy"

@@ -45,7 +45,7 @@ from sb3_softac.exporting.deployed import DeployedPolicy
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.networks.health import health
-from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy, check_policy_class
+from sb3_softac.policies import POLICIES, SoftACPolicy, check_policy, choose_policy
 from sb3_softac.saving import archive, checkpoint, files, replay, sac
 from sb3_softac.saving import parameters as saved
 from sb3_softac.saving.agent import build
@@ -55,7 +55,7 @@ from sb3_softac.settings.parsing import NOT_NEGATIVE, schedule, value_at, whole_
 from sb3_softac.settings.policy import check_decided
 from sb3_softac.settings.rows import check_known
 from sb3_softac.settings.variants import VARIANT_NETWORKS, VARIANTS
-from sb3_softac.spaces import check_action_space
+from sb3_softac.spaces import check_action_space, check_observation_space
 from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.temperature import Temperature, make_temperature
 from sb3_softac.wrappers import check_masks
@@ -70,7 +70,8 @@ class SoftAC(OffPolicyAlgorithm):
     between continuous and discrete actions. The arguments up to ``_init_setup_model`` are those of Stable-Baselines3's
     SAC, in its order and with its defaults.
 
-    :param policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"``, or a subclass of ``SoftACPolicy``
+    :param policy: ``"auto"`` chooses by the observations among ``"MlpPolicy"``, ``"CnnPolicy"`` and
+        ``"MultiInputPolicy"``; or a subclass of ``SoftACPolicy``
     :param env: the environment to learn from, or its registered id
     :param learning_rate: learning rate of every optimizer that has none of its own: a number, a callable of the
         remaining progress (from 1 to 0), or linear: ``"lin_<start>"`` down to 0, ``"lin_<start>_<end>"``
@@ -82,7 +83,8 @@ class SoftAC(OffPolicyAlgorithm):
     :param train_freq: environment steps between trainings, or ``(number, "step" or "episode")``
     :param gradient_steps: gradient steps in one training; -1: as many as environment steps since the last training
     :param action_noise: noise added to the actions while exploring; None for none
-    :param replay_buffer_class: None: ``sb3_softac.buffers.SingleCopyReplayBuffer``
+    :param replay_buffer_class: None: ``sb3_softac.buffers.SingleCopyReplayBuffer``; ``"auto"``: for an environment with
+        goals Stable-Baselines3's ``HerReplayBuffer``, else as None
     :param replay_buffer_kwargs: arguments of the replay buffer; ``{"storage": "device"}`` keeps it on a GPU
     :param optimize_memory_usage: Stable-Baselines3's single-copy replay buffer, which cannot tell time limits
         from terminal states; the default one saves the same memory
@@ -149,11 +151,7 @@ class SoftAC(OffPolicyAlgorithm):
     :raises ValueError: for any argument that is out of its range
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpPolicy": MlpPolicy,
-        "CnnPolicy": CnnPolicy,
-        "MultiInputPolicy": MultiInputPolicy,
-    }
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = dict(POLICIES)
     policy: SoftACPolicy
     actor: SoftActor
     critic: Critic
@@ -174,7 +172,7 @@ class SoftAC(OffPolicyAlgorithm):
         train_freq: int | tuple[int, str] = 1,
         gradient_steps: int = 1,
         action_noise: ActionNoise | None = None,
-        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_class: type[ReplayBuffer] | str | None = None,
         replay_buffer_kwargs: dict[str, Any] | None = None,
         optimize_memory_usage: bool = False,
         n_steps: int = 1,
@@ -216,10 +214,13 @@ class SoftAC(OffPolicyAlgorithm):
         engine: str = "auto",
     ) -> None:
         check_arguments(locals())
-        check_policy_class(policy)
+        check_policy(policy, env)
         if env is not None:  # None while loading
-            env = self._wrap_env(maybe_make_env(env, verbose), verbose)
+            env = maybe_make_env(env, verbose)
+            check_observation_space(getattr(env, "observation_space", None))  # before SB3 stacks observations
+            env = self._wrap_env(env, verbose)
             check_action_space(env.action_space)
+            policy = choose_policy(policy, env.observation_space, policy_kwargs)
         super().__init__(
             policy,
             env,
@@ -232,7 +233,7 @@ class SoftAC(OffPolicyAlgorithm):
             train_freq,
             gradient_steps,
             action_noise,
-            replay_buffer_class=replay_buffer_class,
+            replay_buffer_class=replay_buffer_class,  # type: ignore[arg-type]  # "auto" is read in _setup_model()
             replay_buffer_kwargs=replay_buffer_kwargs,
             optimize_memory_usage=optimize_memory_usage,
             n_steps=n_steps,
@@ -297,7 +298,7 @@ class SoftAC(OffPolicyAlgorithm):
             "policy_kwargs", self.policy_kwargs, self.policy_class, ("observation_space", "action_space", "lr_schedule")
         )
         self.replay_buffer_class = buffers.choose_class(
-            self.replay_buffer_class, self.optimize_memory_usage, self.n_steps
+            self.replay_buffer_class, self.optimize_memory_usage, self.n_steps, self.env
         )
         buffers.check_replay_kwargs(self.replay_buffer_class, self.replay_buffer_kwargs)
         with buffers.without_allocation(self):
@@ -540,6 +541,13 @@ class SoftAC(OffPolicyAlgorithm):
             diverged (``DivergenceError``)
         """
         settings = self.current_settings()
+        if buffers.awaits_first_episode(self.replay_buffer):
+            warnings.warn(
+                "Learning waits for the end of the first episode: hindsight takes goals from episodes that are over. "
+                "A larger `learning_starts` says so from the beginning",
+                stacklevel=2,
+            )
+            return
         self.policy.set_training_mode(True)
         self._update_learning_rates(settings)
         engine = self._current_engine(settings)

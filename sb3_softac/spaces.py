@@ -1,4 +1,4 @@
-"""Action spaces: the checks of SoftAC, the factors of discrete actions, and the masks of allowed actions.
+"""Spaces: the checks of SoftAC, the factors of discrete actions, and the masks of allowed actions.
 
 Shapes: F factors, A actions of all factors one after another, n_envs environments.
 """
@@ -61,6 +61,51 @@ def _check_bounds(action_space: spaces.Box) -> None:
             "exploration is as coarse as they are wide; narrow them to what the task needs.",
             stacklevel=4,
         )
+
+
+# Observations
+
+#: spaces whose observations are numbers of a fixed count
+READABLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+#: keys of the observations of an environment with goals
+GOAL_KEYS = {"observation", "achieved_goal", "desired_goal"}
+
+
+def check_observation_space(space: spaces.Space | None) -> None:
+    """Refuse observations that no policy of SoftAC reads: texts, graphs, or spaces inside of others.
+
+    :param space: space of the observations; None of what is no environment, which Stable-Baselines3 refuses
+    :raises ValueError: naming the part of the space, and the wrapper that leaves it out
+    """
+    if space is None:
+        return
+    parts = dict(space.spaces) if isinstance(space, spaces.Dict) else {"": space}
+    unread = [key for key, part in parts.items() if not isinstance(part, READABLE)]
+    if not unread:
+        return
+    given = ", ".join(f"{key!r} is {parts[key]}" if key else str(parts[key]) for key in unread)
+    left = [key for key in parts if key not in unread]
+    remedy = "wrap the environment so that it gives a Box or a Dict of Boxes"
+    if all(map(_is_of_numbers, parts.values())):
+        remedy = "wrap the environment in gymnasium.wrappers.FlattenObservation"
+    elif left:
+        remedy = f"leave it out: gymnasium.wrappers.FilterObservation(env, {left})"
+    raise ValueError(
+        "SoftAC reads observations of type Box, Discrete, MultiDiscrete or MultiBinary, or a Dict of them, but of this "
+        f"environment {given}; {remedy}"
+    )
+
+
+def _is_of_numbers(space: spaces.Space) -> bool:
+    """Whether a space, and all spaces inside of it, can be written as one row of numbers."""
+    if isinstance(space, spaces.Dict):
+        return all(map(_is_of_numbers, space.spaces.values()))
+    return all(map(_is_of_numbers, space)) if isinstance(space, spaces.Tuple) else isinstance(space, READABLE)
+
+
+def has_goals(space: spaces.Space) -> bool:
+    """Whether observations have a goal that is to be reached and one that was: those of hindsight."""
+    return isinstance(space, spaces.Dict) and set(space.spaces) >= GOAL_KEYS
 
 
 # Discrete actions

@@ -14,17 +14,18 @@ ROOT = Path(__file__).resolve().parents[1]
 #: below its own, and from nothing beside itself.
 FLOORS = (
     {"zoo", "diagnostics", "export"},
-    {"__init__"},
+    {"__init__", "hub"},
     {"softac"},
     {"exporting"},
     {"engines", "collecting", "saving"},
     {"policies", "updates"},
     {"networks", "buffers", "callbacks"},
-    {"settings", "wrappers"},
-    {"spaces", "report", "version"},
+    {"settings", "wrappers", "evaluation"},
+    {"spaces", "report", "version", "presets"},
 )
 #: those that stand beside the rooms that an agent is made of
-BESIDE = {"zoo", "diagnostics", "export", "__init__", "callbacks", "wrappers", "report", "version"}
+BESIDE = {"zoo", "diagnostics", "export", "__init__", "callbacks", "wrappers", "evaluation", "report", "version"}
+BESIDE |= {"presets", "hub"}
 FLOOR_OF = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 

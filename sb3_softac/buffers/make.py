@@ -18,6 +18,7 @@ from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
 from sb3_softac.settings.arguments import MAX_RETURN_STEPS, SetUpSettings
 from sb3_softac.settings.parsing import FRACTION, flag
 from sb3_softac.settings.rows import check_known, number_in, read_given, row, whole
+from sb3_softac.spaces import has_goals
 
 #: arguments of a replay buffer that SoftAC sets, and not the user
 GIVEN_BY_SOFTAC = (
@@ -43,20 +44,46 @@ class ReplayBufferSettings:
 
 
 def choose_class(
-    replay_buffer_class: type[ReplayBuffer] | None, optimize_memory_usage: bool, n_steps: int
+    replay_buffer_class: type[ReplayBuffer] | str | None,
+    optimize_memory_usage: bool,
+    n_steps: int,
+    env: VecEnv | None,
 ) -> type[ReplayBuffer] | None:
     """Choose the class of the replay buffer.
 
-    :param replay_buffer_class: class that the user gave; None for none
+    :param replay_buffer_class: class that the user gave; None for none; ``"auto"`` for one that suits the environment
     :param optimize_memory_usage: Stable-Baselines3's way to store an observation once
     :param n_steps: steps of reward in the TD target
+    :param env: the environment; None for none
     :return: the class; None: Stable-Baselines3 chooses
     """
+    if isinstance(replay_buffer_class, str):
+        replay_buffer_class = class_for(env)
     if replay_buffer_class is None and not optimize_memory_usage:
         return SingleCopyReplayBuffer
     if n_steps > 1 and replay_buffer_class is NStepReplayBuffer:
         return None  # an earlier set-up chose it, and `n_steps` may have changed since
     return replay_buffer_class
+
+
+def class_for(env: VecEnv | None) -> type[ReplayBuffer] | None:
+    """The class for ``"auto"``.
+
+    :param env: the environment; None for none
+    :return: hindsight, if the environment has goals and can say the reward for another goal; else None
+    """
+    if env is None or not has_goals(env.observation_space) or not env.has_attr("compute_reward"):
+        return None
+    return HerReplayBuffer
+
+
+def awaits_first_episode(buffer: ReplayBuffer) -> bool:
+    """Whether a replay buffer of hindsight has no episode that is over, from which alone it takes goals.
+
+    :param buffer: of any class
+    """
+    # The first episode has the first rows, until the buffer is full and these are overwritten.
+    return isinstance(buffer, HerReplayBuffer) and not buffer.full and not buffer.ep_length[0].any()
 
 
 def is_single_copy(replay_buffer_class: type[ReplayBuffer] | None) -> bool:

@@ -93,7 +93,11 @@ def _read_workers(env: VecEnv, missing: list[str]) -> list[Any] | None:
 def _read_env(env: gym.Env, missing: list[str]) -> dict[str, Any]:
     state: dict[str, Any] = {"classes": _classes_of(env)}
     if has_hooks(env):
-        return state | {"own": env.get_state()}  # type: ignore[attr-defined]
+        try:
+            return state | {"own": env.get_state()}  # type: ignore[attr-defined]
+        except ValueError as error:  # of `Resumable`: nobody chose the random numbers of the episode
+            missing.append(f"{type(env).__name__} ({error})")
+            return state
     state |= _read_attributes(env, missing)
     if _is_mujoco(env):
         state["mujoco"] = {name: np.array(value) for name, value in _simulation_arrays(env)}

@@ -203,6 +203,19 @@ def read_verbose(name: str, value: Any) -> int:
     return whole_number(name, int(value) if isinstance(value, bool) else value, minimum=0)
 
 
+def read_replay_buffer_class(name: str, value: Any) -> type[ReplayBuffer] | str | None:
+    """Read a class of replay buffers, ``"auto"`` or None.
+
+    :param name: name of the argument, for the error message
+    :param value: what the user gave
+    :raises ValueError: for any other value
+    """
+    if value is None or value == "auto":
+        return value
+    words = "None, 'auto' or a class derived from Stable-Baselines3's `ReplayBuffer`"
+    return subclass_of(ReplayBuffer, words)(name, value)
+
+
 # The tables
 
 
@@ -275,9 +288,7 @@ class SetUpSettings:
     target_networks: bool = row(flag)
     use_sde: bool = row(flag)
     buffer_size: int = row(whole(1, MAX_TRANSITIONS))
-    replay_buffer_class: type[ReplayBuffer] | None = row(
-        optional(subclass_of(ReplayBuffer, "None or a class derived from Stable-Baselines3's `ReplayBuffer`"))
-    )
+    replay_buffer_class: type[ReplayBuffer] | str | None = row(read_replay_buffer_class)
     replay_buffer_kwargs: dict[str, Any] = row(keyword_arguments)
     optimize_memory_usage: bool = row(flag)
     policy_kwargs: dict[str, Any] = row(keyword_arguments)

@@ -26,22 +26,32 @@ __all__ = ["ALGO", "extend", "hyperparams_file", "register"]
 
 # rl_zoo3 derives the name of a hub model from the name of the class, so that the two must agree.
 ALGO = SoftAC.__name__.lower()
+#: functions of sb3_softac.presets, and their files
+PRESETS = ("sac_v1", "discrete_sac", "redq", "droq", "crossq")
 
 
-def hyperparams_file() -> Path:
-    """Path of ``softac.yml``: inside the installed package, or at the top of the checkout.
+def hyperparams_file(name: str = ALGO) -> Path:
+    """Path of a file of hyperparameters: inside the installed package, or at the top of the checkout.
 
+    :param name: without ``.yml``; ``"presets/crossq"``, say
     :raises FileNotFoundError: the file is missing
     """
     package = Path(__file__).resolve().parent.parent
-    candidates = [folder / "hyperparams" / f"{ALGO}.yml" for folder in (package, package.parent)]
+    candidates = [folder / "hyperparams" / f"{name}.yml" for folder in (package, package.parent)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     raise FileNotFoundError(
-        f"{ALGO}.yml is missing, looked for {' and '.join(map(str, candidates))}: reinstall sb3_softac, "
+        f"{name}.yml is missing, looked for {' and '.join(map(str, candidates))}: reinstall sb3_softac, "
         "or name a file with --conf-file."
     )
+
+
+def _file_of(config: str | None) -> str:
+    """File for the value of ``--conf-file``: ours if there is none, a preset by its name, else the user's."""
+    if not config:
+        return str(hyperparams_file())
+    return str(hyperparams_file(f"presets/{config}")) if config in PRESETS else config
 
 
 def extend(module: ModuleType) -> None:
@@ -77,11 +87,12 @@ def _extend_exp_manager(module: ModuleType) -> None:
     manager = module.ExperimentManager
     if not hasattr(manager.__init__, "_softac_original"):
         _default_to_our_file(manager)
-        runs.save_checkpoints(manager, ALGO)
+        runs.extend_runs(manager, ALGO)
+        vars(module).setdefault("auto", "auto")  # rl_zoo3 evaluates `replay_buffer_class: auto` as Python
 
 
 def _default_to_our_file(manager: Any) -> None:
-    """Make our file the default of ``--conf-file``: rl_zoo3 looks for the default only in its own folder."""
+    """Make our file the default of ``--conf-file``, and let it name a preset: rl_zoo3 looks only in its own folder."""
     original = manager.__init__
     signature = inspect.signature(original)
     if not {"algo", "config"} <= signature.parameters.keys():
@@ -90,8 +101,8 @@ def _default_to_our_file(manager: Any) -> None:
     @functools.wraps(original)
     def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N807
         bound = signature.bind(*args, **kwargs)
-        if bound.arguments["algo"] == ALGO and not bound.arguments.get("config"):
-            bound.arguments["config"] = str(hyperparams_file())
+        if bound.arguments["algo"] == ALGO:
+            bound.arguments["config"] = _file_of(bound.arguments.get("config"))
         original(*bound.args, **bound.kwargs)
 
     __init__._softac_original = original  # type: ignore[attr-defined]

@@ -18,9 +18,12 @@ SCRIPTS = {
 }
 USAGE = f"""usage: python -m sb3_softac.zoo {{{",".join(SCRIPTS)}}} [options]
        python -m sb3_softac.zoo resume RUN_FOLDER
+       python -m sb3_softac.zoo push_to_hub [options]
 
 Runs the script of rl_zoo3, which knows `--algo {ALGO}` then; `python -m sb3_softac.zoo train --help` lists
-its options. `resume` goes on with a run of `train` that was stopped, from its newest checkpoint."""
+its options. `resume` goes on with a run of `train` that was stopped, from its newest checkpoint. `push_to_hub`
+puts a run on the Hugging Face Hub, from where `load_from_hub` gets it."""
+OURS = ("resume", "push_to_hub")
 
 
 def main() -> None:
@@ -29,12 +32,17 @@ def main() -> None:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(USAGE)
         sys.exit(0 if arguments else 2)
-    if arguments[0] not in (*SCRIPTS, "resume"):
-        sys.exit(f"{USAGE}\n\nerror: unknown script {arguments[0]!r}, choose one of {', '.join(SCRIPTS)}, resume.")
+    if arguments[0] not in (*SCRIPTS, *OURS):
+        sys.exit(f"{USAGE}\n\nerror: unknown script {arguments[0]!r}, choose one of {', '.join((*SCRIPTS, *OURS))}.")
     if importlib.util.find_spec("rl_zoo3") is None:
         sys.exit("error: rl_zoo3 is not installed, run: pip install 'sb3_softac[zoo]'")
 
     register()
+    if arguments[0] == "push_to_hub":
+        from sb3_softac.zoo import hub
+
+        hub.main(arguments[1:], ALGO)
+        return
     if arguments[0] == "resume":
         arguments = ["train", *_arguments_to_resume(arguments[1:])]
     sys.argv[1:] = arguments[1:]

@@ -10,10 +10,12 @@ from typing import Any
 
 from stable_baselines3.common.env_util import is_wrapped
 
+from sb3_softac.buffers.make import class_for
 from sb3_softac.callbacks import CheckpointCallback
 from sb3_softac.saving.checkpoint import manifests
 from sb3_softac.saving.resumable import Resumable
 from sb3_softac.softac import SoftAC
+from sb3_softac.spaces import check_observation_space
 
 #: folder of the checkpoints, in the folder of a run
 CHECKPOINTS = "checkpoints"
@@ -23,17 +25,20 @@ COMMAND = "command.json"
 EVERY = 25_000
 
 
-def save_checkpoints(manager: Any, algo: str) -> None:
+def extend_runs(manager: Any, algo: str) -> None:
     """Let the runs of an algorithm save checkpoints, and go on from the one that ``--trained-agent`` names.
+
+    ``replay_buffer_class: auto`` becomes the class that suits the environment: a search draws what belongs to it.
 
     :param manager: ``rl_zoo3.exp_manager.ExperimentManager``, which is changed
     :param algo: name of the algorithm
     """
     for name, wrap in (
         ("create_callbacks", _with_checkpoints),
-        ("create_envs", _with_resumable_envs),
+        ("create_envs", _with_our_envs),
         ("_load_pretrained_agent", _from_checkpoint),
         ("learn", _without_starting_again),
+        ("_preprocess_action_noise", _with_replay_buffer),  # the first step that sees hyperparameters and environment
     ):
         original = getattr(manager, name)
         wrapped = functools.wraps(original)(_for_algorithm(algo, original, wrap(original)))
@@ -56,11 +61,11 @@ def _with_checkpoints(original: Callable[..., None]) -> Callable[..., None]:
     return create_callbacks
 
 
-def _with_resumable_envs(original: Callable[..., Any]) -> Callable[..., Any]:
+def _with_our_envs(original: Callable[..., Any]) -> Callable[..., Any]:
     def create_envs(self: Any, n_envs: int, eval_env: bool = False, no_log: bool = False) -> Any:
         users = self.env_wrapper
-        if not eval_env and not self.optimize_hyperparameters:
-            self.env_wrapper = functools.partial(_resumable, users)
+        resumes = not eval_env and not self.optimize_hyperparameters
+        self.env_wrapper = functools.partial(_wrapped, users, resumes)
         try:
             return original(self, n_envs, eval_env, no_log)
         finally:
@@ -69,9 +74,23 @@ def _with_resumable_envs(original: Callable[..., Any]) -> Callable[..., Any]:
     return create_envs
 
 
-def _resumable(users: Callable[[Any], Any] | None, env: Any) -> Any:
+def _wrapped(users: Callable[[Any], Any] | None, resumes: bool, env: Any) -> Any:
+    """The environment in the user's wrappers, checked before rl_zoo3 stacks observations of it."""
     env = env if users is None else users(env)
-    return env if is_wrapped(env, Resumable) else Resumable(env)
+    check_observation_space(env.observation_space)
+    return Resumable(env) if resumes and not is_wrapped(env, Resumable) else env
+
+
+def _with_replay_buffer(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    def preprocess(self: Any, hyperparams: dict[str, Any], saved_hyperparams: Any, env: Any) -> dict[str, Any]:
+        hyperparams = original(self, hyperparams, saved_hyperparams, env)
+        if hyperparams.get("replay_buffer_class") == "auto":
+            hyperparams["replay_buffer_class"] = class_for(env)
+            if hyperparams["replay_buffer_class"] is not None:
+                print("An environment with goals: HerReplayBuffer")
+        return hyperparams
+
+    return preprocess
 
 
 def _from_checkpoint(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -40,6 +40,7 @@ def test_the_wheel_holds_every_subpackage(wheel):
     found = {path.relative_to(installed) for path in installed.rglob("*") if path.suffix in {".py", ".typed"}}
     assert found == expected
     assert (installed / "hyperparams" / "softac.yml").is_file()
+    assert (installed / "hyperparams" / "presets" / "crossq.yml").is_file()
 
 
 def test_the_version_is_the_packages(wheel):

@@ -169,7 +169,7 @@ def test_a_pickled_replay_buffer_is_not_read(saved, tmp_path):
         "torch.hub.load",
         "torch.nn.modules.activation.warnings",
         "torch.optim.optimizer.cast",
-        "sb3_softac.policies.check_policy_class",
+        "sb3_softac.policies.check_policy",
         "subprocess.Popen",
         "tests.helpers.Target",
     ],

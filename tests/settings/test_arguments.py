@@ -144,7 +144,7 @@ def test_episodes_need_one_environment():
 
 @pytest.mark.parametrize("policy", [SAC.policy_aliases["MlpPolicy"], PPO.policy_aliases["MlpPolicy"], 7])
 def test_policy_classes_of_other_algorithms(policy):
-    with pytest.raises(ValueError, match=r"`policy` must be 'MlpPolicy'.*from_sac"):
+    with pytest.raises(ValueError, match=r"`policy` must be 'auto', 'MlpPolicy'.*from_sac"):
         SoftAC(policy, Target(), buffer_size=10)
 
 

@@ -67,7 +67,8 @@ def test_every_entry_builds_a_model(name):
     if isinstance(entry.get("train_freq"), list):
         entry["train_freq"] = tuple(entry["train_freq"])
     model = SoftAC(env="CartPole-v1" if name in DISCRETE else "Pendulum-v1", device="cpu", **entry)
-    assert type(model.policy) is SoftAC.policy_aliases[entry["policy"]]
+    policy = "MlpPolicy" if entry["policy"] == "auto" else entry["policy"]
+    assert type(model.policy) is SoftAC.policy_aliases[policy]
     numbers = {key: value for key, value in entry.items() if isinstance(value, (int, float)) and key != "train_freq"}
     assert {key: getattr(model, key) for key in numbers} == numbers
 

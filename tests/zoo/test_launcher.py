@@ -20,7 +20,7 @@ def test_runs_the_script_with_its_own_arguments(run_module, monkeypatch):
     assert run_module == [("rl_zoo3.train", ["--algo", "softac"])]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--algo", "softac"], ["push_to_hub"]])
+@pytest.mark.parametrize("arguments", [[], ["--algo", "softac"], ["benchmark"]])
 def test_a_command_line_without_a_script_is_refused(arguments, run_module, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["zoo", *arguments])
     with pytest.raises(SystemExit) as stopped:

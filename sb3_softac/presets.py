@@ -1,0 +1,132 @@
+"""Published relatives of SAC as arguments of SoftAC: ``SoftAC("MlpPolicy", env, **presets.crossq())``.
+
+Each function returns the numbers of its paper, also those that are SoftAC's defaults. Arguments that are given take
+their place; those in ``policy_kwargs`` are merged one by one, as in
+``presets.crossq(batch_size=512, policy_kwargs=dict(n_critics=4))``.
+In the zoo: ``--conf-file crossq``, and so on for the name of each function.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+# What all papers here but the one on discrete actions share: Adam, two hidden layers of 256 units with ReLU.
+_SAC: dict[str, Any] = {
+    "learning_rate": 3e-4,
+    "buffer_size": 1_000_000,
+    "batch_size": 256,
+    "gamma": 0.99,
+    "tau": 0.005,
+    "train_freq": 1,
+    "gradient_steps": 1,
+    "policy_kwargs": {"net_arch": [256, 256], "n_critics": 2},
+}
+
+
+def sac_v1(**changed: Any) -> dict[str, Any]:
+    """SAC with a state value network and a fixed temperature, arXiv:1801.01290.
+
+    - ``variant="v1"``: two Q-functions, a value network, and a target of it that moves by ``tau=0.005``
+    - ``reward_scale=5``: for Hopper, Walker2d, HalfCheetah and Ant; 20 for Humanoid. The one number to tune
+    - ``ent_coef=1``: the reward scale takes its place
+    - learning rate 3e-4, discount 0.99, buffer of a million, batches of 256, a gradient step for each step
+
+    :param changed: arguments that take the place of the paper's
+    :return: arguments of SoftAC
+    """
+    return _merged(_SAC, {"variant": "v1", "ent_coef": 1.0, "reward_scale": 5.0}, changed)
+
+
+def discrete_sac(**changed: Any) -> dict[str, Any]:
+    """SAC for discrete actions, arXiv:1910.07207. The paper's numbers are for Atari.
+
+    - ``target_entropy="auto_0.98"``: 0.98 log|A|. It leaves the policy nearly uniform where actions are few: 0.3 to 0.7
+      suits most other environments
+    - ``train_freq=4``, ``gradient_steps=1``: a gradient step for four steps
+    - ``tau=1``, ``target_update_interval=2000``: the target is replaced every 8000 steps, which are 2000 gradient steps
+    - ``learning_starts=20_000`` random steps, learning rate 3e-4, batches of 64, buffer of a million, discount 0.99
+
+    :param changed: arguments that take the place of the paper's
+    :return: arguments of SoftAC
+    """
+    own = {
+        "learning_starts": 20_000,
+        "batch_size": 64,
+        "tau": 1.0,
+        "target_update_interval": 2000,
+        "train_freq": 4,
+        "target_entropy": "auto_0.98",
+    }
+    base = {name: value for name, value in _SAC.items() if name != "policy_kwargs"}  # the paper has a CNN
+    return _merged(base, own | {"policy_kwargs": {"n_critics": 2}}, changed)
+
+
+def redq(**changed: Any) -> dict[str, Any]:
+    """REDQ: a large ensemble of critics, and many updates for each step, arXiv:2101.05982.
+
+    - ``gradient_steps=20``: G, the ratio of updates to data
+    - ``policy_delay=20``: the actor is updated once for each step of the environment, after the last of G updates
+    - ``n_critics=10``: N; ``n_target_critics=2``: M of them, drawn at random, in the target
+    - ``actor_q_reduction="mean"``: the actor follows the mean of all N
+    - ``learning_starts=5000`` random steps; the others as in SAC
+
+    The paper takes other target entropies for MuJoCo (-1 for Hopper, -3 for HalfCheetah and Walker2d, -4 for Ant, -2
+    for Humanoid): pass ``target_entropy``.
+
+    :param changed: arguments that take the place of the paper's
+    :return: arguments of SoftAC
+    """
+    own = {"n_target_critics": 2, "policy_kwargs": {"n_critics": 10}}
+    return _merged(_SAC, _MANY_UPDATES, own, changed)
+
+
+def droq(**changed: Any) -> dict[str, Any]:
+    """DroQ: REDQ with two critics that have dropout and layer normalisation, arXiv:2110.02034.
+
+    - ``gradient_steps=20``, ``policy_delay=20``: as in REDQ
+    - ``n_critics=2``: M, all of them in the target; ``actor_q_reduction="mean"``: the actor follows their mean
+    - ``dropout=0.01``: for Ant; the paper takes 0.0001 for Hopper, 0.005 for Walker2d, 0.1 for Humanoid
+    - ``layer_norm=True``: after each dropout
+    - ``learning_starts=5000`` random steps; the others as in SAC
+
+    :param changed: arguments that take the place of the paper's
+    :return: arguments of SoftAC
+    """
+    return _merged(_SAC, _MANY_UPDATES, {"policy_kwargs": {"dropout": 0.01, "layer_norm": True}}, changed)
+
+
+def crossq(**changed: Any) -> dict[str, Any]:
+    """CrossQ: batch renormalisation and wide critics, without target networks, arXiv:1902.05605v4.
+
+    - ``target_networks=False``: a state and its successor are one batch of the critics
+    - ``batch_norm=True``, ``batch_norm_momentum=0.01`` (the paper's 0.99 is of what stays),
+      ``renorm_warmup_steps=100_000``: batch renormalisation of actor and critics
+    - ``net_arch``: critics of 2048 units, an actor of 256
+    - ``learning_rate=1e-3``, ``betas=(0.5, 0.999)``: of Adam
+    - ``policy_delay=3``: an update of the actor for three of the critics
+    - ``learning_starts=5000`` random steps; one gradient step for each step, the others as in SAC
+
+    :param changed: arguments that take the place of the paper's
+    :return: arguments of SoftAC
+    """
+    policy_kwargs = {
+        "net_arch": {"pi": [256, 256], "qf": [2048, 2048]},
+        "optimizer_kwargs": {"betas": (0.5, 0.999)},
+        "batch_norm": True,
+        "batch_norm_momentum": 0.01,
+        "renorm_warmup_steps": 100_000,
+    }
+    own = {"learning_rate": 1e-3, "learning_starts": 5000, "policy_delay": 3, "target_networks": False}
+    base = {name: value for name, value in _SAC.items() if name != "tau"}  # which only targets have
+    return _merged(base, own | {"policy_kwargs": policy_kwargs}, changed)
+
+
+_MANY_UPDATES = {"learning_starts": 5000, "gradient_steps": 20, "policy_delay": 20, "actor_q_reduction": "mean"}
+
+
+def _merged(*arguments: dict[str, Any]) -> dict[str, Any]:
+    """Later arguments in the place of earlier ones, and those of the policy one by one."""
+    merged: dict[str, Any] = {}
+    for each in deepcopy(arguments):
+        policy_kwargs = {**merged.get("policy_kwargs", {}), **(each.get("policy_kwargs") or {})}
+        merged = {**merged, **each, "policy_kwargs": policy_kwargs}
+    return merged
