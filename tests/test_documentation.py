@@ -1,4 +1,4 @@
-"""What the documents say: links lead to files, versions agree, the README is short. ``make test-docs`` runs their code."""
+"""What the documents say: links lead to files, versions agree. ``make test-docs`` runs their code."""
 
 import re
 from pathlib import Path
