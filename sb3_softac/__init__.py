@@ -14,7 +14,7 @@ Map of the package, from the top down. A room imports only rooms below it, and n
 6. ``settings``: the arguments and their checks, one row for each
 7. ``spaces``: checks of action spaces, and action masks
 
-Beside the rooms: ``zoo`` (extends rl_zoo3), ``export`` (the command of ``exporting``), ``report`` (plots a run),
+Beside the rooms: ``zoo`` (extends rl_zoo3), ``export`` (the command of ``exporting``), ``report`` (a page on runs),
 ``diagnostics`` (compares a policy with its target), ``callbacks`` and ``wrappers``. Only ``wrappers`` is used by a
 room, ``softac``.
 """
