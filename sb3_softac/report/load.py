@@ -123,10 +123,19 @@ def _read(folder: Path) -> Run:
         arguments=arguments,
         versions=told[1],
     )
-    if not metrics.empty:
-        seconds = metrics["seconds"].fillna(pd.Series(run.seconds_at(metrics["steps"].to_numpy()), metrics.index))
-        run = replace(run, metrics=metrics.assign(seconds=seconds))
-    return replace(run, notes=tuple(notes))
+    return replace(run, metrics=_with_times(run), notes=tuple(notes))
+
+
+def _with_times(run: Run) -> Any:
+    """Metrics whose every row has a time: those of evaluations have none of their own."""
+    metrics = run.metrics
+    known = metrics.dropna(subset=["seconds"])
+    if metrics.empty or len(known) == len(metrics):
+        return metrics
+    at = metrics["steps"].to_numpy()
+    # The clock of the Monitor began earlier, so that the two are not mixed.
+    seconds = run.seconds_at(at) if known.empty else np.interp(at, known["steps"], known["seconds"])
+    return metrics.assign(seconds=seconds)
 
 
 def _read_metrics(folder: Path) -> Any:

@@ -15,11 +15,15 @@ from pathlib import Path
 
 import gymnasium as gym
 import torch as th
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.monitor import Monitor
 
 DATA = Path(__file__).resolve().parents[1] / "report" / "data"
 SMALL = ["policy_kwargs:dict(net_arch=[64,64])", "learning_starts:500"]
 PENDULUM = ["--env", "Pendulum-v1", "-n", "8000", "--eval-freq", "800", "--log-interval", "1"]
+SHORT = ["--env", "Pendulum-v1", "-n", "3000", "--eval-freq", "600", "--log-interval", "1"]
 CAR = ["--env", "MountainCarContinuous-v0", "-n", "12000", "--eval-freq", "3000", "--log-interval", "1"]
 ME = "tests.tools.record_runs"
 
@@ -38,8 +42,9 @@ RUNS: dict[str, tuple[list[str], list[str]]] = {
     "no_target_network": (PENDULUM, ["tau:1.0", "learning_rate:0.01", "gamma:0.999"]),
     "never_arrives": (CAR, ["gamma:0.9", "ent_coef:0.0001", "use_sde:False", f"env_wrapper:'{ME}.Success'"]),
     "saturated": (PENDULUM, [f"env_wrapper:'{ME}.HugeReward'", "ent_coef:0.01", "learning_rate:0.01"]),
-    "observations_large": (PENDULUM, [f"env_wrapper:'{ME}.LargeObservation'"]),
-    "rewards_alike": ([*CAR[2:], "--env", "MountainCar-v0"], []),
+    "observations_large": (SHORT, [f"env_wrapper:'{ME}.LargeObservation'"]),
+    "rewards_alike": ([*SHORT[2:], "--env", "MountainCar-v0"], []),
+    "reward_noise": (SHORT, [f"env_wrapper:'{ME}.NoisyReward'", "gamma:0.0", "learning_rate:0.01"]),
     "other_evaluation": ([*PENDULUM, "--eval-env-kwargs", "g:30.0"], []),
 }
 
@@ -49,6 +54,13 @@ class HugeReward(gym.RewardWrapper):
 
     def reward(self, reward):
         return 1e4 * float(reward)
+
+
+class NoisyReward(gym.RewardWrapper):
+    """Rewards that have nothing to do with what was done."""
+
+    def reward(self, reward):
+        return 100 * float(self.np_random.standard_normal())
 
 
 class LargeObservation(gym.ObservationWrapper):
@@ -120,8 +132,8 @@ class Measures(BaseCallback):
             self.logger.record(f"train/{name}", float(value))
 
 
-def record(name: str, algo: str = "softac", further: tuple[str, ...] = ()) -> None:
-    """Train a run and keep its logs."""
+def record(name: str) -> None:
+    """Train a SoftAC by the zoo and keep its logs."""
     arguments, hyperparams = RUNS[name]
     seed = [] if "--seed" in arguments else ["--seed", "1"]
     params = [*SMALL, *hyperparams]
@@ -129,12 +141,48 @@ def record(name: str, algo: str = "softac", further: tuple[str, ...] = ()) -> No
         params.append(f"callback:'{ME}.Measures'")
     root = Path(__file__).resolve().parents[2]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "rl_zoo3.train", "--algo", algo, *arguments, *seed, "--num-threads", "1"]
-        command += ["--eval-episodes", "5", "-f", "logs", *further, "-params", *params]
+        command = [sys.executable, "-m", "rl_zoo3.train", "--algo", "softac", *arguments, *seed, "--num-threads", "1"]
+        command += ["--eval-episodes", "5", "-f", "logs", "-params", *params]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "TMPDIR": folder}
         subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
-        (run,) = (Path(folder) / "logs" / algo).glob("*_1")
+        (run,) = (Path(folder) / "logs" / "softac").glob("*_1")
         keep(run, DATA / name)
+
+
+def record_sac() -> None:
+    """Train Stable-Baselines3's SAC by the zoo, and keep its TensorBoard file too."""
+    root = Path(__file__).resolve().parents[2]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable,
+            "-m",
+            "rl_zoo3.train",
+            "--algo",
+            "sac",
+            "--env",
+            "Pendulum-v1",
+            "-n",
+            "4000",
+            "--seed",
+        ]
+        command += ["1", "--eval-freq", "600", "--log-interval", "1", "--eval-episodes", "5", "--num-threads", "1"]
+        command += ["-f", "logs", "-tb", "tb", "-params", "policy_kwargs:dict(net_arch=[64,64])"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "TMPDIR": folder}
+        subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+        keep(Path(folder) / "logs" / "sac" / "Pendulum-v1_1", DATA / "sac")
+        shutil.rmtree(DATA / "tensorboard", ignore_errors=True)
+        shutil.copytree(Path(folder) / "tb", DATA / "tensorboard")
+
+
+def record_script() -> None:
+    """Train PPO as a script does it: a Monitor, an EvalCallback, and the logger's CSV and JSON."""
+    kept = DATA / "ppo_script"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
+    model = PPO("MlpPolicy", Monitor(gym.make("CartPole-v1"), str(kept)), seed=1, n_steps=256)
+    model.set_logger(configure(str(kept), ["csv", "json"]))
+    evaluates = EvalCallback(Monitor(gym.make("CartPole-v1")), log_path=str(kept), eval_freq=1024, verbose=0)
+    model.learn(6144, callback=evaluates)
 
 
 def keep(run: Path, kept: Path) -> None:
@@ -148,10 +196,11 @@ def keep(run: Path, kept: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=list(RUNS))
+    others = {"sac": record_sac, "ppo_script": record_script}
+    parser.add_argument("names", nargs="*", default=[*RUNS, *others])
     for name in parser.parse_args().names:
         print(name, flush=True)
-        record(name)
+        others[name]() if name in others else record(name)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from sb3_softac.saving.archive import MANIFEST
+
 # Arguments that Stable-Baselines3's algorithms keep as plain numbers or words.
 ARGUMENTS = frozenset(
     {
@@ -53,7 +55,9 @@ def read_agent(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         with zipfile.ZipFile(path) as archive:
             data = json.loads(archive.read("data"))
-            system = archive.read("system_info.txt").decode() if "system_info.txt" in archive.namelist() else ""
+            names = archive.namelist()
+            system = archive.read("system_info.txt").decode() if "system_info.txt" in names else ""
+            manifest = json.loads(archive.read(MANIFEST)) if MANIFEST in names else {}
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path} is no whole file of an agent ({error}).") from error
     plain = {
@@ -61,4 +65,5 @@ def read_agent(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         for name, value in data.items()
         if name in ARGUMENTS and isinstance(value, int | float | str) and not isinstance(value, bool)
     }
-    return plain, dict(SYSTEM_LINE.findall(system))
+    own = {"sb3_softac": str(manifest["sb3_softac"])} if "sb3_softac" in manifest else {}
+    return plain, own | dict(SYSTEM_LINE.findall(system))

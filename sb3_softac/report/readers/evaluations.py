@@ -21,7 +21,7 @@ def read_evaluations(folder: Path) -> Evaluations | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             further = {
                 name: np.asarray(stored[key], float) if key in stored else None
                 for name, key in (("lengths", "ep_lengths"), ("successes", "successes"))

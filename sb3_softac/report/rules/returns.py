@@ -20,7 +20,7 @@ def no_learning(run: Run) -> Finding | None:
     """Return of the last training episodes is no better than that of the first."""
     returns = run.training_returns()
     success = late(run.metric("rollout/success_rate"))
-    if has_improved(run) is not False or (not success.empty and success.mean() > 0.9):
+    if has_improved(run) is not False or (not success.empty and success.mean() > 0.9) or relapse(run) is not None:
         return None
     first, last = returns.head(len(returns) // 5), returns.tail(len(returns) // 5)
     return Finding(
