@@ -188,7 +188,6 @@ def _finish(plot: "figure", entries: Iterable[tuple[str, list[Any]]]) -> None:
         location="left",
         background_fill_alpha=0,
         border_line_alpha=0,
-        padding=0,
         spacing=2,
     )
     plot.add_layout(legend, "below")

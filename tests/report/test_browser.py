@@ -1,5 +1,6 @@
 """The page in a real browser, from a file, without a network."""
 
+import itertools
 import os
 import shutil
 import threading
@@ -165,7 +166,7 @@ def test_controls_and_headings_have_names(opened, page_file):
     assert page.evaluate("document.documentElement.lang") == "en"
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5')].map(h => +h.tagName[1])")
     assert (levels[0], levels.count(1)) == (1, 1)
-    assert all(next_level - level <= 1 for level, next_level in zip(levels, levels[1:], strict=False))
+    assert all(next_level - level <= 1 for level, next_level in itertools.pairwise(levels))
     unnamed = "[...document.querySelectorAll('select,input')].filter(each => !each.labels.length).length"
     assert page.evaluate(unnamed) == 0
     pictures = page.evaluate("[...document.querySelectorAll('[role=img]')].map(each => each.ariaLabel)")

@@ -91,7 +91,7 @@ def test_the_page_reaches_for_nothing(data):
 
 
 def test_a_run_of_a_million_steps_fits_in_five_megabytes(data, tmp_path):
-    """Five seeds of a million steps each, as many rows as the logger writes then, and every key of one's diagnostics."""
+    """Five seeds of a million steps each, with as many rows as the logger writes then."""
     table = pd.read_csv(data / "healthy_1" / "progress.csv")
     rows = 6000
     steps = np.linspace(200, 1e6, rows).astype(int)
@@ -112,6 +112,18 @@ def test_a_run_of_a_million_steps_fits_in_five_megabytes(data, tmp_path):
     assert len(loss["mean"]) == len(loss["steps"]) == len(loss["time"]) >= 100
     np.testing.assert_allclose(max(loss["high"]), frame["train/critic_loss"].max(), rtol=1e-4)
     np.testing.assert_allclose(min(loss["low"]), frame["train/critic_loss"].min(), rtol=1e-4)
+
+
+def test_the_code_of_the_manual_runs(data, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib", reason="needs the extra `zoo`")
+    shutil.copytree(data / "healthy_1", tmp_path / "logs" / "softac" / "Pendulum-v1_1")
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parents[2] / "docs" / "report.md"
+    (block,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    exec(compile(block, str(page), "exec"), {})
+    assert capsys.readouterr().out.startswith("8000 -1")
+    assert (tmp_path / "report.html").is_file()
+    assert (tmp_path / "logs" / "softac" / "Pendulum-v1_1" / "learning_curve.png").is_file()
 
 
 def test_a_run_without_data_yet(tmp_path):

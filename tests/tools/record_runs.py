@@ -19,6 +19,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 DATA = Path(__file__).resolve().parents[1] / "report" / "data"
 SMALL = ["policy_kwargs:dict(net_arch=[64,64])", "learning_starts:500"]
@@ -102,21 +103,8 @@ class Measures(BaseCallback):
         model, values = self.model, self.logger.name_to_value
         if model._n_updates == 0 or "train/q_value" in values or not self.locals.get("dones", [False])[0]:
             return
-        with th.no_grad():
-            batch = model.replay_buffer.sample(256)
-            q = th.cat(model.critic(batch.observations, batch.actions), dim=1)
-            next_actions, next_log_pi = model.actor.action_log_prob(batch.next_observations)
-            next_q = th.cat(model.critic_target(batch.next_observations, next_actions), dim=1).min(1, keepdim=True)[0]
-            alpha = model.temperature.alpha()
-            target = batch.rewards + model.gamma * (1 - batch.dones) * (next_q - alpha * next_log_pi.view(-1, 1))
-            actions, log_pi = model.actor.action_log_prob(batch.observations)
+        batch = model.replay_buffer.sample(256)
         measured = {
-            "entropy": -log_pi.mean(),
-            "q_value": q.mean(),
-            "q_std": q.mean(1).std(),
-            "td_error": (q - target).abs().mean(),
-            "critic_disagreement": q.std(1).mean(),
-            "saturated_actions": (actions.abs() > 0.99).float().mean(),
             "updates_per_step": model._n_updates / model.num_timesteps,
             "obs_min": batch.observations.min(),
             "obs_max": batch.observations.max(),
@@ -124,12 +112,32 @@ class Measures(BaseCallback):
             "reward_min": batch.rewards.min(),
             "reward_max": batch.rewards.max(),
             "reward_mean": batch.rewards.mean(),
+            "target_entropy": getattr(model.temperature, "_target_entropy", None),
         }
-        target_entropy = getattr(model.temperature, "_target_entropy", None)
-        if target_entropy is not None:
-            measured["target_entropy"] = target_entropy
+        if isinstance(model.action_space, gym.spaces.Box):
+            measured |= self._of_networks(batch)
         for name, value in measured.items():
-            self.logger.record(f"train/{name}", float(value))
+            if value is not None:
+                self.logger.record(f"train/{name}", float(value))
+
+    @th.no_grad()
+    def _of_networks(self, batch: ReplayBufferSamples) -> dict[str, th.Tensor]:
+        model = self.model
+        q = th.cat(model.critic(batch.observations, batch.actions), dim=1)
+        next_actions, next_log_pi = model.actor.action_log_prob(batch.next_observations)
+        target_critic = getattr(model, "critic_target", None) or model.critic
+        next_q = th.cat(target_critic(batch.next_observations, next_actions), dim=1).min(1, keepdim=True)[0]
+        soft_value = next_q - model.temperature.alpha() * next_log_pi.view(-1, 1)
+        target = batch.rewards + model.gamma * (1 - batch.dones) * soft_value
+        actions, log_pi = model.actor.action_log_prob(batch.observations)
+        return {
+            "entropy": -log_pi.mean(),
+            "q_value": q.mean(),
+            "q_std": q.mean(1).std(),
+            "td_error": (q - target).abs().mean(),
+            "critic_disagreement": q.std(1).mean(),
+            "saturated_actions": (actions.abs() > 0.99).float().mean(),
+        }
 
 
 def record(name: str) -> None:

@@ -23,8 +23,8 @@ def q_without_bound(run: Run) -> Finding | None:
     return Finding(
         title=f"Q grows without bound: {say(peak)}, where rewards allow {say(bound)}",
         seen=f"The mean of Q was {say(q.iloc[0])} at {steps(q.index[0])} steps, went to {say(peak)}, and is "
-        f"{say(last)} at the end. The rewards and the entropy bonus that were seen, with gamma {gamma:g}, add up to {say(bound)} "
-        f"at most; Q went beyond twice that at {steps(beyond)} steps.",
+        f"{say(last)} at the end. The rewards and the entropy bonus that were seen, with gamma {gamma:g}, add up to "
+        f"{say(bound)} at most; Q went beyond twice that at {steps(beyond)} steps.",
         why="The critics believe their own errors: each target is made of the last one. The actor then follows noise.",
         advice="Lower learning_rate and tau, keep target networks, use policy_kwargs=dict(layer_norm=True) or "
         "max_grad_norm, and check that the end of an episode by time is a truncation and not a termination.",
