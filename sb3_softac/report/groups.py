@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 N_GRID = 200  # points of a mean curve
-MAX_LABEL = 60  # characters
+MAX_LABEL = 36  # characters, which the legend has room for on a phone
 # Where and how often was looked at a run does not change what it learns.
 NO_DIFFERENCE = frozenset(
     {
@@ -139,7 +139,7 @@ def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
             # Of many groups, what most of them have needs no word.
             if name in own and (len(alike) <= 3 or values.count(own[name]) <= len(alike) / 2)
         ]
-        labels.append(_cut(", ".join([algo or group[0].folder.resolve().name, *told])))
+        labels.append(_cut(", ".join([algo or group[0].folder.resolve().name, *sorted(told, key=len)])))
     repeated = {label for label in labels if labels.count(label) > 1}
     return [f"{label} ({number})" if label in repeated else label for number, label in enumerate(labels, start=1)]
 

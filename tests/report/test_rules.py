@@ -21,7 +21,7 @@ def with_metric(run: Run, **values: object) -> Run:
 
 SAYS = {
     critics.q_without_bound: ("no_target_network", r"Q grows without bound: -\d+,000"),
-    critics.losses_explode: ("target_entropy_high", "critic loss grew"),
+    critics.losses_explode: ("target_entropy_high", "The critic loss grew"),
     critics.critics_disagree: ("reward_noise", r"The critics disagree: by \d+%"),
     policy.temperature_rose: (
         "target_entropy_high",
@@ -29,7 +29,7 @@ SAYS = {
     ),
     policy.entropy_outweighs_reward: ("temperature_high", r"The entropy bonus outweighs the reward \d\.\d+ times"),
     policy.actions_saturated: ("saturated", r"Actions are saturated \d\d% of the time"),
-    policy.entropy_misses_target: ("saturated", "The entropy stays (below|above) its target"),
+    policy.entropy_misses_target: ("temperature_slow", "The entropy stays above its target: "),
     returns.relapse: ("relapse", "The agent relapsed at 6,400 steps"),
     returns.no_learning: ("learns_nothing", "No learning"),
     returns.evaluation_below_training: (

@@ -45,6 +45,7 @@ RUNS: dict[str, tuple[list[str], list[str]]] = {
     "saturated": (PENDULUM, [f"env_wrapper:'{ME}.HugeReward'", "ent_coef:0.01", "learning_rate:0.01"]),
     "observations_large": (SHORT, [f"env_wrapper:'{ME}.LargeObservation'"]),
     "rewards_alike": ([*SHORT[2:], "--env", "MountainCar-v0"], []),
+    "temperature_slow": (SHORT, ["ent_coef:'auto_20.0'", "ent_coef_learning_rate:1e-6"]),
     "reward_noise": (SHORT, [f"env_wrapper:'{ME}.NoisyReward'", "gamma:0.0", "learning_rate:0.01"]),
     "other_evaluation": ([*PENDULUM, "--eval-env-kwargs", "g:30.0"], []),
 }

@@ -62,5 +62,12 @@ def _read_csv(text: str) -> "pd.DataFrame":
 def _read_json(text: str) -> "pd.DataFrame":
     import pandas as pd
 
-    rows = [row for line in text.splitlines() if isinstance(row := json.loads(line), dict)]
+    rows, error = [], None
+    for line in text.splitlines():
+        try:
+            rows.append(dict(json.loads(line)))
+        except (ValueError, TypeError) as found:  # a line that was overwritten, say
+            error = found
+    if error is not None and not rows:
+        raise ValueError(str(error))
     return pd.DataFrame(rows)
