@@ -208,4 +208,4 @@ def _stack_evaluations(first: Evaluations, last: Evaluations) -> Evaluations:
         before, after = getattr(first, name), getattr(last, name)
         return None if before is None or after is None else np.concatenate([before[kept], after])
 
-    return Evaluations(*map(stack, Evaluations._fields))
+    return Evaluations(*map(stack, ("timesteps", "returns", "lengths", "successes")))

@@ -17,7 +17,7 @@ MIN_EPISODES = 20  # of training
 
 @dataclass(frozen=True)
 class Finding:
-    """What looks wrong with a run.
+    """Trouble that a rule has found in a run.
 
     :param title: in a few words, with the number that matters
     :param seen: the numbers
