@@ -37,7 +37,10 @@ SAYS = {
         r"Evaluation is far below training: -1,\d\d0 against -1\d\d",
     ),
     returns.few_updates: ("few_updates", r"Few updates: 0\.01\d* gradient steps"),
-    returns.always_time_limit: ("never_arrives", "Every episode hits the time limit of 999 steps, without success"),
+    returns.always_time_limit: (
+        "never_arrives",
+        "Every episode hits the time limit of 999 steps, (without success|and the return is next)",
+    ),
     data.rewards_out_of_scale: ("reward_huge", r"Rewards are huge: up to 16\d,000"),
     data.rewards_all_alike: ("rewards_alike", "Every reward is -1"),
     data.observations_large: ("observations_large", r"Observations are as large as -?[78],\d\d0"),

@@ -11,7 +11,7 @@ from sb3_softac.report.run import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-MIN_POINTS = 8  # of a metric, before a rule judges it
+MIN_POINTS = 6  # of a metric, before a rule judges it
 MIN_EPISODES = 20  # of training
 
 
