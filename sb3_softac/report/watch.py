@@ -100,9 +100,9 @@ def watch(folders: Sequence[str | os.PathLike[str]], port: int, video: bool | No
     :raises OSError: the port is taken
     """
     with PageServer(folders, port, video) as server:
-        server.page()  # what is wrong is said here, and not in a browser
-        print(f"The report is at {server.address} and follows the run. Ctrl-C ends it.", flush=True)
         try:
+            server.page()  # what is wrong is said here, and not in a browser
+            print(f"The report is at {server.address} and follows the run. Ctrl-C ends it.", flush=True)
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
             print("", file=sys.stderr)

@@ -173,7 +173,7 @@ def test_json_says_the_same_as_csv(data, tmp_path):
     (tmp_path / "progress.json").write_bytes((data / "ppo_script" / "progress.json").read_bytes())
     as_json = read_progress(tmp_path).dropna(subset=["train/value_loss"])
     assert len(as_json) > 10
-    np.testing.assert_allclose(as_json["train/value_loss"].unique(), as_csv["train/value_loss"].unique())
+    assert set(as_json["train/value_loss"].round(3)) == set(as_csv["train/value_loss"].round(3))
 
 
 @pytest.mark.parametrize("name", ["progress.csv", "progress.json"])
@@ -209,7 +209,7 @@ def test_metrics_of_a_run_of_the_zoo(data):
 def test_tensorboard_files_by_tensorboard_itself(data):
     pytest.importorskip("tensorboard")
     (run,) = find_runs([data / "tensorboard"])
-    assert (run.algo, run.env_id, run.last_step) == ("sac", "Pendulum-v1", 3000)
+    assert (run.algo, run.env_id, run.last_step) == ("sac", "Pendulum-v1", 4000)
     assert len(run.metric("train/critic_loss")) > 10
     assert len(run.metric("eval/mean_reward")) == 5
     assert run.metrics["seconds"].is_monotonic_increasing

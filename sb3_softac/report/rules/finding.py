@@ -59,7 +59,7 @@ def has_improved(run: Run) -> bool | None:
     from scipy.stats import mannwhitneyu
 
     returns = run.training_returns()
-    if len(returns) < MIN_EPISODES:
+    if len(returns) < MIN_EPISODES or run.episodes.empty:  # logged means of many episodes lag behind
         return None
     first, last = early(returns, 0.2), late(returns, 0.3)
     if np.allclose(returns, returns.iloc[0]):
