@@ -211,7 +211,7 @@ def test_tensorboard_files_by_tensorboard_itself(data):
     (run,) = find_runs([data / "tensorboard"])
     assert (run.algo, run.env_id, run.last_step) == ("sac", "Pendulum-v1", 4000)
     assert len(run.metric("train/critic_loss")) > 10
-    assert len(run.metric("eval/mean_reward")) == 5
+    assert len(run.metric("eval/mean_reward")) == 6
     assert run.metrics["seconds"].is_monotonic_increasing
 
 
