@@ -34,10 +34,10 @@ $(VENV)/.installed-%: $(PACKAGING_FILES)
 	@$(PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@
 
-train: $(VENV)/.installed-zoo ## train SoftAC on ENV with rl_zoo3's own command, evaluate, plot the learning curve
+train: $(VENV)/.installed-zoo ## train SoftAC on ENV with rl_zoo3's own command, evaluate, write the report
 	$(PY) -m rl_zoo3.train --algo softac --env $(ENV) --progress --eval-freq $(EVAL_FREQ) \
 		-n $(STEPS) --num-threads $(THREADS) -f "$(LOGS)" $(TRAIN_FLAGS)
-	@$(PY) -m sb3_softac.report "$$(ls -td "$(LOGS)"/softac/$(subst /,-,$(ENV))_* | head -n 1)"
+	@$(PY) -m sb3_softac.report --video "$$(ls -td "$(LOGS)"/softac/$(subst /,-,$(ENV))_* | head -n 1)"
 
 # The networks of the tests are small.
 test test-rest test-docs: export OMP_NUM_THREADS = 1

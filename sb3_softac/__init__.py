@@ -15,7 +15,7 @@ Map of the package, from the top down. A room imports only rooms below it, and n
 7. ``spaces``: checks of action spaces, and action masks
 
 Beside the rooms: ``zoo`` (extends rl_zoo3), ``hub`` (agents on the Hugging Face Hub), ``export`` (the command of
-``exporting``), ``report`` (plots a run), ``diagnostics`` (compares a policy with its target), ``callbacks``,
+``exporting``), ``report`` (a page on runs), ``diagnostics`` (compares a policy with its target), ``callbacks``,
 ``presets`` (arguments of papers), ``wrappers`` and ``evaluation`` (warns of one that does not end). Only the last two
 are used by rooms, ``softac`` and ``policies``.
 """

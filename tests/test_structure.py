@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of the package, from the top floor down: folders, and modules that stand alone. A room imports from floors
 #: below its own, and from nothing beside itself.
 FLOORS = (
-    {"zoo", "diagnostics", "export"},
+    {"zoo", "diagnostics", "export", "report"},
     {"__init__", "hub"},
     {"softac"},
     {"exporting"},
@@ -21,7 +21,7 @@ FLOORS = (
     {"policies", "updates"},
     {"networks", "buffers", "callbacks"},
     {"settings", "wrappers", "evaluation"},
-    {"spaces", "report", "version", "presets"},
+    {"spaces", "version", "presets"},
 )
 #: those that stand beside the rooms that an agent is made of
 BESIDE = {"zoo", "diagnostics", "export", "__init__", "callbacks", "wrappers", "evaluation", "report", "version"}

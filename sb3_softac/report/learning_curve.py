@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sb3_softac.report.run import Run, load_run
+from sb3_softac.report.load import load_run
+from sb3_softac.report.run import Run
+from sb3_softac.saving.files import replaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,12 +20,17 @@ def write_learning_curve(folder: str | Path) -> Path:
 
     :param folder: folder of one run of rl_zoo3
     :return: path of the picture
-    :raises ValueError: see :func:`sb3_softac.report.load_run`
+    :raises ValueError: no episode has ended and nothing was evaluated; or see :func:`sb3_softac.report.load_run`
     """
     # Without pyplot, no display is opened, and the caller's open figures stay as they are.
     from matplotlib.figure import Figure
 
     run = load_run(folder)
+    if run.episodes.empty and run.evaluations is None:
+        raise ValueError(
+            f"{folder} holds no finished episode and no evaluation: train for longer than one episode, "
+            "or evaluate with --eval-freq."
+        )
     figure = Figure(figsize=(8, 4.8), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     _plot_training(axes, run)
@@ -31,7 +38,8 @@ def write_learning_curve(folder: str | Path) -> Path:
     _decorate(axes, run)
 
     path = run.folder / "learning_curve.png"
-    figure.savefig(path)
+    with replaced(path) as file:
+        figure.savefig(file, format="png")
     return path
 
 
@@ -48,7 +56,7 @@ def _plot_training(axes: "Axes", run: Run) -> None:
 def _plot_evaluations(axes: "Axes", run: Run) -> None:
     if run.evaluations is None:
         return
-    timesteps, returns = run.evaluations
+    timesteps, returns = run.evaluations[:2]
     mean, std = returns.mean(axis=1), returns.std(axis=1)
     label = f"evaluation, mean ± std of {returns.shape[1]} episodes"
     axes.fill_between(timesteps, mean - std, mean + std, color=EVALUATION_COLOR, alpha=0.15, linewidth=0)
@@ -74,7 +82,7 @@ def _summary(run: Run) -> str:
     """One-line summary of a run: its seed, and its last returns."""
     parts = [] if run.seed is None else [f"seed {run.seed}"]
     if run.evaluations is not None:
-        timesteps, returns = run.evaluations
+        timesteps, returns = run.evaluations[:2]
         mean, std = returns[-1].mean(), returns[-1].std()
         parts.append(f"last evaluation, at {timesteps[-1]:,} steps: {mean:.1f} ± {std:.1f}")
     else:

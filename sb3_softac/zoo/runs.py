@@ -1,4 +1,4 @@
-"""Runs of rl_zoo3 that survive: they save checkpoints, and go on from them."""
+"""Runs of rl_zoo3 that survive: they save checkpoints, go on from them, and keep their metrics."""
 
 import functools
 import json
@@ -16,6 +16,7 @@ from sb3_softac.saving.checkpoint import manifests
 from sb3_softac.saving.resumable import Resumable
 from sb3_softac.softac import SoftAC
 from sb3_softac.spaces import check_observation_space
+from sb3_softac.zoo.progress import ProgressCallback
 
 #: folder of the checkpoints, in the folder of a run
 CHECKPOINTS = "checkpoints"
@@ -26,7 +27,7 @@ EVERY = 25_000
 
 
 def extend_runs(manager: Any, algo: str) -> None:
-    """Let the runs of an algorithm save checkpoints, and go on from the one that ``--trained-agent`` names.
+    """Let the runs of an algorithm save checkpoints and metrics, and go on from the one that ``--trained-agent`` names.
 
     ``replay_buffer_class: auto`` becomes the class that suits the environment: a search draws what belongs to it.
 
@@ -52,7 +53,11 @@ def _for_algorithm(algo: str, original: Callable[..., Any], ours: Callable[..., 
 def _with_checkpoints(original: Callable[..., None]) -> Callable[..., None]:
     def create_callbacks(self: Any) -> None:
         original(self)
-        if not self.optimize_hyperparameters and not any(isinstance(c, CheckpointCallback) for c in self.callbacks):
+        if self.optimize_hyperparameters:
+            return
+        if not any(isinstance(c, ProgressCallback) for c in self.callbacks):
+            self.callbacks.append(ProgressCallback(self.save_path, verbose=self.verbose))
+        if not any(isinstance(c, CheckpointCallback) for c in self.callbacks):
             folder = pathlib.Path(self.save_path) / CHECKPOINTS
             folder.mkdir(parents=True, exist_ok=True)
             (folder / COMMAND).write_text(json.dumps(sys.argv[1:]))

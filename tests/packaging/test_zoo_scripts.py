@@ -24,7 +24,7 @@ def test_enjoy(wheel):
 
 def test_report(wheel):
     output = wheel.run("-m", "sb3_softac.report", latest_run(wheel))
-    assert "learning_curve.png" in output
+    assert "report.html" in output
 
 
 def test_opt_out(wheel):

@@ -1,0 +1,1 @@
+"""Readers of the files that a run leaves: one module for each kind of file."""
