@@ -1,7 +1,6 @@
 """The page in a real browser, from a file, without a network."""
 
 import itertools
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -11,15 +10,9 @@ import pytest
 
 from sb3_softac.report import write_report
 from sb3_softac.report.watch import PageServer
+from tests.browser import MARKS, launched, offline_page
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `dev`")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-ARGUMENTS += ["--disable-component-update", "--disable-sync"]
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium; `apt-get install chromium`, or name one by CHROMIUM"),
-]
+pytestmark = MARKS
 NAMES = ("healthy_1", "healthy_2", "learning_rate_high", "never_arrives")
 # What is drawn on the canvases of a figure: the number of pixels that are not transparent.
 DRAWN = """figure => {
@@ -34,10 +27,8 @@ SHOWN = "() => Bokeh.documents[0].roots().map(r => r.renderers.filter(x => x.vis
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield launched
-        launched.close()
+    with launched() as each:
+        yield each
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +40,8 @@ def page_file(tmp_path_factory) -> Path:
 @pytest.fixture
 def opened(browser, request) -> Iterator[object]:
     """A page that notes what it says and what it asks for; parameters of the context may be given."""
-    context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, "offline": True, **_given(request)})
-    page = context.new_page()
-    page.said = []
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    page.on("request", lambda asked: asked.url.startswith("http") and page.said.append(asked.url))
-    yield page
-    context.close()
-
-
-def _given(request) -> dict:
-    return getattr(request, "param", {})
+    with offline_page(browser, **getattr(request, "param", {})) as page:
+        yield page
 
 
 def open_file(page, path: Path):
