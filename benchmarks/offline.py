@@ -51,9 +51,9 @@ class Task(NamedTuple):
 
 TASKS = {
     "Pendulum-v1": Task(
-        teacher_steps=6_000,
+        teacher_steps=5_000,
         shown_steps=2_000,
-        steps=2_000,
+        steps=1_600,
         arguments={
             "learning_rate": 1e-3,
             "gamma": 0.98,
@@ -63,9 +63,9 @@ TASKS = {
     ),
     # The arguments of this package's entry for the zoo, which learns it from scratch in 20,000 steps.
     "MountainCarContinuous-v0": Task(
-        teacher_steps=12_000,
+        teacher_steps=10_000,
         shown_steps=2_000,
-        steps=3_200,
+        steps=1_600,
         arguments={
             "learning_rate": 1e-3,
             "gamma": 0.9999,

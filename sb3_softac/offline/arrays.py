@@ -37,7 +37,7 @@ def read_file(path: pathlib.Path) -> Data:
     :raises ValueError: it is no such file, or an array is missing or ragged
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             given = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise
@@ -67,22 +67,24 @@ def read(given: Mapping[str, Any], name: str) -> Data:
             hint = "; 'dones' does not say whether a time limit ended an episode: name it 'terminations' if none did"
         raise ValueError(f"The data of {name} has no {missing[0]!r}, only {sorted(given)}: {REMEDY}{hint}")
     _check_lengths(fields, name)
-    flags = {flag: fields[flag].get(None, np.zeros(len(fields["rewards"][None]), bool)) for flag in FLAGS}
-    flags = {flag: _as_row(values) for flag, values in flags.items()}
+    rewards = _in_a_row(fields["rewards"][None], "rewards", name)
+    flags = {flag: _in_a_row(fields[flag].get(None, np.zeros(len(rewards), bool)), flag, name) for flag in FLAGS}
     steps = make_steps(
         {
             "observations": fields["observations"],
             "next_observations": fields["next_observations"] or None,
             "actions": fields["actions"][None],
-            "rewards": _as_row(fields["rewards"][None]),
+            "rewards": rewards,
             **flags,
         }
     )
     return Data(name, lambda: [steps], *known_spaces)
 
 
-def _as_row(values: np.ndarray) -> np.ndarray:
-    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+def _in_a_row(values: np.ndarray, field: str, name: str) -> np.ndarray:
+    if values.shape not in ((len(values),), (len(values), 1)):
+        raise ValueError(f"The data of {name} has {field!r} of shape {values.shape}; give one value for each step")
+    return values.reshape(len(values))
 
 
 def _leaves(given: Mapping[str, Any], field: str, name: str) -> Leaves:

@@ -162,11 +162,10 @@ def _with_gaps(steps: Steps) -> Steps:
     """Steps with an end wherever the following observation is another one than the next one."""
     gap = np.zeros(steps.n_steps, bool)
     for key, values in steps.observations.items():
-        rows = (steps.n_steps, -1)
-        after, following = steps.next_observations[key][:-1], values[1:]
-        if after.shape == following.shape:  # else the check of the shapes says so
+        after, following = steps.next_observations.get(key, values)[:-1], values[1:]
+        if after.shape == following.shape and after.size > 0:  # else the check of the shapes says so
             differ = (after != following) & ~((after != after) & (following != following))
-            gap[:-1] |= differ.reshape(rows[0] - 1, -1).any(axis=1) if differ.size else False
+            gap[:-1] |= differ.reshape(len(differ), -1).any(axis=1)
     return steps._replace(truncations=steps.truncations | (gap & ~steps.terminations))
 
 
