@@ -1,5 +1,6 @@
 """Data made to fit a model: each array is checked against the model's spaces, and brought into their layout."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ class Fit:
                 f"its actions are of {actions.dtype}, but the model's are of {space}", "convert them to whole numbers"
             )
         self._check_bounds("actions", actions, *_whole_bounds(space), space)
-        return actions.reshape(len(actions), -1)
+        return actions.reshape(len(actions), math.prod(shape))
 
     def _scaled(self, actions: np.ndarray, space: spaces.Box) -> np.ndarray:
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
@@ -111,7 +112,7 @@ class Fit:
             slack = ROUNDING * (high - low)
             self._check_bounds("actions", actions, low - slack, high + slack, space)
         scaled = 2.0 * (np.clip(actions, low, high) - low) / (high - low) - 1.0
-        return scaled.astype(np.float32).reshape(len(actions), -1)
+        return scaled.astype(np.float32).reshape(len(actions), math.prod(space.shape))
 
     # Checks
 

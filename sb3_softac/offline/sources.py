@@ -1,4 +1,4 @@
-"""Where data comes from: one function reads all of it."""
+"""Sources of data: one function reads all of them."""
 
 import os
 import pathlib
