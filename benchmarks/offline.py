@@ -1,6 +1,6 @@
 """What do demonstrations gain on the same budget of steps? A teacher learns, shows some episodes, and others learn.
 
-    python -m benchmarks.offline                           # two environments, five seeds, four ways: half an hour
+    python -m benchmarks.offline                           # two environments, five seeds: half an hour
     python -m benchmarks.offline --quick                   # a look in a minute, into logs/offline
 
 Writes ``<environment>.json`` and ``<environment>.md``. All ways have the same arguments, evaluations and seeds.
@@ -31,7 +31,7 @@ TEACHER_SEED, DATA_SEED, EVALUATION_SEED = 1, 2, 10_000
 EPISODES, EVALUATIONS = 10, 4
 # Quantile of Student's distribution for a two-sided 95 % interval, by the number of values.
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-SCRATCH = "from scratch"
+SCRATCH, SHOWN, NO_STEP = "from scratch", "`add_demonstrations`, half of each batch", "`learn_offline`, no step"
 
 
 class Task(NamedTuple):
@@ -39,21 +39,27 @@ class Task(NamedTuple):
 
     :param teacher_steps: steps of the agent that shows how
     :param shown_steps: steps of the demonstrations
-    :param steps: budget of those who learn, in steps and in gradient steps
+    :param steps: budget of those who learn
+    :param updates: gradient steps for each step
+    :param ways: of learning, among :data:`WAYS`
     :param arguments: of all agents
     """
 
     teacher_steps: int
     shown_steps: int
     steps: int
+    updates: int
+    ways: tuple[str, ...]
     arguments: dict[str, Any]
 
 
 TASKS = {
     "Pendulum-v1": Task(
-        teacher_steps=5_000,
+        teacher_steps=4_000,
         shown_steps=2_000,
-        steps=1_600,
+        steps=800,
+        updates=3,
+        ways=(SCRATCH, SHOWN, NO_STEP),
         arguments={
             "learning_rate": 1e-3,
             "gamma": 0.98,
@@ -63,9 +69,11 @@ TASKS = {
     ),
     # The arguments of this package's entry for the zoo, which learns it from scratch in 20,000 steps.
     "MountainCarContinuous-v0": Task(
-        teacher_steps=10_000,
+        teacher_steps=8_000,
         shown_steps=2_000,
         steps=1_600,
+        updates=1,
+        ways=(SCRATCH, SHOWN),
         arguments={
             "learning_rate": 1e-3,
             "gamma": 0.9999,
@@ -73,7 +81,6 @@ TASKS = {
             "batch_size": 256,
             "ent_coef": 0.1,
             "train_freq": 32,
-            "gradient_steps": 32,
             "learning_starts": 500,
             "use_sde": True,
             "use_sde_at_warmup": True,
@@ -106,37 +113,32 @@ def evaluated(model: Any, env: Any) -> float:
     return float(np.mean(returns))
 
 
-def from_scratch(model: SoftAC, shown: offline.Data, steps: int, curve: BaseCallback) -> None:
-    model.learn(steps, curve)
+def from_scratch(model: SoftAC, shown: offline.Data, task: Task, curve: Curve) -> None:
+    model.learn(task.steps, EveryNTimesteps(task.steps // EVALUATIONS, curve))
 
 
-def filled(model: SoftAC, shown: offline.Data, steps: int, curve: BaseCallback) -> None:
-    offline.fill_buffer(model, shown)
-    model.learn(steps, curve)
-
-
-def demonstrated(model: SoftAC, shown: offline.Data, steps: int, curve: BaseCallback) -> None:
+def demonstrated(model: SoftAC, shown: offline.Data, task: Task, curve: Curve) -> None:
     model.add_demonstrations(shown, ratio=0.5)
-    model.learn(steps, curve)
+    from_scratch(model, shown, task, curve)
 
 
-def without_steps(model: SoftAC, shown: offline.Data, steps: int, curve: BaseCallback) -> None:
+def without_steps(model: SoftAC, shown: offline.Data, task: Task, curve: Curve) -> None:
     offline.fill_buffer(model, shown)
-    model.learn_offline(steps, curve, log_interval=None)
+    updates = task.steps * task.updates
+    model.learn_offline(updates, EveryNTimesteps(updates // EVALUATIONS, curve), log_interval=None)
 
 
-WAYS: dict[str, Callable[[SoftAC, offline.Data, int, BaseCallback], None]] = {
+WAYS: dict[str, Callable[[SoftAC, offline.Data, Task, Curve], None]] = {
     SCRATCH: from_scratch,
-    "`fill_buffer`": filled,
-    "`add_demonstrations`, half of each batch": demonstrated,
-    "`learn_offline`, no step": without_steps,
+    SHOWN: demonstrated,
+    NO_STEP: without_steps,
 }
 
 
 def measure(env_id: str, task: Task, seeds: Sequence[int]) -> dict[str, Any]:
     """Rows of one environment: the teacher's data, and the curve of each way and seed."""
     began = time.perf_counter()
-    teacher = SoftAC("MlpPolicy", env_id, seed=TEACHER_SEED, buffer_size=task.teacher_steps, **task.arguments)
+    teacher = made(env_id, task, TEACHER_SEED, updates=1)
     teacher.learn(task.teacher_steps)
     shown = offline.collect(teacher, env_id, task.shown_steps, seed=DATA_SEED)
     print(env_id, "teacher", shown.returns().round(1).tolist(), flush=True)
@@ -146,16 +148,21 @@ def measure(env_id: str, task: Task, seeds: Sequence[int]) -> dict[str, Any]:
         "task": task._asdict() | {"arguments": repr(task.arguments)},
         "teacher": {"return": evaluated(teacher, make_vec_env(env_id, n_envs=EPISODES))},
         "shown": {"steps": shown.n_steps, "episodes": len(whole), "return": float(np.mean(whole))},
-        "rows": [row(env_id, task, shown, way, seed) for seed in seeds for way in WAYS],
+        "rows": [row(env_id, task, shown, way, seed) for seed in seeds for way in task.ways],
     }
     return result | {"minutes": (time.perf_counter() - began) / 60}
 
 
+def made(env_id: str, task: Task, seed: int, updates: int) -> SoftAC:
+    """An agent that makes so many gradient steps for each step."""
+    gradient_steps = updates * task.arguments.get("train_freq", 1)
+    return SoftAC("MlpPolicy", env_id, seed=seed, buffer_size=10_000, gradient_steps=gradient_steps, **task.arguments)
+
+
 def row(env_id: str, task: Task, shown: offline.Data, way: str, seed: int) -> dict[str, Any]:
     """The curve of one training."""
-    model = SoftAC("MlpPolicy", env_id, seed=seed, buffer_size=task.steps + task.shown_steps, **task.arguments)
     curve = Curve(env_id)
-    WAYS[way](model, shown, task.steps, EveryNTimesteps(task.steps // EVALUATIONS, curve))
+    WAYS[way](made(env_id, task, seed, task.updates), shown, task, curve)
     points = [[step, round(value, 2)] for step, value in curve.points.items()]
     print(env_id, seed, way, points, flush=True)
     return {"way": way, "seed": seed, "curve": points}
@@ -180,7 +187,7 @@ def report(result: dict[str, Any]) -> str:
     rows, task, shown = result["rows"], result["task"], result["shown"]
     seeds = sorted({each["seed"] for each in rows})
     scratch = last(rows, SCRATCH)
-    steps = [step for step, _ in rows[0]["curve"]]
+    parts = [f"{index}/{EVALUATIONS}" for index in range(1, EVALUATIONS + 1)]
 
     def gain(way: str) -> str:
         if way == SCRATCH:
@@ -190,23 +197,23 @@ def report(result: dict[str, Any]) -> str:
     columns: Columns = (
         ("way", lambda way: way),
         *(
-            (f"at {step:,}", partial(lambda i, way: with_interval(last(rows, way, i)), i))
-            for i, step in enumerate(steps)
+            (f"after {part}", partial(lambda i, way: with_interval(last(rows, way, i)), i))
+            for i, part in enumerate(parts)
         ),
-        (f"at {steps[-1]:,}, beside {SCRATCH}", gain),
+        (f"gain over {SCRATCH}", gain),
         ("worst seed", lambda way: number(min(last(rows, way)))),
     )
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return (
         f"# Demonstrations in {result['env']}\n\n"
-        f"Written by `python -m benchmarks.offline`: {task['steps']:,} steps and as many gradient steps, seeds "
-        f"{', '.join(map(str, seeds))}. Mean return of {EPISODES} episodes with deterministic actions, its mean over "
-        "the seeds and the 95 % interval of that (Student's). Differences are those of equal seeds.\n\n"
+        f"Written by `python -m benchmarks.offline`: {task['steps']:,} steps and {task['steps'] * task['updates']:,} "
+        f"gradient steps, seeds {', '.join(map(str, seeds))}. Mean return of {EPISODES} episodes with deterministic "
+        "actions, its mean over the seeds and the 95 % interval of that (Student's), after each quarter of the budget. "
+        "Gains are differences of equal seeds.\n\n"
         f"The teacher learnt {task['teacher_steps']:,} steps and has {number(result['teacher']['return'])}. It showed "
         f"{shown['steps']:,} steps, with samples of its policy; the {shown['episodes']} whole episodes among them have "
-        f"{number(shown['return'])}. `learn_offline` makes no step in "
-        "the environment: its count is of gradient steps.\n\n"
-        f"{table(columns, WAYS)}\n"
+        f"{number(shown['return'])}. `learn_offline` makes as many gradient steps, and no step in the environment.\n\n"
+        f"{table(columns, task['ways'])}\n"
         f"- Arguments of all: `{task['arguments']}`.\n"
         f"- Machine: {result['machine']['cpu']}, one thread; {number(result['minutes'])} minutes.\n"
         f"- Versions: {versions}.\n"
