@@ -24,13 +24,17 @@ def short_training(monkeypatch):
     def shortly(self: SoftAC, steps: int, *args, **kwargs) -> SoftAC:
         return learn(self, min(steps, 110 if self.num_timesteps == 0 else 10), *args, **kwargs)
 
+    learn_offline = SoftAC.learn_offline
     monkeypatch.setattr(SoftAC, "learn", shortly)
+    monkeypatch.setattr(SoftAC, "learn_offline", lambda self, steps, **_: learn_offline(self, min(steps, 110)))
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/export.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/offline.md"])
 @pytest.mark.usefixtures("short_training")
 def test_the_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     SAC("MlpPolicy", "Pendulum-v1", buffer_size=10).save("sac.zip")  # the README's user has one
     exec(compile("\n".join(examples(page)), page, "exec"), {})
     assert SoftAC.load("agent.zip").num_timesteps >= 100

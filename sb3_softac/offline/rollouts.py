@@ -35,7 +35,7 @@ def collect(
     :raises ValueError: ``n_steps`` is not a whole number above 0
     """
     n_steps = whole_number("n_steps", n_steps)
-    env = _vectorized(env)
+    is_own, env = isinstance(env, str), _vectorized(env)
     if seed is not None:
         env.seed(seed)
     rows = _Rows(env)
@@ -45,6 +45,8 @@ def collect(
         actions, state = model.predict(observations, state, starts, deterministic)
         observations, rewards, starts, infos = env.step(actions)
         rows.add(observations, actions, rewards, starts, infos)
+    if is_own:
+        env.close()
     blocks = [rows.block(index) for index in range(env.num_envs)]
     return Data(f"{type(model).__name__}'s rollouts", lambda: blocks, env.observation_space, env.action_space)
 

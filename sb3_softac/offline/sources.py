@@ -37,8 +37,8 @@ def read(source: Any, allow_pickle: bool | None = None) -> Data:
         return source
     if isinstance(source, (list, tuple)) and source:
         return _joined([read(each, allow_pickle) for each in source])
-    if isinstance(source, OffPolicyAlgorithm):
-        return _of_buffer(source.replay_buffer, "the model's replay buffer")  # type: ignore[arg-type]
+    if isinstance(source, OffPolicyAlgorithm) and source.replay_buffer is not None:  # SB3's has none once it is loaded
+        return _of_buffer(source.replay_buffer, "the model's replay buffer")
     if isinstance(source, ReplayBuffer):
         return _of_buffer(source, "the replay buffer")
     if isinstance(source, Mapping):

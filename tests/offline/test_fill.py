@@ -216,6 +216,16 @@ def test_several_environments_are_collected_one_after_another():
     assert [block.n_steps for block in data] == [11, 11, 11]
 
 
+def test_images_with_their_channels_last_are_turned():
+    env = Target(image_space(channels_first=False))
+    model = empty("images, channels last")
+    data = offline.collect(model, env, 12)
+    offline.fill_buffer(model, data)
+    (block,) = data
+    assert block.observations[None].shape == (12, 36, 36, 1)
+    np.testing.assert_array_equal(model.replay_buffer.observations[:12, 0, 0], block.observations[None][..., 0])
+
+
 def test_device_storage_is_filled():
     model = filled_by_steps()
     other = empty(replay_buffer_kwargs={"storage": "device"})
