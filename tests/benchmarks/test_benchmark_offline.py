@@ -14,16 +14,16 @@ ARGUMENTS = {"batch_size": 8, "policy_kwargs": {"net_arch": [8], "layer_norm": T
 
 @pytest.mark.usefixtures("torch_threads")
 def test_every_way_is_measured_and_reported(tmp_path, monkeypatch):
-    task = offline.TASKS["Pendulum-v1"]._replace(arguments=ARGUMENTS, **FEW)
-    monkeypatch.setattr(offline, "TASKS", {"Pendulum-v1": task})
+    task = offline.TASKS[offline.SPARSE]._replace(arguments=ARGUMENTS, **FEW)
+    monkeypatch.setattr(offline, "TASKS", {offline.SPARSE: task})
     monkeypatch.setattr(offline, "SEEDS", range(2))
     with patch.object(sys, "argv", ["offline", "--out", str(tmp_path)]):
         offline.main()
-    result = json.loads((tmp_path / "Pendulum-v1.json").read_text())
+    result = json.loads((tmp_path / "UprightPendulum-v0.json").read_text())
     assert [(row["way"], row["seed"]) for row in result["rows"]] == [(way, k) for k in (0, 1) for way in task.ways]
     assert all([step for step, _ in row["curve"]] == [30, 60, 90, 120] for row in result["rows"])
     assert result["shown"]["episodes"] == 1
-    assert offline.report(result) == (tmp_path / "Pendulum-v1.md").read_text()
+    assert offline.report(result) == (tmp_path / "UprightPendulum-v0.md").read_text()
 
 
 def test_intervals_are_those_of_student():
