@@ -66,7 +66,7 @@ class Upright(gym.RewardWrapper):
 
 gym.register(SPARSE, entry_point=lambda: Upright(gym.make("Pendulum-v1")))
 
-# Fast learners, as the budget is small: chosen with one seed, where demonstrations are learned from.
+# Fast learners, as the budget is small: chosen by what the seeds 100 and 101 learnt from demonstrations.
 ARGUMENTS: dict[str, Any] = {
     "learning_rate": 2e-3,
     "gamma": 0.98,
