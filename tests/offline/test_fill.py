@@ -15,6 +15,7 @@ from sb3_softac import SoftAC, offline
 from tests.helpers import SMALL, SMALL_DICT, DiscreteTarget, Target, dict_space, image_space
 
 WIDE = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 5.0], np.float32))
+SMALL_SAC = SMALL | {"policy_kwargs": {"net_arch": [16, 16]}}  # Stable-Baselines3 writes into the dict
 NO_LEARNING = {"learning_starts": 1000, "seed": 0}
 
 CASES = {
@@ -123,19 +124,19 @@ def test_buffers_of_stable_baselines3(kind, tmp_path):
         },
     }[kind]
     env = Target(action_space=WIDE)
-    sac = SAC("MlpPolicy", env, **SMALL | NO_LEARNING | arguments).learn(47)
+    sac = SAC("MlpPolicy", env, **SMALL_SAC | NO_LEARNING | arguments).learn(47)
     sac.save_replay_buffer(tmp_path / "sac.pkl")
     with pytest.raises(ValueError, match="allow_pickle"):
         offline.read(tmp_path / "sac.pkl")
     n_lost = 1 if kind == "optimize_memory_usage" else 0
-    for model in (empty(n_steps=arguments.get("n_steps", 1)), SAC("MlpPolicy", env, **SMALL | arguments)):
+    for model in (empty(n_steps=arguments.get("n_steps", 1)), SAC("MlpPolicy", env, **SMALL_SAC | arguments)):
         assert offline.fill_buffer(model, tmp_path / "sac.pkl", allow_pickle=True) == 47 - n_lost
         if not n_lost:
             assert_same_batches(sac, model)
 
 
 def test_stable_baselines3_returns_do_not_cross_into_the_data():
-    sac = SAC("MlpPolicy", Target(action_space=WIDE, horizon=100), n_steps=3, **SMALL | NO_LEARNING).learn(5)
+    sac = SAC("MlpPolicy", Target(action_space=WIDE, horizon=100), n_steps=3, **SMALL_SAC | NO_LEARNING).learn(5)
     assert isinstance(sac.replay_buffer, NStepReplayBuffer)
     offline.fill_buffer(sac, filled_by_steps(total=10))
     assert sac.replay_buffer.timeouts[:6, 0].tolist() == [0, 0, 0, 0, 1, 0]
