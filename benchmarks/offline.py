@@ -27,7 +27,7 @@ from benchmarks._output import Columns, interval, number, publish, table
 from sb3_softac import SoftAC, offline
 
 RESULTS = Path(__file__).resolve().parent / "results" / "offline"
-SEEDS = range(100, 105)
+SEEDS = range(200, 205)
 SPARSE = "UprightPendulum-v0"
 TEACHER_SEED, DATA_SEED, EVALUATION_SEED = 1, 2, 10_000
 EPISODES, EVALUATIONS = 10, 4
