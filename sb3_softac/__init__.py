@@ -4,6 +4,7 @@ Map of the package, from the top down. A room imports only rooms below it, and n
 
 1. ``softac``: the class SoftAC, with the interface of Stable-Baselines3's SAC
 2. ``exporting``: files of a policy that other programs run
+   ``offline``: data from elsewhere, and for elsewhere
 3. ``engines``: run an update, and record it once to replay it faster
    ``collecting``: explore in the environment
    ``saving``: files that are written as a whole and run no code, and checkpoints of a run

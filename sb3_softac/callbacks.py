@@ -129,3 +129,40 @@ class CheckpointCallback(BaseCallback):
             )
         if self.verbose >= 1:
             print(f"Saved a checkpoint at {step} steps: {saved.path}")
+
+
+class AddDemonstrations(BaseCallback):
+    """Call ``model.add_demonstrations()`` as training begins, where the model is made by another program, as the zoo.
+
+    A run that goes on from a checkpoint has its demonstrations already, and keeps those.
+
+    :param source: see :func:`sb3_softac.offline.read`: a path, say
+    :param ratio: of the demonstrations in a batch, above 0 and at most 1
+    :param clip_actions: move actions that are out of bounds to the bounds
+    :param allow_pickle: as for ``SoftAC.load_replay_buffer()``
+    :param verbose: 1 prints how many there are
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        ratio: float = 0.5,
+        clip_actions: bool = False,
+        allow_pickle: bool | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose)
+        self.source = source
+        self.arguments: dict[str, Any] = {"ratio": ratio, "clip_actions": clip_actions, "allow_pickle": allow_pickle}
+
+    def _init_callback(self) -> None:
+        model: Any = self.model
+        if not hasattr(model, "add_demonstrations"):
+            raise ValueError(f"`AddDemonstrations` needs a SoftAC, but the model is a {type(model).__name__}")
+        if model.demonstrations is None:
+            n_steps = model.add_demonstrations(self.source, **self.arguments)
+            if self.verbose >= 1:
+                print(f"{n_steps:,} steps of demonstrations")
+
+    def _on_step(self) -> bool:
+        return True

@@ -45,6 +45,7 @@ from sb3_softac.exporting.deployed import DeployedPolicy
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.networks.health import health
+from sb3_softac.offline.fill import make_demonstrations
 from sb3_softac.policies import POLICIES, SoftACPolicy, check_policy, choose_policy
 from sb3_softac.saving import archive, checkpoint, files, replay, sac
 from sb3_softac.saving import parameters as saved
@@ -61,6 +62,8 @@ from sb3_softac.updates.temperature import Temperature, make_temperature
 from sb3_softac.wrappers import check_masks
 
 SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
+# Gradient steps of `learn_offline()` between two readings of the metrics, and of the schedules.
+OFFLINE_BLOCK = 10
 
 
 class SoftAC(OffPolicyAlgorithm):
@@ -276,6 +279,8 @@ class SoftAC(OffPolicyAlgorithm):
         self.precision = precision
         self.engine = engine
         self._metrics: dict[str, float] = {}
+        #: a part of each batch, by :meth:`add_demonstrations`; None: all of it is from the replay buffer
+        self.demonstrations: buffers.Demonstrations | None = None
         self._is_loaded = not _init_setup_model
         #: called where nothing is half-done: the last rollout is stored, and trained on
         self._between_rollouts: list[Callable[[], None]] = []
@@ -522,6 +527,92 @@ class SoftAC(OffPolicyAlgorithm):
         self._step_check.undo()
         buffers.end_episodes(vars(self).get("replay_buffer"))
 
+    def add_demonstrations(
+        self, source: Any, ratio: float = 0.5, *, clip_actions: bool = False, allow_pickle: bool | None = None
+    ) -> int:
+        """Take a fixed part of each batch from demonstrations, and the rest from the replay buffer.
+
+        RLPD (arXiv:2302.02948) takes half, with ``policy_kwargs=dict(layer_norm=True)``. Further demonstrations come
+        beside those that are there; ``model.demonstrations = None`` leaves all of them out. They are in checkpoints,
+        and not in files of :meth:`save` and :meth:`save_replay_buffer`.
+
+        :param source: see :func:`sb3_softac.offline.read`
+        :param ratio: of the demonstrations in a batch, above 0 and at most 1
+        :param clip_actions: move actions that are out of bounds to the bounds; False: refuse them
+        :param allow_pickle: as for :meth:`load_replay_buffer`
+        :return: number of steps of all demonstrations
+        :raises ValueError: the data does not fit the model, or is empty; then nothing has changed
+        """
+        before = [] if self.demonstrations is None else [self.demonstrations.buffer]
+        spaces_of_model = (self.observation_space, self.action_space)
+        self.demonstrations = make_demonstrations(
+            [*before, source], ratio, spaces_of_model, self.replay_buffer, self.device, clip_actions, allow_pickle
+        )
+        return self.demonstrations.buffer.size()
+
+    def learn_offline(
+        self: SelfSoftAC,
+        gradient_steps: int,
+        callback: MaybeCallback = None,
+        log_interval: int | None = 1000,
+        tb_log_name: str = "SoftAC_offline",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfSoftAC:
+        """Learn from the replay buffer and the demonstrations alone, without a step in the environment.
+
+        A gradient step counts as a timestep: for schedules, callbacks, logs and checkpoints. Nothing keeps the agent
+        from actions that the data does not show; see ``docs/offline.md``.
+
+        :param gradient_steps: how many
+        :param callback: called at every gradient step, in blocks: ten steps are done before ten calls
+        :param log_interval: gradient steps between logs; None for no logs
+        :param tb_log_name: name of the run in TensorBoard
+        :param reset_num_timesteps: start counting from zero, or continue
+        :param progress_bar: show a progress bar, with tqdm and rich
+        :return: self
+        :raises ValueError: there is nothing to learn from, or no environment; or as for :meth:`learn`
+        """
+        steps = whole_number("gradient_steps", gradient_steps, minimum=0)
+        log_interval = None if log_interval is None else whole_number("log_interval", log_interval)
+        self._check_offline()
+        total_timesteps, callback = self._setup_learn(steps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        callback.on_training_start(locals(), globals())
+        goes_on = True
+        while goes_on and self.num_timesteps < total_timesteps:
+            for hook in self._between_rollouts:
+                hook()
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            block = min(OFFLINE_BLOCK, total_timesteps - self.num_timesteps)
+            self.train(block, self.batch_size)
+            goes_on = self._count_offline(block, callback, log_interval)
+        callback.on_training_end()
+        return self
+
+    def _check_offline(self) -> None:
+        self.current_settings()
+        if self.env is None:
+            raise ValueError(
+                "`learn_offline()` makes no steps, but callbacks and schedules ask for an environment: pass `env` to "
+                "`load()`. Where there is none, `offline.spaces_env(source)` stands in for it"
+            )
+        if self.replay_buffer.size() == 0 and self.demonstrations is None:
+            raise ValueError(
+                "There is nothing to learn from: call `offline.fill_buffer(model, source)`, `load_replay_buffer()` or "
+                "`add_demonstrations()` first"
+            )
+
+    def _count_offline(self, n_steps: int, callback: BaseCallback, log_interval: int | None) -> bool:
+        """Count gradient steps as timesteps, and tell the callbacks; False if one of them ends the training."""
+        callback.update_locals({"infos": [], "rewards": np.zeros(0), "dones": np.zeros(0, bool)})
+        for _ in range(n_steps):
+            self.num_timesteps += 1
+            if not callback.on_step():
+                return False
+            if log_interval is not None and self.num_timesteps % log_interval == 0:
+                self.dump_logs()
+        return True
+
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
         """Act in the environment until the next training; see Stable-Baselines3.
 
@@ -577,8 +668,10 @@ class SoftAC(OffPolicyAlgorithm):
         return self._engine.up_to_date(self.policy, self.temperature, optimizers, settings.update, settings.engine)
 
     def _batches(self, n_batches: int, batch_size: int, settings: Settings) -> Iterator[ReplayBufferSamples]:
-        returns = self._return_arguments(settings)
-        return buffers.batches(self.replay_buffer, n_batches, batch_size, returns, self._vec_normalize_env)
+        sizes = (n_batches, batch_size, self._return_arguments(settings), self._vec_normalize_env)
+        if self.demonstrations is None:
+            return buffers.batches(self.replay_buffer, *sizes)
+        return buffers.mixed_batches(self.replay_buffer, self.demonstrations, *sizes)
 
     def dump_logs(self) -> None:
         """Write what was logged since the last call: to the console, and to the files of the logger."""
@@ -641,7 +734,7 @@ class SoftAC(OffPolicyAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", *VARIANT_NETWORKS]
         made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "_explorer", "_attributes"]
-        made_anew += ["_step_check", "_watch", "_between_rollouts", "_metrics"]
+        made_anew += ["_step_check", "_watch", "_between_rollouts", "_metrics", "demonstrations"]
         return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

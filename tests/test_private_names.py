@@ -27,7 +27,8 @@ TORCH = {
 }
 STABLE_BASELINES3 = {
     "a model": {"_current_progress_remaining", "_episode_num", "_last_obs", "_n_updates", "_num_timesteps_at_start"}
-    | {"_setup_model", "_stats_window_size", "_total_timesteps", "_vec_normalize_env", "_wrap_env"},
+    | {"_setup_model", "_stats_window_size", "_total_timesteps", "_update_current_progress_remaining"}
+    | {"_vec_normalize_env", "_wrap_env"},
     "a policy": {"_dummy_schedule", "_update_features_extractor"},
     "a replay buffer": {"_maybe_cast_dtype", "_normalize_obs", "_normalize_reward"},
 }

@@ -16,7 +16,7 @@ FLOORS = (
     {"zoo", "diagnostics", "export", "report"},
     {"__init__", "hub"},
     {"softac"},
-    {"exporting"},
+    {"exporting", "offline"},
     {"engines", "collecting", "saving"},
     {"policies", "updates"},
     {"networks", "buffers", "callbacks"},

@@ -4,8 +4,9 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import HerReplayBuffer
@@ -32,6 +33,17 @@ GIVEN_BY_SOFTAC = (
 )
 # Placeholder: Stable-Baselines3's set-up allocates no replay buffer if the attribute is not None.
 _NO_BUFFER: Any = "no replay buffer yet"
+
+
+class Demonstrations(NamedTuple):
+    """Transitions that make up a fixed part of each batch, as in RLPD (arXiv:2302.02948).
+
+    :param buffer: holds them
+    :param ratio: part of each batch, above 0 and at most 1
+    """
+
+    buffer: SingleCopyReplayBuffer
+    ratio: float
 
 
 @dataclass(frozen=True)
@@ -211,15 +223,68 @@ def batches(
         yield buffer.sample(batch_size, env=env)
 
 
+def mixed_batches(
+    buffer: ReplayBuffer,
+    demonstrations: Demonstrations,
+    n_batches: int,
+    batch_size: int,
+    returns: Mapping[str, Any],
+    env: VecNormalize | None,
+) -> Iterator[ReplayBufferSamples]:
+    """Draw batches of which a part are demonstrations; all are demonstrations as long as the replay buffer is empty.
+
+    :param buffer: the replay buffer
+    :param demonstrations: with their ratio
+    :param n_batches: number of batches
+    :param batch_size: number of transitions in each batch
+    :param returns: result of :func:`return_arguments`
+    :param env: normalises observations and rewards; None for none
+    """
+    n_demonstrations = min(max(round(demonstrations.ratio * batch_size), 1), batch_size)
+    if buffer.size() == 0 or n_demonstrations == batch_size:
+        yield from batches(demonstrations.buffer, n_batches, batch_size, returns, env)
+        return
+    for _ in range(n_batches):
+        # One by one: a batch then does not depend on how many are drawn at once.
+        (own,) = batches(buffer, 1, batch_size - n_demonstrations, returns, env)
+        (shown,) = batches(demonstrations.buffer, 1, n_demonstrations, returns, env)
+        yield _joined(own, shown, demonstrations.buffer.gamma)
+
+
+def _joined(first: Any, second: Any, gamma: float) -> Any:
+    """Samples one after another.
+
+    :param first: of a replay buffer
+    :param second: of another one
+    :param gamma: discount of samples that bring none, if the others do
+    """
+
+    def discounts(samples: Any) -> th.Tensor:
+        return th.full_like(samples.rewards, gamma) if samples.discounts is None else samples.discounts
+
+    def join(one: Any, other: Any) -> Any:
+        if isinstance(one, dict):
+            return {key: th.cat((values, other[key])) for key, values in one.items()}
+        return th.cat((one, other))
+
+    is_plain = first.discounts is None and second.discounts is None
+    fields = zip(first[:5], second[:5], strict=True)
+    return type(first)(*(join(*pair) for pair in fields), None if is_plain else join(*map(discounts, (first, second))))
+
+
 def end_episodes(buffer: ReplayBuffer | None) -> None:
     """End the episodes that are being stored, as none of them goes on.
 
-    :param buffer: of hindsight, which takes goals from later in an episode; nothing needs to be done for another one
+    :param buffer: of hindsight, which takes goals from later in an episode, or Stable-Baselines3's of several steps of
+        reward; nothing needs to be done for another one
     """
     if isinstance(buffer, HerReplayBuffer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns that it does
             buffer.truncate_last_trajectory()
+    elif isinstance(buffer, NStepReplayBuffer) and not isinstance(buffer, SingleCopyReplayBuffer) and buffer.size() > 0:
+        newest = buffer.pos - 1
+        buffer.timeouts[newest] = np.maximum(buffer.timeouts[newest], 1.0 - buffer.dones[newest])
 
 
 def check_spaces(buffer: ReplayBuffer, model: OffPolicyAlgorithm) -> None:

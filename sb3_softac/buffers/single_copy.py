@@ -261,8 +261,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
             last, rewards, discounts = self._n_step_returns(index, env)
         at = self._actions.index(index)
         obs = {key: store.rows.take(at) for key, store in self._stores.items()}
-        next_at = [self._actions.index(part) for part in self._slots.of(last)]
-        next_obs = {key: store.take_next(*next_at) for key, store in self._stores.items()}
+        next_obs = self._take_next(last)
         dones = (self.dones.take(last) > self.timeouts.take(last)).astype(np.float32)
         return self._samples_class(
             self._finished(obs, env),
@@ -272,6 +271,10 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
             self._to_device(rewards.reshape(-1, 1)),
             None if discounts is None else self._to_device(discounts),
         )
+
+    def _take_next(self, index: np.ndarray) -> dict[str | None, Any]:
+        at = [self._actions.index(part) for part in self._slots.of(index)]
+        return {key: store.take_next(*at) for key, store in self._stores.items()}
 
     def _rewards_at(self, index: np.ndarray, env: VecNormalize | None) -> np.ndarray:
         return self._normalize_reward(self.rewards.take(index), env)
@@ -321,6 +324,13 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         :param n_rows: how many
         """
         return {key: to_numpy(store.rows.steps[:n_rows]) for key, store in self._stores.items()}
+
+    def next_observations_of(self, index: np.ndarray) -> dict[str | None, np.ndarray]:
+        """Next observations (k, ...) of transitions, by the key in a Dict, or None.
+
+        :param index: (k,), row * n_envs + environment
+        """
+        return {key: to_numpy(values) for key, values in self._take_next(index).items()}
 
     @property
     def actions(self) -> np.ndarray:  # type: ignore[override]

@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 
-from sb3_softac.buffers.make import attach, check_spaces
+from sb3_softac.buffers.make import Demonstrations, attach, check_spaces
 from sb3_softac.saving import archive, chunks, environments, files, plain
 from sb3_softac.saving.files import SavedFileError
 from sb3_softac.version import __version__
@@ -197,7 +196,7 @@ class Saved(NamedTuple):
     reasons: list[str]
 
 
-def save(folder: pathlib.Path, model: OffPolicyAlgorithm, parts: archive.Parts, keep: int | None) -> Saved:
+def save(folder: pathlib.Path, model: Any, parts: archive.Parts, keep: int | None) -> Saved:
     """Save a run.
 
     :param folder: of its checkpoints
@@ -215,6 +214,7 @@ def save(folder: pathlib.Path, model: OffPolicyAlgorithm, parts: archive.Parts, 
         "noise": _noise_of(model),
         "environment": None if env is None or reasons else env.links,
         "replay_buffer": model.replay_buffer,
+        "demonstrations": model.demonstrations and list(model.demonstrations),
     }
     pickled = write(folder, model.num_timesteps, parts, state, keep)
     archive.warn_of_pickled(folder, pickled)
@@ -263,6 +263,9 @@ def _restore(model: Any, state: Mapping[str, Any]) -> None:
     check_spaces(buffer, model)
     attach(buffer, model.env, model.device, truncate_last_traj=False)
     model.replay_buffer = buffer
+    if state.get("demonstrations") is not None:  # earlier checkpoints do not have the key
+        model.demonstrations = Demonstrations(*state["demonstrations"])
+        attach(model.demonstrations.buffer, model.env, model.device)
     if state["noise"] is not None:
         model.actor.sde_noise.set_draws(*(th.as_tensor(draw, device=model.device) for draw in state["noise"]))
     if state["environment"] is not None:

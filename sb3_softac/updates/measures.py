@@ -49,7 +49,7 @@ def of_batch(batch: Batch) -> dict[str, th.Tensor]:
     """
     ranges: dict[str, th.Tensor] = {}
     for name, tensor in named_tensors(batch):
-        if name.startswith(("obs", "reward")):
+        if name.startswith(("obs", "reward")) and tensor.numel() > 0:  # a part of an observation may be empty
             field, _, key = name.partition("[")
             suffix = "_" + key[1:-2] if key else ""  # of the name "obs['key']"
             numbers = tensor.to(batch.reward.dtype)

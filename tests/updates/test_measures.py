@@ -59,6 +59,16 @@ def test_ranges_of_a_batch_by_hand():
     }
 
 
+def test_an_empty_part_of_an_observation_has_no_range():
+    obs = {"empty": th.zeros(2, 0), "speed": th.ones(2, 1)}
+    names = measures.of_batch(Batch(obs, th.zeros(2, 1), th.zeros(2), obs, th.zeros(2), 0.9)).keys()
+    assert names == {
+        f"{part}_{measure}{key}"
+        for part, key in (("obs", "_speed"), ("reward", ""))
+        for measure in ("min", "max", "mean")
+    }
+
+
 # When
 
 
