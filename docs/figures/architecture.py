@@ -16,6 +16,7 @@ OUTPUT = Path(__file__).parents[1] / "images" / "architecture.svg"
 WHAT = {
     "softac": "SoftAC: arguments, learn(), train(), files",
     "exporting": "files that other programs run",
+    "offline": "data from elsewhere",
     "engines": "run an update: eager, fused, traced, CUDA graph",
     "collecting": "explore the environment",
     "saving": "files and checkpoints",
