@@ -1,6 +1,6 @@
 """Policies of SoftAC: actor, critics and target networks, with their optimizers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import fields, replace
 from functools import partial
@@ -36,6 +36,7 @@ from sb3_softac.networks.critics import (
 from sb3_softac.networks.fused.unchanged import SameChildren
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.networks.networks import Networks
+from sb3_softac.networks.normalizer import CLIP, ObservationNormalizer
 from sb3_softac.networks.small_cnn import fitting, is_image
 from sb3_softac.settings.policy import PolicySettings
 from sb3_softac.settings.rows import read_table
@@ -61,6 +62,9 @@ class SoftACPolicy(BasePolicy):
     :param features_extractor_class: maps observations to features; None: the default of the policy class
     :param features_extractor_kwargs: arguments of the features extractor
     :param normalize_images: divide uint8 images by 255
+    :param normalize_obs: normalise floats in the observations to mean 0 and standard deviation 1, by running statistics
+        of the observations that the agent has acted on. They are saved with the policy
+    :param clip_obs: largest absolute value of a normalised number
     :param optimizer_class: class of the optimizers of actor and critics
     :param optimizer_kwargs: arguments of the optimizers, without the learning rate
     :param n_critics: number of critics; the algorithm's ``q_reduction`` reduces their values to one
@@ -85,6 +89,7 @@ class SoftACPolicy(BasePolicy):
 
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
 
+    obs_normalizer: ObservationNormalizer | None
     actor: SoftActor
     actor_average: SoftActor | None
     critic: Critic
@@ -106,6 +111,8 @@ class SoftACPolicy(BasePolicy):
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
         normalize_images: bool = True,
+        normalize_obs: bool = False,
+        clip_obs: float = CLIP,
         optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
@@ -186,6 +193,7 @@ class SoftACPolicy(BasePolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         """Create networks and optimizers, in the order of Stable-Baselines3, so that a seed gives the same weights."""
+        self.obs_normalizer = self._make_obs_normalizer()
         self.actor = self.make_actor()
         self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
         self.actor_average = self._copy_of_actor() if self.settings.actor_average else None
@@ -203,6 +211,11 @@ class SoftACPolicy(BasePolicy):
         self.structure_version = 0  # a count, raised when a user replaces a module
         self._list_modules()
         self.set_training_mode(True)
+
+    def _make_obs_normalizer(self) -> ObservationNormalizer | None:
+        if not self.settings.normalize_obs:
+            return None
+        return ObservationNormalizer(self.observation_space, self.action_space, self.settings.clip_obs)
 
     def _make_variant_network(self, name: str, shared: BaseFeaturesExtractor | None) -> FeaturesNetwork | None:
         """Make a network that only some variants have; None for a target network if there are to be none."""
@@ -343,7 +356,18 @@ class SoftACPolicy(BasePolicy):
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         average = self.actor_average if deterministic else None
-        return (self.actor if average is None else average)(observation, deterministic)
+        return (self.actor if average is None else average)(self.normalized(observation), deterministic)
+
+    def normalized(self, obs: PyTorchObs) -> PyTorchObs:
+        """Observations as actor and critics take them: normalised with ``normalize_obs=True``, else as they are.
+
+        :param obs: observations, first dimension B
+        """
+        return obs if self.obs_normalizer is None else self.obs_normalizer(obs)
+
+    def preparations(self) -> tuple[Callable[[PyTorchObs], PyTorchObs], ...]:
+        """Functions that prepare the observations of a batch for the networks, in their order."""
+        return () if self.obs_normalizer is None else (self.obs_normalizer,)
 
     def predict(
         self,

@@ -9,7 +9,7 @@ import torch as th
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
-from sb3_softac.settings.parsing import FINITE, POSITIVE_FRACTION, Interval, flag
+from sb3_softac.settings.parsing import FINITE, POSITIVE, POSITIVE_FRACTION, Interval, flag
 from sb3_softac.settings.rows import keyword_arguments, number_in, optional, row, subclass_of, whole, word
 from sb3_softac.settings.variants import VARIANTS
 
@@ -82,6 +82,8 @@ class PolicySettings:
     )
     features_extractor_kwargs: dict[str, Any] = row(keyword_arguments)
     normalize_images: bool = row(flag)
+    normalize_obs: bool = row(flag)
+    clip_obs: float = row(number_in(POSITIVE))
     optimizer_class: type[th.optim.Optimizer] = row(
         subclass_of(th.optim.Optimizer, "a class of optimizers, as torch.optim.Adam", or_callable=True)
     )
