@@ -1,15 +1,16 @@
 """What does it gain, and cost, to prepare observations? Normalisation inside the policy, and images.
 
-    python -m benchmarks.observations normalize cost
+    python -m benchmarks.observations normalize cost pixels
     python -m benchmarks.observations normalize --quick        # a look, into logs/observations
 
-Each study writes ``<name>.json`` and ``<name>.md``.
+Each study writes ``<name>.json`` and ``<name>.md``, after each training; those that are there already are kept.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 import torch as th
+from stable_baselines3 import SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from benchmarks import _machine
@@ -24,6 +27,7 @@ from benchmarks._observations import envs, runs
 from benchmarks._output import Columns, number, publish, ratio_interval, table
 from benchmarks._speed.pairs import Calls, Plan, alternate
 from sb3_softac import SoftAC
+from sb3_softac.networks.images import FastCNN
 
 RESULTS = Path(__file__).resolve().parent / "results" / "observations"
 
@@ -35,7 +39,7 @@ NET = {"net_arch": [64, 64]}
 
 
 def pendulum(factors: tuple[float, ...]) -> gym.Env:
-    """Pendulum in other units; its last speeds and angles as ever."""
+    """Pendulum in other units."""
     return envs.Rescaled(gym.make("Pendulum-v1"), factors)
 
 
@@ -49,58 +53,94 @@ def vec_normalized(make: Callable[[int], VecEnv], n_envs: int) -> VecEnv:
     return VecNormalize(make(n_envs), training=n_envs == 1, norm_reward=False)
 
 
-NONE, OURS, THEIRS = "none", "`normalize_obs=True`", "`VecNormalize(norm_reward=False)`"
-UNITS = {"Pendulum-v1": (1.0, 1.0, 1.0), "Pendulum-v1, numbers times 0.001, 1 and 1000": envs.UNEVEN}
+UNITS = {"Pendulum-v1, numbers times 0.001, 1 and 1000": envs.UNEVEN, "Pendulum-v1": (1.0, 1.0, 1.0)}
 
 
-def measure_normalization(quick: bool) -> list[dict[str, Any]]:
+def measure_normalization(quick: bool, rows: list[Any]) -> Iterator[list[Any]]:
     """Curves without and with normalisation, of each kind."""
-    budget = (
-        {"steps": 1000, "every": 500, "n_episodes": 2} if quick else {"steps": 5000, "every": 500, "n_episodes": 10}
-    )
-    rows = []
+    cases = {}
     for case, factors in UNITS.items():
         make = runs.vec(partial(pendulum, factors))
-        contenders = {NONE: normalizing, OURS: partial(normalizing, normalize_obs=True), THEIRS: normalizing}
-        make_env = {NONE: make, OURS: make, THEIRS: partial(vec_normalized, make)}
-        found = runs.compare(contenders, make_env, range(1 if quick else 5), **budget)
-        rows += [{"case": case, **row} for row in found]
-    return rows
+        cases[case] = {
+            "as they are": runs.Contender(normalizing, make),
+            "`normalize_obs=True`": runs.Contender(partial(normalizing, normalize_obs=True), make),
+            "`VecNormalize(norm_reward=False)`": runs.Contender(normalizing, partial(vec_normalized, make)),
+        }
+    seeds, steps = (range(1), 1000) if quick else (range(5), 5000)
+    return runs.train_missing(cases, seeds, rows, steps=steps, every=500, n_episodes=10)
 
 
-def measure_cost(quick: bool) -> list[dict[str, Any]]:
-    """Ratio of rates of learning without and with normalisation, in neighbouring blocks."""
-    rows = []
-    for name, kwargs in {
-        "networks of 256, batches of 256": {},
-        "networks of 64, batches of 128": SMALL | {"policy_kwargs": NET},
-    }.items():
-        models = [_learner(kwargs, normalize_obs) for normalize_obs in (True, False)]
-        ours, reference = (Calls(each) for each in models)
-        found = alternate({"ours": ours}, reference, "", Plan(pairs=4 if quick else 60, seconds=240.0))
-        rows.append({"case": name, **found["contenders"]["ours"]})
-    return rows
+COSTS = {
+    "networks of 256, batches of 256": {},
+    "networks of 64, batches of 128": SMALL | {"policy_kwargs": NET},
+}
+
+
+def measure_cost(quick: bool, rows: list[Any]) -> Iterator[list[Any]]:
+    """Ratio of rates of learning with and without normalisation, in neighbouring blocks."""
+    for case in COSTS.keys() - {row["case"] for row in rows}:
+        ours, reference = (Calls(_learner(COSTS[case], normalize_obs)) for normalize_obs in (True, False))
+        found = alternate({"ours": ours}, reference, "", Plan(pairs=4 if quick else 60))
+        rows.append({"case": case, **found["contenders"]["ours"]})
+        yield rows
 
 
 def _learner(kwargs: dict[str, Any], normalize_obs: bool) -> Callable[[int], None]:
     policy_kwargs = kwargs.get("policy_kwargs", {}) | {"normalize_obs": normalize_obs}
     model = SoftAC("MlpPolicy", "Pendulum-v1", seed=0, **{"device": "cpu", **kwargs, "policy_kwargs": policy_kwargs})
     model.learn(700)  # beyond where the update is recorded
-    return lambda count: model.learn(count, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type, return-value]
+
+    def run(count: int) -> None:
+        model.learn(count, log_interval=None, reset_num_timesteps=False)
+
+    return run
+
+
+# Images
+
+
+PIXELS = {
+    "learning_rate": 1e-3,
+    "batch_size": 32,
+    "gamma": 0.95,
+    "ent_coef": "auto_0.1",
+    "train_freq": 2,
+    "learning_starts": 200,
+    "buffer_size": 10_000,
+    "device": "cpu",
+}
+PIXEL_NET = {"net_arch": [128, 128]}
+PREPARED = {"share_features_extractor": "critic", "image_shift": 2, "features_extractor_class": FastCNN}
+
+
+def pixel_agent(algorithm: type[Any], policy_kwargs: dict[str, Any], env: VecEnv, seed: int) -> BaseAlgorithm:
+    """An agent that learns from images."""
+    return algorithm("CnnPolicy", env, seed=seed, policy_kwargs=PIXEL_NET | policy_kwargs, **PIXELS)
+
+
+def measure_pixels(quick: bool, rows: list[Any]) -> Iterator[list[Any]]:
+    """Curves from images, beside Stable-Baselines3's SAC."""
+    make_env = runs.vec(envs.PixelReach)
+    contenders = {
+        "SB3's SAC, `CnnPolicy`": runs.Contender(partial(pixel_agent, SAC, {}), make_env),
+        "SoftAC, with all three": runs.Contender(partial(pixel_agent, SoftAC, PREPARED), make_env),
+    }
+    seeds, steps = (range(1), 500) if quick else (range(3), 5000)
+    return runs.train_missing({"PixelReach": contenders}, seeds, rows, steps=steps, every=500, n_episodes=10)
 
 
 class Study(NamedTuple):
     """A question, and how it is answered.
 
     :param title: the question
-    :param measure: measures it; True for a quick look
+    :param measure: rows so far, again and again; from True for a quick look, and the rows of an earlier call
     :param columns: of the table, from a row of ``summary``
     :param summary: rows of the table, from those of the result
     :param notes: how it was measured
     """
 
     title: str
-    measure: Callable[[bool], list[Any]]
+    measure: Callable[[bool, list[Any]], Iterator[list[Any]]]
     columns: Columns
     summary: Callable[[list[Any]], list[Any]]
     notes: str
@@ -109,8 +149,8 @@ class Study(NamedTuple):
 def middle_and_end(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mean and spread over the seeds, of the mean of the curve and of its end."""
     found = []
-    for case, contender in dict.fromkeys((row.get("case", ""), row["contender"]) for row in rows):
-        own = [row for row in rows if (row.get("case", ""), row["contender"]) == (case, contender)]
+    for case, contender in dict.fromkeys((row["case"], row["contender"]) for row in rows):
+        own = [row for row in rows if (row["case"], row["contender"]) == (case, contender)]
         scores = np.array([[point["return"] for point in row["curve"]] for row in own])
         cpu = [1e3 * row["curve"][-1]["cpu"] / row["curve"][-1]["step"] for row in own]
         steps = [point["step"] for point in own[0]["curve"]]
@@ -127,7 +167,7 @@ def _at(part: float) -> Callable[[Any], str]:
 
 
 CURVES: Columns = (
-    ("observations", lambda row: row["contender"]),
+    ("seeds", lambda row: str(len(row["scores"]))),
     ("return, mean of the curve", lambda row: _spread(row["scores"].mean(axis=1))),
     ("at half of the steps", _at(0.5)),
     ("at the end", _at(1.0)),
@@ -137,10 +177,25 @@ STUDIES = {
     "normalize": Study(
         "Running normalisation of observations",
         measure_normalization,
-        (("environment", lambda row: row["case"]), *CURVES),
+        (("environment", lambda row: row["case"]), ("observations", lambda row: row["contender"]), *CURVES),
         middle_and_end,
         "Networks of 64, batches of 128, 5000 steps of the environment, deterministic actions in 10 episodes after "
-        "every 500 steps. Mean ± standard deviation over seeds 0 to 4. `none` learns from the numbers as they are.",
+        "every 500 steps. Mean ± standard deviation over the seeds, from 0 on.",
+    ),
+    "pixels": Study(
+        "Learning from images",
+        measure_pixels,
+        (
+            ("", lambda row: row["contender"]),
+            *CURVES,
+            ("CPU time of a step, ms", lambda row: number(row["cpu"])),
+        ),
+        middle_and_end,
+        "PixelReach: a ball with inertia is pushed to a target, seen in three frames of 48 x 48 pixels; episodes of 40 "
+        "steps, reward minus the distance. Networks of 128, batches of 32, a learning rate of 0.001, a discount of "
+        "0.95, an update after every second of 5000 steps, deterministic actions in 10 episodes after every 500. All "
+        'three: `share_features_extractor="critic"`, `image_shift=2` and `FastCNN`. Mean ± standard deviation over the '
+        "seeds, from 0 on. A step is one of the environment with its part of an update, on one thread.",
     ),
     "cost": Study(
         "Cost of `normalize_obs=True`",
@@ -174,10 +229,12 @@ def main() -> None:
     options = parser.parse_args()
     th.set_num_threads(1)
     for name in options.studies:
-        rows = STUDIES[name].measure(options.quick)
-        result = {"rows": rows, "machine": _machine.machine(), "versions": _machine.versions()}
         out = options.out or (Path("logs/observations") if options.quick else RESULTS)
-        publish(out / name, result, report(STUDIES[name], result))
+        stored = (out / name).with_suffix(".json")
+        rows = json.loads(stored.read_text())["rows"] if stored.exists() else []
+        for done in STUDIES[name].measure(options.quick, rows):
+            result = {"rows": done, "machine": _machine.machine(), "versions": _machine.versions()}
+            publish(out / name, result, report(STUDIES[name], result))
 
 
 if __name__ == "__main__":

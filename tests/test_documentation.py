@@ -27,7 +27,7 @@ def short_training(monkeypatch):
     monkeypatch.setattr(SoftAC, "learn", shortly)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/export.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/export.md", "docs/observations.md"])
 @pytest.mark.usefixtures("short_training")
 def test_the_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -38,28 +38,37 @@ def curve(model: BaseAlgorithm, eval_env: VecEnv, steps: int, every: int, n_epis
     return rows
 
 
-def compare(
-    contenders: dict[str, Callable[[VecEnv, int], BaseAlgorithm]],
-    make_env: dict[str, Callable[[int], VecEnv]],
-    seeds: range,
-    **budget: int,
-) -> list[dict[str, Any]]:
-    """A row for each contender and seed.
+class Contender(NamedTuple):
+    """An agent in an environment.
 
-    :param contenders: by name: a model for an environment and a seed
-    :param make_env: by name: environments, as many as asked for
+    :param make: makes it, for environments and a seed
+    :param make_env: makes as many environments as asked for
+    """
+
+    make: Callable[[VecEnv, int], BaseAlgorithm]
+    make_env: Callable[[int], VecEnv]
+
+
+def train_missing(
+    cases: dict[str, dict[str, Contender]], seeds: range, rows: list[dict[str, Any]], **budget: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Rows so far, after each training that was not among them.
+
+    :param cases: contenders by name, by the name of the environment
     :param seeds: of the trainings
+    :param rows: of an earlier call
     :param budget: of :func:`curve`
     """
-    rows = []
-    for seed in seeds:
-        for name, make in contenders.items():
-            env, eval_env = make_env[name](1), make_env[name](budget["n_episodes"])
-            env.seed(seed)
-            found = curve(make(env, seed), eval_env, **budget)
-            rows.append({"contender": name, "seed": seed, "curve": found})
-            print(name, seed, [point["return"] for point in found], f"{found[-1]['cpu']} s", flush=True)
-    return rows
+    for case, contenders in cases.items():
+        for seed in seeds:
+            for name, (make, make_env) in contenders.items():
+                row = {"case": case, "contender": name, "seed": seed}
+                if any(row.items() <= other.items() for other in rows):
+                    continue
+                env, eval_env = make_env(1), make_env(budget["n_episodes"])
+                env.seed(seed)
+                rows.append(row | {"curve": curve(make(env, seed), eval_env, **budget)})
+                yield rows
 
 
 def vec(make: MakeEnv) -> Callable[[int], VecEnv]:
