@@ -20,7 +20,6 @@ from tests.helpers import (
     Target,
     dict_space,
     fixed_samples,
-    image_space,
     moved_since,
     parameters_of,
     ready,
@@ -81,13 +80,14 @@ def test_what_cannot_be_shifted_is_refused(space, pixels, message):
 # Agents
 
 
+IMAGE = spaces.Box(0, 255, (1, 16, 16), np.uint8)
 SMALL: dict[str, Any] = {"learning_starts": 8, "batch_size": 8, "buffer_size": 100, "seed": 0, "device": "cpu"}
 
 
 def agent(
     space: spaces.Space | None = None, discrete: bool = False, policy_kwargs: Any = None, **kwargs: Any
 ) -> SoftAC:
-    env = (DiscreteTarget if discrete else Target)(space or image_space())
+    env = (DiscreteTarget if discrete else Target)(space or IMAGE)
     policy = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "CnnPolicy"
     extractor = {} if isinstance(space, spaces.Dict) else {"features_extractor_class": FastCNN}
     policy_kwargs = {"net_arch": [16], **extractor} | (policy_kwargs or {})
@@ -98,9 +98,9 @@ def samples(n_batches: int, discrete: bool = False) -> list[ReplayBufferSamples]
     generator = th.Generator().manual_seed(0)
     return [
         ReplayBufferSamples(
-            th.randint(0, 256, (8, 1, 36, 36), generator=generator, dtype=th.uint8),
+            th.randint(0, 256, (8, *IMAGE.shape), generator=generator, dtype=th.uint8),
             th.zeros(8, 1) if discrete else th.rand(8, 2, generator=generator),
-            th.randint(0, 256, (8, 1, 36, 36), generator=generator, dtype=th.uint8),
+            th.randint(0, 256, (8, *IMAGE.shape), generator=generator, dtype=th.uint8),
             th.zeros(8, 1),
             th.rand(8, 1, generator=generator),
             None,
@@ -163,7 +163,7 @@ def test_only_the_critics_train_a_shared_encoder(kwargs, discrete):
 
 @pytest.mark.usefixtures("early_graphs")
 @pytest.mark.parametrize("engine", ["fused", "traced", "cuda_graph"])
-@pytest.mark.parametrize("kwargs", [{}, {"variant": "v1"}, {"actor_gradient": "score_function"}], ids=str)
+@pytest.mark.parametrize("kwargs", [{}, {"variant": "v1", "actor_gradient": "score_function"}], ids=str)
 def test_every_engine_draws_the_shifts_of_the_plain_one(engine, kwargs):
     policy_kwargs = {"share_features_extractor": "critic", "image_shift": 3, "optimizer_class": th.optim.AdamW}
     plain = agent(policy_kwargs=policy_kwargs, engine="eager", **kwargs)
@@ -207,6 +207,17 @@ def test_agents_train_and_are_loaded(space, variant, tmp_path):
 def test_a_wrong_argument_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"`{name}`"):
         agent(policy_kwargs={name: value})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not th.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("engine", ["fused", "cuda_graph"])
+def test_observations_are_prepared_on_a_gpu(engine):
+    policy_kwargs = {"share_features_extractor": "critic", "image_shift": 3, "normalize_obs": True}
+    model = agent(dict_space(), policy_kwargs=policy_kwargs, engine=engine, device="cuda").learn(60)
+    assert model.policy.obs_normalizer.mean.is_cuda
+    assert model.policy.obs_normalizer.count == 60
+    assert all(parameter.isfinite().all() for parameter in model.policy.parameters())
 
 
 # The faster extractor

@@ -245,7 +245,7 @@ def test_an_update_sees_a_normalised_batch(case):
         th.testing.assert_close(ours[name], value, rtol=1e-9, atol=1e-9)
 
 
-REPLAYED = ["default", "v1", "REDQ", "delayed"]
+REPLAYED = ["default", "v1", "delayed"]
 
 
 @pytest.mark.usefixtures("early_graphs")
