@@ -30,13 +30,13 @@ class Rescaled(gym.ObservationWrapper):
 
 
 class PixelReach(gym.Env):
-    """A ball with inertia is pushed to a target, seen in the last three frames alone.
+    """A ball with inertia is pushed to a target, seen in the last two frames alone.
 
     The state is that of Pendulum's kind: a place, which one frame shows, and a speed, which takes two. The reward of a
     step is minus the distance; an episode has 40 steps, and ends by a time limit.
     """
 
-    SIDE, FRAMES, STEPS = 48, 3, 40
+    SIDE, FRAMES, STEPS = 36, 2, 40
     observation_space = spaces.Box(0, 255, (FRAMES, SIDE, SIDE), np.uint8)
     action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
