@@ -63,15 +63,15 @@ class SoftACPolicy(BasePolicy):
     :param features_extractor_class: maps observations to features; None: the default of the policy class
     :param features_extractor_kwargs: arguments of the features extractor
     :param normalize_images: divide uint8 images by 255
-    :param normalize_obs: normalise floats in the observations to mean 0 and standard deviation 1, by running statistics
-        of the observations that the agent has acted on. They are saved with the policy
-    :param clip_obs: largest absolute value of a normalised number
     :param optimizer_class: class of the optimizers of actor and critics
     :param optimizer_kwargs: arguments of the optimizers, without the learning rate
     :param n_critics: number of critics; the algorithm's ``q_reduction`` reduces their values to one
     :param share_features_extractor: one features extractor for actor and critics: True: trained by the actor's loss
         alone, as in Stable-Baselines3; ``"critic"``: trained by the critics' loss alone, which suits images
         (arXiv:1910.01741). Targets have their own, which follows
+    :param normalize_obs: normalise floats in the observations to mean 0 and standard deviation 1, by running statistics
+        of the observations that the agent has acted on. They are saved with the policy
+    :param clip_obs: largest absolute value of a normalised number
     :param image_shift: largest random shift of the images of a batch, in pixels (DrQ-v2, arXiv:2107.09645: 4 of 84);
         0: none. The agent acts on images as they are
     :param layer_norm: normalise each hidden layer of the critics before its activation
@@ -116,12 +116,12 @@ class SoftACPolicy(BasePolicy):
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
         normalize_images: bool = True,
-        normalize_obs: bool = False,
-        clip_obs: float = CLIP,
         optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
         share_features_extractor: bool | str = False,
+        normalize_obs: bool = False,
+        clip_obs: float = CLIP,
         image_shift: int = 0,
         layer_norm: bool = False,
         dropout: float = 0.0,
