@@ -622,10 +622,11 @@ class SoftAC(OffPolicyAlgorithm):
 
     def _log_networks(self, batch: Batch) -> None:
         self.policy.set_training_mode(False)
-        for name, value in health(self.policy.networks(), batch.obs, batch.action).items():
+        obs = self.policy.normalized(batch.obs)
+        for name, value in health(self.policy.networks(), obs, batch.action).items():
             self.logger.record(f"diagnostics/{name}", value)
         with th.no_grad():
-            histograms = {"q_values": self.critic.q_taken(batch.obs, batch.action), "actions": batch.action}
+            histograms = {"q_values": self.critic.q_taken(obs, batch.action), "actions": batch.action}
         for name, tensor in histograms.items():
             self.logger.record(f"diagnostics/{name}", tensor, exclude=("stdout", "log", "json", "csv"))
 

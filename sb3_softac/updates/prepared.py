@@ -24,6 +24,10 @@ class PreparedUpdate:
     update: Update
     preparations: Sequence[Preparation]
 
+    def is_measured(self, n_updates: int) -> bool:
+        """Whether a step has further metrics; see :class:`~sb3_softac.updates.update.Update`."""
+        return self.update.is_measured(n_updates)
+
     def phase(self, n_updates: int) -> Hashable:
         """Phase of the step; see :class:`~sb3_softac.updates.update.Update`."""
         return self.update.phase(n_updates)

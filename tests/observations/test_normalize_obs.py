@@ -13,6 +13,7 @@ from gymnasium import spaces
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_softac import BadStepError, MlpPolicy, SoftAC
@@ -192,6 +193,20 @@ def test_diagnostics_compare_both_at_normalised_observations():
     model.policy.obs_normalizer = None
     np.testing.assert_array_equal(result.kl, policy_improvement(model, by_hand).kl)
     assert np.isfinite(result.kl).all()
+
+
+def test_logs_are_of_what_the_networks_see():
+    model = agent(diagnostics="full").learn(60)
+    logged: dict[str, Any] = {}
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    with patch.object(Logger, "dump", lambda self, step: logged.update(self.name_to_value)):
+        model.dump_logs()
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    assert abs(logged["train/obs_max"]) <= 10.0  # not 3000
+    batch = model._watch.last_batch()
+    with th.no_grad():
+        values = model.critic.q_taken(model.policy.normalized(batch.obs), batch.action)
+    th.testing.assert_close(logged["diagnostics/q_values"], values)
 
 
 # Learning
