@@ -45,6 +45,9 @@ class ObservationNormalizer(nn.Module):
     mean: th.Tensor  #: (D,)
     var: th.Tensor  #: (D,)
     count: th.Tensor  #: (), observations so far
+    # Of the statistics, in single precision: what a pass needs, which is more frequent than an update.
+    shift: th.Tensor
+    scale: th.Tensor
 
     def __init__(self, observation_space: spaces.Space, action_space: spaces.Space, clip: float = CLIP) -> None:
         super().__init__()
@@ -56,6 +59,9 @@ class ObservationNormalizer(nn.Module):
         self.register_buffer("mean", th.zeros(size, dtype=th.float64))
         self.register_buffer("var", th.ones(size, dtype=th.float64))
         self.register_buffer("count", th.zeros((), dtype=th.float64))
+        self.register_buffer("shift", th.zeros(size), persistent=False)
+        self.register_buffer("scale", th.ones(size), persistent=False)
+        self.register_load_state_dict_post_hook(_follow_loaded)
 
     @property
     def keys(self) -> tuple[str | None, ...]:
@@ -76,8 +82,8 @@ class ObservationNormalizer(nn.Module):
         if part is None:
             return values
         values = values if values.is_floating_point() else values.float()
-        mean, rstd = self.mean[part.place].view(part.shape), (self.var[part.place] + EPSILON).rsqrt().view(part.shape)
-        return ((values - mean.to(values.dtype)) * rstd.to(values.dtype)).clamp(-self.clip, self.clip)
+        shift, scale = (each[part.place].view(part.shape) for each in (self.shift, self.scale))
+        return ((values - shift) * scale).clamp(-self.clip, self.clip)
 
     @th.no_grad()
     def update(self, observations: Any) -> None:
@@ -96,23 +102,33 @@ class ObservationNormalizer(nn.Module):
 
     def _take(self, rows: dict[str | None, th.Tensor]) -> None:
         """Merge the moments of rows into the statistics.   Chan, Golub and LeVeque (1979), as in RunningMeanStd."""
+        # On the device of the rows, which is the host while an agent explores.
+        moments = [_moments([rows[key] for key in part.keys]) for part in self._parts]
+        var, mean = (th.cat(each).to(self.mean.device) for each in zip(*moments, strict=True))
         n_rows = len(rows[self._parts[0].keys[0]])
-        # On the device of the rows, which is the host while an agent explores: one transfer, and not one for each.
-        double = [th.cat([rows[key] for key in part.keys]).double() for part in self._parts]
-        moments = th.stack([th.cat([each.mean(dim=0) for each in double]), th.cat([_var(each) for each in double])])
-        mean, var = moments.to(self.mean.device)
-        total = self.count + n_rows
-        share, delta = n_rows / total, mean - self.mean
-        self.var.add_((var - self.var + delta.square() * (1.0 - share)) * share)
-        self.mean.add_(delta * share)
-        self.count.copy_(total)
+        self.count.add_(n_rows)
+        share, delta = n_rows / self.count, mean - self.mean
+        self.mean.addcmul_(delta, share)
+        self.var.lerp_(var, share).addcmul_(delta.square(), share * (1.0 - share))
+        self.follow()
+
+    @th.no_grad()
+    def follow(self) -> None:
+        """Normalise by the statistics as they are now; needed after they were written by hand."""
+        self.shift.copy_(self.mean)
+        self.scale.copy_((self.var + EPSILON).rsqrt())
 
     def extra_repr(self) -> str:
         return f"{', '.join(str(key) for key in self.keys)}, clip={self.clip}"
 
 
-def _var(rows: th.Tensor) -> th.Tensor:
-    return (rows - rows.mean(dim=0)).square().mean(dim=0)
+def _follow_loaded(normalizer: ObservationNormalizer, _: Any) -> None:
+    normalizer.follow()
+
+
+def _moments(rows: list[th.Tensor]) -> tuple[th.Tensor, th.Tensor]:
+    """Variance and mean of rows, both (D,)."""
+    return th.var_mean((th.cat(rows) if len(rows) > 1 else rows[0]).double(), dim=0, correction=0)
 
 
 def _rows(values: Any, shape: tuple[int, ...], key: str | None) -> th.Tensor:
@@ -123,7 +139,7 @@ def _rows(values: Any, shape: tuple[int, ...], key: str | None) -> th.Tensor:
     tensor = th.as_tensor(values)
     if tensor.shape[tensor.dim() - len(shape) :] != shape:
         raise ValueError(f"The {name} must end in the shape {shape}, but {tuple(tensor.shape)} was given")
-    if not tensor.isfinite().all():
+    if not math.isfinite(tensor.sum(dtype=th.float64)):
         raise ValueError(f"The {name} must be finite, but hold {tensor[~tensor.isfinite()][0].item()}")
     return tensor.reshape(-1, math.prod(shape))
 

@@ -378,7 +378,8 @@ def test_images_alone_are_refused():
 
 def test_an_engine_that_is_asked_directly_normalises_too():
     model = with_statistics(ready(agent(Target())))
-    model.policy.obs_normalizer.mean.fill_(1e6)  # all observations are clipped to -10: one state
+    model.policy.obs_normalizer.mean.fill_(1e6)
+    model.policy.obs_normalizer.follow()  # all observations are clipped to -10: one state
     before = copy.deepcopy(model.policy.state_dict())
     update_once(model)
     assert not equal(model.policy.state_dict(), before)
