@@ -24,6 +24,7 @@ are used by rooms, ``softac`` and ``policies``.
 from sb3_softac.collecting.steps import BadStepError
 from sb3_softac.collecting.workers import GuardedSubprocVecEnv, WorkerError
 from sb3_softac.engines.divergence import DivergenceError
+from sb3_softac.networks.images import FastCNN
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.saving.resumable import Resumable
 from sb3_softac.softac import SoftAC
@@ -35,6 +36,7 @@ __all__ = [
     "BadStepError",
     "CnnPolicy",
     "DivergenceError",
+    "FastCNN",
     "GuardedSubprocVecEnv",
     "MlpPolicy",
     "MultiInputPolicy",

@@ -56,7 +56,7 @@ def policy_improvement(model: SoftAC, observations: Any) -> PolicyImprovement:
     if alpha == 0.0:
         raise ValueError("`ent_coef` is 0, for which exp(Q / ent_coef) is no distribution; it must be above 0")
     model.policy.set_training_mode(False)
-    obs, _ = model.policy.obs_to_tensor(observations)
+    obs = model.policy.normalized(model.policy.obs_to_tensor(observations)[0])
     reduce_q = actor_q_reduction(model.current_settings().update)
     if not isinstance(model.action_space, spaces.Box):
         if not isinstance(model.actor, CategoricalActor) or not model.actor.has_exact_support:

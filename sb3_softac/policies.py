@@ -1,6 +1,6 @@
 """Policies of SoftAC: actor, critics and target networks, with their optimizers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import fields, replace
 from functools import partial
@@ -34,8 +34,10 @@ from sb3_softac.networks.critics import (
     ValueNetwork,
 )
 from sb3_softac.networks.fused.unchanged import SameChildren
+from sb3_softac.networks.images import RandomShift
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.networks.networks import Networks
+from sb3_softac.networks.normalizer import CLIP, ObservationNormalizer
 from sb3_softac.networks.small_cnn import fitting, is_image
 from sb3_softac.settings.policy import PolicySettings
 from sb3_softac.settings.rows import read_table
@@ -64,7 +66,14 @@ class SoftACPolicy(BasePolicy):
     :param optimizer_class: class of the optimizers of actor and critics
     :param optimizer_kwargs: arguments of the optimizers, without the learning rate
     :param n_critics: number of critics; the algorithm's ``q_reduction`` reduces their values to one
-    :param share_features_extractor: one features extractor for actor and critics, trained by the actor's loss alone
+    :param share_features_extractor: one features extractor for actor and critics: True: trained by the actor's loss
+        alone, as in Stable-Baselines3; ``"critic"``: trained by the critics' loss alone, which suits images
+        (arXiv:1910.01741). Targets have their own, which follows
+    :param normalize_obs: normalise floats in the observations to mean 0 and standard deviation 1, by running statistics
+        of the observations that the agent has acted on. They are saved with the policy
+    :param clip_obs: largest absolute value of a normalised number
+    :param image_shift: largest random shift of the images of a batch, in pixels (DrQ-v2, arXiv:2107.09645: 4 of 84);
+        0: none. The agent acts on images as they are
     :param layer_norm: normalise each hidden layer of the critics before its activation
     :param dropout: probability that a hidden unit of the critics is set to zero while learning (arXiv:2110.02034)
     :param batch_norm: batch renormalisation (arXiv:1702.03275) of the inputs and of each hidden layer of actor and
@@ -85,6 +94,7 @@ class SoftACPolicy(BasePolicy):
 
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
 
+    obs_normalizer: ObservationNormalizer | None
     actor: SoftActor
     actor_average: SoftActor | None
     critic: Critic
@@ -109,7 +119,10 @@ class SoftACPolicy(BasePolicy):
         optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
-        share_features_extractor: bool = False,
+        share_features_extractor: bool | str = False,
+        normalize_obs: bool = False,
+        clip_obs: float = CLIP,
+        image_shift: int = 0,
         layer_norm: bool = False,
         dropout: float = 0.0,
         batch_norm: bool = False,
@@ -186,8 +199,12 @@ class SoftACPolicy(BasePolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         """Create networks and optimizers, in the order of Stable-Baselines3, so that a seed gives the same weights."""
+        self.obs_normalizer = self._make_obs_normalizer()
+        shift = self.settings.image_shift
+        self._random_shift = RandomShift(self.observation_space, shift) if shift else None
         self.actor = self.make_actor()
-        self.actor.optimizer = self._make_optimizer(list(self.actor.parameters()), lr_schedule)
+        self.actor.trains_features = not self._critics_train_features()
+        self.actor.optimizer = self._make_optimizer(self._owned_parameters(self.actor), lr_schedule)
         self.actor_average = self._copy_of_actor() if self.settings.actor_average else None
         # A target always has its own features extractor, since its weights are an average over time.
         shared = self.actor.features_extractor if self.share_features_extractor else None
@@ -203,6 +220,14 @@ class SoftACPolicy(BasePolicy):
         self.structure_version = 0  # a count, raised when a user replaces a module
         self._list_modules()
         self.set_training_mode(True)
+
+    def _critics_train_features(self) -> bool:
+        return self.share_features_extractor == "critic"
+
+    def _make_obs_normalizer(self) -> ObservationNormalizer | None:
+        if not self.settings.normalize_obs:
+            return None
+        return ObservationNormalizer(self.observation_space, self.action_space, self.settings.clip_obs)
 
     def _make_variant_network(self, name: str, shared: BaseFeaturesExtractor | None) -> FeaturesNetwork | None:
         """Make a network that only some variants have; None for a target network if there are to be none."""
@@ -247,10 +272,9 @@ class SoftACPolicy(BasePolicy):
         return target
 
     @staticmethod
-    def _owned_parameters(network: FeaturesNetwork) -> list[nn.Parameter]:
-        """Parameters that a network's own loss trains; a features extractor of the actor is left out."""
-        shared = network.features_extractor if network.share_features_extractor else None
-        foreign = {id(parameter) for parameter in shared.parameters()} if shared is not None else set()
+    def _owned_parameters(network: SoftActor | FeaturesNetwork) -> list[nn.Parameter]:
+        """Parameters that a network's own loss trains; a features extractor that another loss trains is left out."""
+        foreign = set() if network.trains_features else {id(each) for each in network.features_extractor.parameters()}
         return [parameter for parameter in network.parameters() if id(parameter) not in foreign]
 
     def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> th.optim.Optimizer:
@@ -296,13 +320,15 @@ class SoftACPolicy(BasePolicy):
         :param features_extractor: to share; None for one of its own
         """
         arguments = self._value_arguments() | {"n_critics": self.n_critics}
+        if self._critics_train_features():
+            arguments["share_features_extractor"] = False
         return self._critic_class()(**self._update_features_extractor(arguments, features_extractor)).to(self.device)
 
     def _value_arguments(self) -> dict[str, Any]:
         """Arguments that critics and state value networks have in common."""
         return self._shared_arguments() | {
             "net_arch": self._net_arch_of("qf"),
-            "share_features_extractor": self.share_features_extractor,
+            "share_features_extractor": bool(self.share_features_extractor),
             "hidden": self._hidden_layers(),
         }
 
@@ -343,7 +369,18 @@ class SoftACPolicy(BasePolicy):
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         average = self.actor_average if deterministic else None
-        return (self.actor if average is None else average)(observation, deterministic)
+        return (self.actor if average is None else average)(self.normalized(observation), deterministic)
+
+    def normalized(self, obs: PyTorchObs) -> PyTorchObs:
+        """Observations as actor and critics take them: normalised with ``normalize_obs=True``, else as they are.
+
+        :param obs: observations, first dimension B
+        """
+        return obs if self.obs_normalizer is None else self.obs_normalizer(obs)
+
+    def preparations(self) -> tuple[Callable[[PyTorchObs], PyTorchObs], ...]:
+        """Functions that prepare the observations of a batch for the networks, in their order."""
+        return tuple(each for each in (self._random_shift, self.obs_normalizer) if each is not None)
 
     def predict(
         self,

@@ -30,10 +30,11 @@ from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.sac import SAC
 
 from sb3_softac.buffers import make as buffers
-from sb3_softac.buffers.first_look import warn_of_environment
+from sb3_softac.buffers.first_look import first_rows, warn_of_environment
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
 from sb3_softac.collecting.episodes import return_statistics, successes
 from sb3_softac.collecting.explore import Explorer, random_allowed_action
+from sb3_softac.collecting.seen import SeenObservations
 from sb3_softac.collecting.steps import StepCheck, unusable_value
 from sb3_softac.engines import adam
 from sb3_softac.engines.base import Engine
@@ -308,6 +309,8 @@ class SoftAC(OffPolicyAlgorithm):
         buffers.check_replay_kwargs(self.replay_buffer_class, self.replay_buffer_kwargs)
         with buffers.without_allocation(self):
             super()._setup_model()
+        if self.policy.obs_normalizer is not None and self._vec_normalize_env is not None:
+            self._warn_of_two_normalizers(self._vec_normalize_env)
         for name in ("actor", "critic", *VARIANT_NETWORKS):
             setattr(self, name, getattr(self.policy, name))
         check_ensemble(settings.update.n_target_critics, self.critic.n_critics)
@@ -316,7 +319,17 @@ class SoftAC(OffPolicyAlgorithm):
         self._attributes = Attributes(self)  # read again, since the set-up has changed some
         self._explorer = Explorer(self.policy, settings.run.train_freq, self.n_envs)
         self._step_check = StepCheck(self.observation_space, self.n_envs, self._vec_normalize_env)
+        self._seen = SeenObservations(self.policy.obs_normalizer)
         self._setup_temperature(settings.run.ent_coef)
+
+    @staticmethod
+    def _warn_of_two_normalizers(env: VecNormalize) -> None:
+        if env.norm_obs:
+            warnings.warn(
+                "Observations are normalised twice: by `policy_kwargs=dict(normalize_obs=True)` and by `VecNormalize`. "
+                "Pass `VecNormalize(env, norm_obs=False)`, or leave `normalize_obs` out",
+                stacklevel=4,
+            )
 
     def _arguments_of_policy(self) -> dict[str, Any]:
         """Arguments of the policy that follow from those of the algorithm."""
@@ -446,6 +459,7 @@ class SoftAC(OffPolicyAlgorithm):
         if ended:
             check.check_finals(dones, infos, self.num_timesteps)
         check.keep_statistics(normalize)
+        self._seen.add(self._last_obs)
         is_kept = type(replay_buffer).add is SingleCopyReplayBuffer.add  # another buffer may write into its arguments
         if not is_kept or normalize is not None or ended:
             super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
@@ -621,7 +635,10 @@ class SoftAC(OffPolicyAlgorithm):
         """
         for hook in self._between_rollouts:
             hook()
-        return super().collect_rollouts(*args, **kwargs)
+        try:
+            return super().collect_rollouts(*args, **kwargs)
+        finally:
+            self._seen.take_in()
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Sample the replay buffer and update every network.
@@ -646,7 +663,7 @@ class SoftAC(OffPolicyAlgorithm):
         self.temperature.set_target_entropy(*settings.run.target_entropy.at(progress))
         reward_scale = value_at(settings.run.reward_scale, progress)
         if self._n_updates == 0:
-            warn_of_environment(self.replay_buffer, reward_scale, settings.run.gamma, self._vec_normalize_env)
+            self._begin_learning(reward_scale, settings.run.gamma)
         if not self._watch.begin(self.policy, self._n_updates):
             raise self._divergence({})
         with denormals_as_zero():
@@ -656,6 +673,16 @@ class SoftAC(OffPolicyAlgorithm):
                 self._watch.see(batch, self._n_updates)
                 engine.update(batch, self._n_updates)
         self._log_training(engine.read_metrics())
+
+    def _begin_learning(self, reward_scale: float, gamma: float) -> None:
+        """Look at the replay buffer before the first gradient step."""
+        normalizer, normalize = self.policy.obs_normalizer, self._vec_normalize_env
+        if normalizer is not None and normalizer.count == 0 and normalize is None:  # a buffer that came from elsewhere
+            rows = first_rows(self.replay_buffer, self.replay_buffer.size())
+            if rows is not None:
+                normalizer.update(rows.observations)
+        keys = () if normalizer is None else normalizer.keys
+        warn_of_environment(self.replay_buffer, reward_scale, gamma, normalize, keys)
 
     def _current_engine(self, settings: Settings | None = None) -> Engine:
         """Engine that runs the next gradient step.
@@ -688,10 +715,11 @@ class SoftAC(OffPolicyAlgorithm):
 
     def _log_networks(self, batch: Batch) -> None:
         self.policy.set_training_mode(False)
-        for name, value in health(self.policy.networks(), batch.obs, batch.action).items():
+        obs = self.policy.normalized(batch.obs)
+        for name, value in health(self.policy.networks(), obs, batch.action).items():
             self.logger.record(f"diagnostics/{name}", value)
         with th.no_grad():
-            histograms = {"q_values": self.critic.q_taken(batch.obs, batch.action), "actions": batch.action}
+            histograms = {"q_values": self.critic.q_taken(obs, batch.action), "actions": batch.action}
         for name, tensor in histograms.items():
             self.logger.record(f"diagnostics/{name}", tensor, exclude=("stdout", "log", "json", "csv"))
 
@@ -734,7 +762,7 @@ class SoftAC(OffPolicyAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", *VARIANT_NETWORKS]
         made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "_explorer", "_attributes"]
-        made_anew += ["_step_check", "_watch", "_between_rollouts", "_metrics", "demonstrations"]
+        made_anew += ["_step_check", "_watch", "_between_rollouts", "_metrics", "_seen", "demonstrations"]
         return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

@@ -31,7 +31,9 @@ def short_training(monkeypatch):
     monkeypatch.setattr(SoftAC, "learn_offline", lambda self, steps, **_: learn_offline(self, min(steps, 110)))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md", "docs/export.md", "docs/offline.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/recipes.md", "docs/export.md", "docs/offline.md", "docs/observations.md"]
+)
 @pytest.mark.usefixtures("short_training")
 def test_the_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -4,7 +4,7 @@ Shapes: R rows, n_envs environments, D numbers of an observation.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +55,11 @@ def first_rows(buffer: ReplayBuffer, n_rows: int = 10_000) -> FirstRows | None:
 
 
 def warn_of_environment(
-    buffer: ReplayBuffer, reward_scale: float, gamma: float, normalize: VecNormalize | None
+    buffer: ReplayBuffer,
+    reward_scale: float,
+    gamma: float,
+    normalize: VecNormalize | None,
+    normalized_keys: Collection[str | None] = (),
 ) -> None:
     """Warn, at most once for each finding.
 
@@ -63,24 +67,30 @@ def warn_of_environment(
     :param reward_scale: factor on the rewards in a batch
     :param gamma: discount of one step; at 0 it is of no consequence how episodes end
     :param normalize: what normalises observations and rewards in a batch; None for nothing
+    :param normalized_keys: of observations that the policy normalises; None for one that is no Dict
     """
     rows = first_rows(buffer)
     if rows is None or len(rows.rewards) < MIN_ROWS:
         return
     with np.errstate(all="ignore"):  # what is not finite in a buffer that was loaded ends the first training
-        findings = [*_uneven_observations(rows, normalize), *_large_rewards(rows, reward_scale, normalize)]
+        findings = [
+            *_uneven_observations(rows, normalize, normalized_keys),
+            *_large_rewards(rows, reward_scale, normalize),
+        ]
     if gamma > 0.0:
         findings += _equal_episodes(rows)
     for finding in findings:
-        warnings.warn(f"Before learning starts: {finding}", stacklevel=4)
+        warnings.warn(f"Before learning starts: {finding}", stacklevel=5)
 
 
-def _uneven_observations(rows: FirstRows, normalize: VecNormalize | None) -> Iterator[str]:
+def _uneven_observations(
+    rows: FirstRows, normalize: VecNormalize | None, normalized_keys: Collection[str | None]
+) -> Iterator[str]:
     for key, values in rows.observations.items():
         keys = None if normalize is None else normalize.norm_obs_keys
         is_normalized = normalize is not None and normalize.norm_obs and (keys is None or key in keys)
         is_image = values.dtype.kind != "f" or values.ndim != 3
-        if is_normalized or is_image or values.size == 0:
+        if is_normalized or key in normalized_keys or is_image or values.size == 0:
             continue
         spread = uneven_dimensions(values.reshape(-1, values.shape[-1]))
         if spread is not None:
@@ -88,7 +98,7 @@ def _uneven_observations(rows: FirstRows, normalize: VecNormalize | None) -> Ite
             yield (
                 f"the numbers of the {name} are of very different sizes: in random steps, [{high[0]}] varies by "
                 f"{high[1]:.3g} and [{low[0]}] by {low[1]:.3g} (standard deviations), so that the networks hardly see "
-                "the latter. Wrap the environment in stable_baselines3's `VecNormalize(env, norm_reward=False)`"
+                "the latter. Normalise them, by `policy_kwargs=dict(normalize_obs=True)`"
             )
 
 

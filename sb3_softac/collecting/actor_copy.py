@@ -4,9 +4,11 @@ from copy import deepcopy
 
 import torch as th
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
+from torch import nn
 
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.blocks import MLP
+from sb3_softac.networks.normalizer import ObservationNormalizer
 
 # On a GPU, an action of a small network takes about as long as a transfer of its weights: most of the time is waiting.
 # So a copy is only faster if it acts several times before the weights change, and on few rows.
@@ -18,10 +20,11 @@ class ActorCopy:
     """Copy of an actor on the CPU, which follows the weights of the trained actor.
 
     :param actor: the trained actor, on any device
+    :param normalizer: of its observations, copied with it; None for none
     """
 
-    def __init__(self, actor: SoftActor) -> None:
-        self._actor = actor
+    def __init__(self, actor: SoftActor, normalizer: ObservationNormalizer | None = None) -> None:
+        self._actor: nn.Module = actor if normalizer is None else nn.Sequential(normalizer, actor)
         self._structure_version: int | None = None  # not copied yet
 
     def _begin_anew(self) -> None:
@@ -33,7 +36,7 @@ class ActorCopy:
         self._own = [*self._copy.parameters(), *self._copy.buffers()]
         self._seen: tuple[int, ...] = ()
 
-    def up_to_date(self, n_updates: int, structure_version: int = 0) -> SoftActor:
+    def up_to_date(self, n_updates: int, structure_version: int = 0) -> nn.Module:
         """Copy of the actor with its current weights.
 
         :param n_updates: gradient steps done in the whole run; a replayed CUDA graph leaves no other sign of a change

@@ -31,7 +31,7 @@ class Explorer:
         self._policy = policy
         copies = not policy.settings.use_sde and is_copy_faster(policy.actor, train_freq, n_envs)
         #: acts in place of the actor; None: the actor itself acts
-        self.actor_copy = ActorCopy(policy.actor) if copies else None
+        self.actor_copy = ActorCopy(policy.actor, policy.obs_normalizer) if copies else None
 
     def action(
         self, observation: Any, n_updates: int, action_noise: ActionNoise | None = None

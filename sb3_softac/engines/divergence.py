@@ -179,7 +179,7 @@ def remedy(in_batch: list[str], temperature_has_run_away: bool, ranges: dict[str
     if sizes.get("reward", 0.0) > LARGE:
         advice.insert(0, "The rewards are large: scale them (`reward_scale`, or `VecNormalize(env)`).")
     if any(size > LARGE for name, size in sizes.items() if name.startswith("obs")):
-        advice.insert(0, "The observations are large: normalise them (`VecNormalize(env, norm_reward=False)`).")
+        advice.insert(0, "The observations are large: normalise them (`policy_kwargs=dict(normalize_obs=True)`).")
     return " ".join(advice)
 
 

@@ -10,6 +10,7 @@ from sb3_softac.engines.base import Engine
 from sb3_softac.engines.choose import choose_engine, make_engine, set_up_networks
 from sb3_softac.policies import SoftACPolicy
 from sb3_softac.settings.arguments import EngineSettings, UpdateSettings
+from sb3_softac.updates.prepared import prepared
 from sb3_softac.updates.temperature import Temperature
 from sb3_softac.updates.variants import make_update
 
@@ -65,6 +66,7 @@ class EngineKeeper:
         made_of = (update_settings, temperature, *optimizers)
         if self._engine is None or self._made_of != made_of:
             update = make_update(policy.variant, policy.networks(), temperature, update_settings, adam.step)
+            update = prepared(update, policy.preparations())
             self._engine = make_engine(self.name, update, policy, optimizers)
             self._made_of = made_of
         return self._engine

@@ -230,7 +230,9 @@ class SquashedGaussianActor(SoftActor):
         :param n_samples: K
         :return: :meth:`support` of ``obs`` and of ``next_obs``
         """
-        trains_features = any(parameter.requires_grad for parameter in self.features_extractor.parameters())
+        trains_features = self.trains_features and any(
+            parameter.requires_grad for parameter in self.features_extractor.parameters()
+        )
         is_fused = isinstance(self.latent_pi, MLP) and self.latent_pi.is_fused
         if self.use_sde or not is_fused or trains_features:
             return super().supports(obs, next_obs, n_samples)

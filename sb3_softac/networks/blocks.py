@@ -142,6 +142,8 @@ def plain_linears(modules: Iterable[nn.Module]) -> list[nn.Linear]:
 class VectorShortcut(BaseModel):
     """Base class that skips preprocessing and ``FlattenExtractor`` for float32 vectors: they are features already."""
 
+    #: Whether the loss of this network trains its features extractor. If not, features have no gradient.
+    trains_features = True
     _known_extractor: BaseFeaturesExtractor | None = None
     _features_are_observations = False
 
@@ -156,7 +158,8 @@ class VectorShortcut(BaseModel):
             self._inspect_extractor(features_extractor)
         if self._features_are_observations and obs.dtype is th.float32:  # type: ignore[union-attr]
             return obs  # type: ignore[return-value]
-        return features_extractor(preprocess(obs, self.observation_space, self.normalize_images))
+        with th.set_grad_enabled(self.trains_features and th.is_grad_enabled()):
+            return features_extractor(preprocess(obs, self.observation_space, self.normalize_images))
 
     def takes_vectors(self, features_extractor: BaseFeaturesExtractor) -> bool:
         """Whether observations are vectors that need no features extractor.

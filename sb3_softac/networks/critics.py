@@ -31,7 +31,7 @@ class FeaturesNetwork(VectorShortcut):
     :param features_dim: number of features
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
-    :param share_features_extractor: the features extractor is the actor's, and only the actor's loss trains it
+    :param share_features_extractor: the loss of another network trains the features extractor
     :param hidden: normalisation and dropout of the hidden layers
     """
 
@@ -59,18 +59,16 @@ class FeaturesNetwork(VectorShortcut):
         self.features_dim = features_dim
         self.activation_fn = activation_fn
         self.share_features_extractor = share_features_extractor
+        self.trains_features = not share_features_extractor
         self.hidden = hidden
 
     def features(self, obs: PyTorchObs) -> th.Tensor:
-        """Features of the observations, without gradient if the extractor is the actor's.
+        """Features of the observations, without gradient if another network's loss trains the extractor.
 
         :param obs: observations, first dimension B
         :return: (B, features_dim)
         """
-        if not self.share_features_extractor:
-            return self.extract_features(obs, self.features_extractor)
-        with th.no_grad():
-            return self.extract_features(obs, self.features_extractor)
+        return self.extract_features(obs, self.features_extractor)
 
     def _mlp(self, input_dim: int, output_dim: int) -> MLP:
         return make_mlp(input_dim, output_dim, self.net_arch, self.activation_fn, self.hidden)

@@ -9,7 +9,7 @@ import torch as th
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
-from sb3_softac.settings.parsing import FINITE, POSITIVE_FRACTION, Interval, flag
+from sb3_softac.settings.parsing import FINITE, POSITIVE, POSITIVE_FRACTION, Interval, flag
 from sb3_softac.settings.rows import keyword_arguments, number_in, optional, row, subclass_of, whole, word
 from sb3_softac.settings.variants import VARIANTS
 
@@ -67,6 +67,21 @@ def read_activation_fn(name: str, value: Any) -> Any:
     return value
 
 
+def read_sharing(name: str, value: Any) -> bool | str:
+    """Read whose loss trains a features extractor that actor and critics share, if they do: a bool or ``"critic"``.
+
+    :param name: name of the argument, for the error message
+    :param value: what the user gave
+    :raises ValueError: for any other value
+    """
+    if isinstance(value, str) and value == "critic":
+        return value
+    try:
+        return flag(name, value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or 'critic', whose loss then trains the shared features extractor") from None
+
+
 @dataclass(frozen=True)
 class PolicySettings:
     """Checked arguments of a policy: they decide the structure of its networks."""
@@ -82,12 +97,15 @@ class PolicySettings:
     )
     features_extractor_kwargs: dict[str, Any] = row(keyword_arguments)
     normalize_images: bool = row(flag)
+    normalize_obs: bool = row(flag)
+    clip_obs: float = row(number_in(POSITIVE))
     optimizer_class: type[th.optim.Optimizer] = row(
         subclass_of(th.optim.Optimizer, "a class of optimizers, as torch.optim.Adam", or_callable=True)
     )
     optimizer_kwargs: dict[str, Any] = row(keyword_arguments)
     n_critics: int = row(whole())
-    share_features_extractor: bool = row(flag)
+    share_features_extractor: bool | str = row(read_sharing)
+    image_shift: int = row(whole(minimum=0))
     layer_norm: bool = row(flag)
     dropout: float = row(number_in(Interval(0.0, 1.0, below=True)))
     batch_norm: bool = row(flag)

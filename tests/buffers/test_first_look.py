@@ -52,7 +52,7 @@ def test_numbers_of_very_different_sizes(scales, buffer_class):
     (text,) = warnings_of(Scaled(scales), replay_buffer_class=buffer_class)
     assert "of the observation are of very different sizes" in text
     assert "[2] varies by" in text
-    assert "VecNormalize(env, norm_reward=False)" in text
+    assert "policy_kwargs=dict(normalize_obs=True)" in text
 
 
 def test_a_normalizer_is_the_remedy():

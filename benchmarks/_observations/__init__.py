@@ -1,0 +1,1 @@
+"""Environments and studies of how observations are prepared; see :mod:`benchmarks.observations`."""
