@@ -9,57 +9,6 @@ import yaml
 from sb3_softac.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-<<<<<<< HEAD
-=======
-PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-def examples(page: str) -> list[str]:
-    return PYTHON.findall((ROOT / page).read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def short_training(monkeypatch):
-    """What takes minutes as printed: enough steps for the random ones, and some that learn."""
-    learn = SoftAC.learn
-
-    def shortly(self: SoftAC, steps: int, *args, **kwargs) -> SoftAC:
-        return learn(self, min(steps, 110 if self.num_timesteps == 0 else 10), *args, **kwargs)
-
-    learn_offline = SoftAC.learn_offline
-    monkeypatch.setattr(SoftAC, "learn", shortly)
-    monkeypatch.setattr(SoftAC, "learn_offline", lambda self, steps, **_: learn_offline(self, min(steps, 110)))
-
-
-@pytest.mark.parametrize(
-    "page", ["README.md", "docs/recipes.md", "docs/export.md", "docs/offline.md", "docs/observations.md"]
-)
-@pytest.mark.usefixtures("short_training")
-def test_the_examples_run(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    SAC("MlpPolicy", "Pendulum-v1", buffer_size=10).save("sac.zip")  # the README's user has one
-    exec(compile("\n".join(examples(page)), page, "exec"), {})
-    assert SoftAC.load("agent.zip").num_timesteps >= 100
-
-
-@pytest.mark.usefixtures("short_training")
-def test_the_examples_of_first_contact_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    exec(compile("\n".join(examples("docs/first-contact.md")), "docs/first-contact.md", "exec"), names)
-    assert names["model"].critic.n_critics == 5
-
-
-@pytest.mark.parametrize("name", ["droq", "redq", "crossq"])
-def test_the_settings_of_the_readme_are_arguments(name):
-    names: dict = {}
-    exec(next(block for block in examples("README.md") if name in block), names)
-    model = SoftAC("MlpPolicy", "Pendulum-v1", learning_starts=10, batch_size=10, **names[name]).learn(11)
-    assert model._n_updates > 0
-
-
->>>>>>> main
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
 
