@@ -108,7 +108,7 @@ STUDIES: dict[str, Study] = {
         "A checkpoint costs less than Stable-Baselines3's two files",
         lambda quick: cost.measure((10_000,) if quick else cost.SIZES, 1 if quick else 3),
         (
-            ("", lambda row: "SoftAC" if row["name"] == "softac" else "SB3's SAC"),
+            ("", lambda row: row["name"]),
             ("transitions", lambda row: f"{row['size']:,}"),
             *(
                 (f"{kind}: {key}", lambda row, kind=kind, key=key: number(row[kind][key], 3 if key == "seconds" else 1))
@@ -122,7 +122,8 @@ STUDIES: dict[str, Study] = {
         ),
         f"{cost.OBSERVATION} observations, 2 actions, networks of 256; full: the first checkpoint; incremental: the "
         f"next one, {cost.NEW:,} transitions later. Medians of processes of their own, by turns. SB3: save() and "
-        "save_replay_buffer(). mib: written; peak_mib: beyond what the process had.",
+        "save_replay_buffer(), which do not sync; synced: with an fsync of both files, as a checkpoint has. mib: "
+        "written; peak_mib: beyond what the process had.",
     ),
     "checks": Study(
         "The checks of steps, batches and parameters cost at most 1 % of a step",

@@ -48,7 +48,7 @@ from sb3_softac.networks.critics import Critic, ValueNetwork
 from sb3_softac.networks.health import health
 from sb3_softac.offline.fill import make_demonstrations
 from sb3_softac.policies import POLICIES, SoftACPolicy, check_policy, choose_policy
-from sb3_softac.saving import archive, checkpoint, files, replay, sac
+from sb3_softac.saving import archive, callbacks, checkpoint, files, replay, sac
 from sb3_softac.saving import parameters as saved
 from sb3_softac.saving.agent import build
 from sb3_softac.settings.arguments import EntCoef, check_ensemble, read_ent_coef
@@ -285,6 +285,9 @@ class SoftAC(OffPolicyAlgorithm):
         self._is_loaded = not _init_setup_model
         #: called where nothing is half-done: the last rollout is stored, and trained on
         self._between_rollouts: list[Callable[[], None]] = []
+        #: all callbacks of the last :meth:`learn`, and what those of the next one go on from
+        self._last_callback: BaseCallback | None = None
+        self._states_of_callbacks: dict[str, Any] = {}
 
         if env is not None:
             check_masks(self.env)
@@ -458,7 +461,8 @@ class SoftAC(OffPolicyAlgorithm):
             check.check(normalize.old_obs, np.asarray(normalize.old_reward), self.num_timesteps)
         if ended:
             check.check_finals(dones, infos, self.num_timesteps)
-        check.keep_statistics(normalize)
+        if normalize is not None:
+            check.keep_statistics(normalize)
         self._seen.add(self._last_obs)
         is_kept = type(replay_buffer).add is SingleCopyReplayBuffer.add  # another buffer may write into its arguments
         if not is_kept or normalize is not None or ended:
@@ -479,6 +483,9 @@ class SoftAC(OffPolicyAlgorithm):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         ready = super()._setup_learn(*args, **kwargs)
+        self._last_callback = ready[1]
+        callbacks.restore(self._last_callback, self._states_of_callbacks)
+        self._states_of_callbacks = {}
         obs = self._last_obs if self._vec_normalize_env is None else self._last_original_obs
         self._step_check.check_observations(obs, self.num_timesteps, "was reset")
         return ready
@@ -505,6 +512,8 @@ class SoftAC(OffPolicyAlgorithm):
             cannot be learned from (``BadStepError``), or learning has diverged (``DivergenceError``)
         """
         steps = whole_number("total_timesteps", total_timesteps, minimum=0)
+        if reset_num_timesteps:
+            self._states_of_callbacks = {}
         self.current_settings()
         if self.batch_size > self.buffer_size:
             warnings.warn(
@@ -763,6 +772,7 @@ class SoftAC(OffPolicyAlgorithm):
         networks = ["actor", "critic", *VARIANT_NETWORKS]
         made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "_explorer", "_attributes"]
         made_anew += ["_step_check", "_watch", "_between_rollouts", "_metrics", "_seen", "demonstrations"]
+        made_anew += ["_last_callback", "_states_of_callbacks"]
         return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
@@ -940,7 +950,8 @@ class SoftAC(OffPolicyAlgorithm):
         :return: the file, and whether the run will go on exactly, or with a new episode and why
         :raises OSError: a file cannot be written; the checkpoints before are whole
         """
-        return checkpoint.save(pathlib.Path(folder), self, self._contents(), keep)
+        states = callbacks.read(self._last_callback) or self._states_of_callbacks
+        return checkpoint.save(pathlib.Path(folder), self, self._contents(), states, keep)
 
     @classmethod
     def load_checkpoint(
@@ -955,14 +966,16 @@ class SoftAC(OffPolicyAlgorithm):
 
         The generators of random numbers of Python, numpy and PyTorch are put back, too.
 
-        :param folder: of the checkpoints, or the file ``step_<number>.json`` of one of them
+        :param folder: of the checkpoints, or the file ``agent_<number>.zip`` of one of them
         :param env: made in the same way as the one of the run, with the same wrappers
         :param device: to put the agent on
         :param allow_pickle: as for :meth:`load`
         :param kwargs: arguments of the constructor to change; then the run is another one from here on
         :raises ValueError: no checkpoint is whole, or the environment is another one
         """
-        return checkpoint.load(cls, folder, env, device, allow_pickle, kwargs)
+        model, states = checkpoint.load(cls, folder, env, device, allow_pickle, kwargs)
+        model._states_of_callbacks = states
+        return model
 
     def _contents(self) -> archive.Parts:
         """Everything that :meth:`save` writes."""

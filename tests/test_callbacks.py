@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_softac import SoftAC
 from sb3_softac.callbacks import CheckpointCallback, StopTrainingOnMaxTime
-from sb3_softac.saving.checkpoint import manifests
+from sb3_softac.saving.checkpoint import checkpoints
 from tests.helpers import SMALL, Target
 
 
@@ -76,7 +76,7 @@ class Ask(BaseCallback):
 
 
 def steps_in(folder: Path) -> list[int]:
-    return [int(path.stem.removeprefix("step_")) for path in manifests(folder)]
+    return [int(path.stem.removeprefix("agent_")) for path in checkpoints(folder)]
 
 
 def test_checkpoints_are_saved_at_their_steps_and_at_the_end(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import gymnasium as gym
 import torch as th
 from stable_baselines3 import SAC
+from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
 from torch import nn
 
 from tests.helpers import Target
@@ -31,6 +32,7 @@ STABLE_BASELINES3 = {
     | {"_vec_normalize_env", "_wrap_env"},
     "a policy": {"_dummy_schedule", "_update_features_extractor"},
     "a replay buffer": {"_maybe_cast_dtype", "_normalize_obs", "_normalize_reward"},
+    "a callback": {"_total_max_episodes"},  # which follows from an argument, and is not restored
 }
 GYMNASIUM = {"a space": {"_np_random"}, "an environment": {"_np_random"}, "a wrapper": {"_cached_spec", "_metadata"}}
 BOX2D = {"an environment of Box2D": {"_destroy"}}  # which `benchmarks/reliability.py resume` calls
@@ -65,6 +67,7 @@ def test_pytorch_has_its_names():
 def test_stable_baselines3_has_its_names():
     model = SAC("MlpPolicy", Target(), buffer_size=1, device="cpu")
     owners = {"a model": model, "a policy": model.policy, "a replay buffer": model.replay_buffer}
+    owners |= {"a callback": StopTrainingOnMaxEpisodes(1)}
     assert missing(STABLE_BASELINES3, owners) == []
 
 

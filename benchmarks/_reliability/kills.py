@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -89,6 +88,6 @@ def _resumed_at(folder: Path) -> int:
     from sb3_softac.saving.checkpoint import newest_whole
 
     try:
-        return int(json.loads(next(newest_whole(folder / "checkpoints"))[0].read_text())["step"])
+        return int(next(newest_whole(folder / "checkpoints"))[1]["step"])
     except SavedFileError:
         return 0  # killed before the first one

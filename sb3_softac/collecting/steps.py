@@ -3,6 +3,7 @@
 Shapes: n_envs environments.
 """
 
+import math
 import traceback
 from reprlib import repr as short
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ REMEDY = (
     "Nothing of this step was stored, and the networks are as they were: mend the environment; "
     "`learn(..., reset_num_timesteps=False)` resets it and goes on"
 )
+# Up to here numbers are added by Python.
+FEW = 64
 # Where values of an environment are copied or converted: an error from there is about the value.
 CONVERTERS = (dummy_vec_env.__name__, monitor.__name__)
 
@@ -42,6 +45,9 @@ class Leaf(NamedTuple):
         if type(values) is not np.ndarray or values.shape != self.batch_shape:
             return False
         if values.dtype.kind == "f" and self.is_float:
+            # A sum is finite only if all numbers are; a ufunc takes as long for one number as for a hundred.
+            if values.size <= FEW and math.isfinite(sum(values.ravel().tolist())):
+                return True
             return b"\0" not in np.isfinite(values).tobytes()  # a quarter of the time of `.all()`
         return values.dtype.kind in "iub"  # images are not searched
 
@@ -88,6 +94,7 @@ class StepCheck:
         for key, space in leaves.items():
             name = "observation" if key is None else f"observation[{key!r}]"
             self._leaves.append(Leaf(name, key, space.shape, (n_envs, *space.shape), space.dtype.kind == "f"))
+        self._only = self._leaves[0] if None in leaves else None
         self._rewards = Leaf("reward", None, (), (n_envs,), is_float=True)
         self._n_envs = n_envs
         self.keep_statistics(normalize)
@@ -101,16 +108,16 @@ class StepCheck:
         :raises BadStepError: naming the environment
         """
         try:
-            is_right = len(dones) == len(infos) == self._n_envs
+            if not len(dones) == len(infos) == self._n_envs:
+                raise TypeError
         except TypeError:
-            is_right = False
-        if not is_right:
             raise BadStepError(
                 f"At step {step} the environments gave `dones` {short(dones)} and `infos` {short(infos)}, but must "
                 f"give one of both for each of the {self._n_envs} environment(s). {REMEDY}"
-            )
-        for index, info in enumerate(infos):
-            if not isinstance(info, dict):
+            ) from None
+        for info in infos:
+            if type(info) is not dict and not isinstance(info, dict):
+                index = next(index for index, each in enumerate(infos) if each is info)
                 raise _error(index, f"the info is {short(info)}, but must be a dict", step)
 
     def check(self, obs: Any, rewards: np.ndarray, step: int) -> None:
@@ -121,8 +128,10 @@ class StepCheck:
         :param step: environment steps so far, this one included
         :raises BadStepError: naming the environment, the key and the value
         """
-        self._check_leaf(self._rewards, rewards if rewards.ndim == 1 else rewards.reshape(-1), step)
-        self.check_observations(obs, step)
+        if not self._rewards.is_fine(rewards):
+            self._check_leaf(self._rewards, rewards.reshape(-1), step)
+        if self._only is None or not self._only.is_fine(obs):
+            self.check_observations(obs, step)
 
     def check_observations(self, obs: Any, step: int, when: str = "made a step") -> None:
         """Refuse observations alone.

@@ -15,7 +15,7 @@ from sb3_softac.updates.batch import Batch, named_tensors
 
 # To look at all parameters and to copy them costs up to an update, where networks are small. Older ones are no worse:
 # those just before a loss overflows are finite, and spoilt.
-UPDATES_BETWEEN_COPIES = 500
+UPDATES_BETWEEN_COPIES = 1000
 # Batches of one training that are kept until the next: references, which keep the memory of what is large.
 KEPT_BYTES = 16_000_000
 # From here on observations or rewards are named as a probable cause.

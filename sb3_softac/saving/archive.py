@@ -28,6 +28,8 @@ from sb3_softac.version import __version__
 FORMAT = 1
 MANIFEST = "softac.json"
 VARIABLES = "pytorch_variables"
+#: begin of the names of entries that belong to a checkpoint and not to its agent
+OF_A_RUN = "run"
 #: set to 1, it allows files to run code: for commands that have no such option
 ALLOW_PICKLE = "SB3_SOFTAC_ALLOW_PICKLE"
 ENTRY_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]*")
@@ -70,11 +72,12 @@ class Contents(NamedTuple):
 # Writing
 
 
-def write(file: Any, parts: Parts) -> dict[str, str]:
+def write(file: Any, parts: Parts, run: Mapping[str, bytes] | None = None) -> dict[str, str]:
     """Write an agent.
 
     :param file: open for writing
     :param parts: of the agent
+    :param run: entries of the run that it is of, if there is one; their names begin with :data:`OF_A_RUN`
     :return: types of what had to be pickled, by its place
     """
     writer = plain.Writer()
@@ -87,7 +90,7 @@ def write(file: Any, parts: Parts) -> dict[str, str]:
     manifest = {"format": FORMAT, "sb3_softac": __version__, "sha256": checksums}
     entries[MANIFEST] = json.dumps(manifest, indent=1).encode()
     with zipfile.ZipFile(file, "w") as archive:
-        for name, content in entries.items():
+        for name, content in (entries | dict(run or {})).items():
             archive.writestr(name, content)
     return writer.pickled
 
@@ -194,7 +197,8 @@ def read(
 def _read_entries(archive: zipfile.ZipFile) -> dict[str, bytes]:
     """All entries, each checked before it is unpacked, and by its checksums after."""
     check_entries(archive)
-    entries = {info.filename: archive.read(info) for info in archive.infolist()}
+    names = [name for name in archive.namelist() if not name.startswith(OF_A_RUN)]
+    entries = {name: archive.read(name) for name in names}
     if "data" not in entries:
         raise SavedFileError("it has no entry 'data', as the files of Stable-Baselines3's agents have")
     if MANIFEST in entries:

@@ -2,18 +2,20 @@
 
 A folder holds several, one beside the other::
 
-    step_00010000.json      what belongs to the checkpoint, written last: without it there is none
-    agent_00010000.zip      the agent, which ``SoftAC.load()`` reads as well
+    agent_00010000.zip      a checkpoint, written last: the agent, which ``SoftAC.load()`` reads as well, and its run
     arrays/                 pieces of the replay buffer and of other arrays, shared by all checkpoints
 """
 
-import hashlib
+import contextlib
+import functools
 import json
 import os
 import pathlib
 import random
 import re
+import time
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -28,7 +30,9 @@ from sb3_softac.version import __version__
 
 FORMAT = 1
 ARRAYS = "arrays"
-MANIFEST = re.compile(r"step_(\d+)\.json")
+FILE = re.compile(r"agent_(\d+)\.zip")
+# Entries of a checkpoint's file, beside those of the agent: what belongs to it, and ends of arrays.
+MANIFEST, END = archive.OF_A_RUN + ".json", archive.OF_A_RUN + "_{}" + chunks.SUFFIX
 
 
 # Random numbers
@@ -80,52 +84,56 @@ def write(
     :return: types of what had to be pickled, by its place
     """
     (folder / ARRAYS).mkdir(parents=True, exist_ok=True)
-    agent_path = folder / f"agent_{step:08d}.zip"
-    with files.replaced(agent_path) as file:
-        pickled = archive.write(file, agent)
+    others = list(_readable(folder))
     arrays: dict[str, np.ndarray] = {}
     writer = plain.Writer(arrays)
     tree = writer.encode(dict(state))
+    pieces = chunks.PieceWriter(folder / ARRAYS, others[0][1]["arrays"] if others else {})
     manifest = {
         "format": FORMAT,
         "sb3_softac": __version__,
         "step": step,
-        "agent": {"file": agent_path.name, "sha256": _checksum(agent_path)},
-        "arrays": {where: chunks.write(folder / ARRAYS, array) for where, array in arrays.items()},
+        "time": time.time(),
+        "arrays": {where: pieces.add(where, array) for where, array in arrays.items()},
         "state": tree,
     }
-    files.sync_folder(folder / ARRAYS)
-    with files.replaced(folder / f"step_{step:08d}.json") as file:
-        file.write(json.dumps(manifest).encode())
+    pieces.write()
+    run = {END.format(name): chunks.content_of(end) for name, end in pieces.ends.items()}
+    path = folder / f"agent_{step:08d}.zip"
+    with files.replaced(path) as file:
+        pickled = archive.write(file, agent, {MANIFEST: json.dumps(manifest).encode()} | run)
     if keep is not None:
-        _delete_others(folder, keep)
+        kept = sorted([(path, manifest), *(each for each in others if each[0] != path)], key=_step_of, reverse=True)
+        _delete_others(folder, dict(kept[:keep]))
     return pickled | writer.pickled
 
 
-def _checksum(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _step_of(checkpoint: tuple[pathlib.Path, Mapping[str, Any]]) -> int:
+    return checkpoint[1]["step"]
 
 
-def manifests(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Manifests of a folder, the newest first.
+def _readable(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, Mapping[str, Any]]]:
+    """Checkpoints of a folder that can be opened, the newest first."""
+    for path in checkpoints(folder):
+        with contextlib.suppress(SavedFileError, OSError), archive.named(path), zipfile.ZipFile(path) as zipped:
+            yield path, json.loads(zipped.read(MANIFEST))
+
+
+def checkpoints(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Files of the checkpoints of a folder, the newest first.
 
     :param folder: of the checkpoints of one run
     """
-    found = [path for path in folder.glob("step_*.json") if MANIFEST.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(MANIFEST.fullmatch(path.name)[1]), reverse=True)  # type: ignore[index]
+    found = [path for path in folder.glob("agent_*.zip") if FILE.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(FILE.fullmatch(path.name)[1]), reverse=True)  # type: ignore[index]
 
 
-def _delete_others(folder: pathlib.Path, keep: int) -> None:
-    """Delete all but the newest checkpoints: first what makes each of them count, then what no other one needs."""
-    newest, others = manifests(folder)[:keep], manifests(folder)[keep:]
-    for path in others:
-        path.unlink(missing_ok=True)
-    kept = [json.loads(path.read_bytes()) for path in newest]
-    agents = {manifest["agent"]["file"] for manifest in kept}
-    for path in [*folder.glob("agent_*.zip"), *folder.glob(".*.part")]:
-        if path.name not in agents:
+def _delete_others(folder: pathlib.Path, kept: Mapping[pathlib.Path, Mapping[str, Any]]) -> None:
+    """Delete all but some checkpoints: first their files, then what no other one needs."""
+    for path in [*checkpoints(folder), *folder.glob(".*.part")]:
+        if path not in kept:
             path.unlink(missing_ok=True)
-    used = (name for each in kept for entry in each["arrays"].values() for name in entry["pieces"])
+    used = (name for manifest in kept.values() for entry in manifest["arrays"].values() for name in entry["pieces"])
     chunks.sweep(folder / ARRAYS, used)
 
 
@@ -135,13 +143,13 @@ def _delete_others(folder: pathlib.Path, keep: int) -> None:
 def newest_whole(folder: str | os.PathLike[str]) -> Iterator[tuple[pathlib.Path, Mapping[str, Any]]]:
     """Checkpoints of a folder from the newest on, as long as the one before turned out to be damaged.
 
-    :param folder: of the checkpoints of one run, or the manifest of one of them
+    :param folder: of the checkpoints of one run, or the file of one of them
     :raises SavedFileError: none is whole
     """
     path = pathlib.Path(folder)
-    candidates = [path] if path.is_file() else manifests(path)
+    candidates = [path] if path.is_file() else checkpoints(path)
     if not candidates:
-        raise SavedFileError(f"The folder {str(path)!r} has no checkpoint: it has no file step_<number>.json")
+        raise SavedFileError(f"The folder {str(path)!r} has no checkpoint: it has no file agent_<number>.zip")
     for candidate in candidates:
         try:
             manifest = _read_manifest(candidate)
@@ -153,31 +161,57 @@ def newest_whole(folder: str | os.PathLike[str]) -> Iterator[tuple[pathlib.Path,
     raise SavedFileError(f"The folder {str(path)!r} has no checkpoint that is whole; tried {tried}")
 
 
+def is_checkpoint(path: pathlib.Path) -> bool:
+    """Whether a file is a checkpoint, and not an agent alone.
+
+    :param path: of the file
+    """
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as zipped:
+        return MANIFEST in zipped.namelist()
+
+
 def _read_manifest(path: pathlib.Path) -> Mapping[str, Any]:
-    with archive.named(path):
-        manifest = json.loads(path.read_bytes())
+    with archive.named(path), zipfile.ZipFile(path) as zipped:
+        archive.check_entries(zipped)
+        damaged = zipped.testzip()
+        if damaged is not None:
+            raise SavedFileError(f"its entry {damaged!r} is damaged")
+        if MANIFEST not in zipped.namelist():
+            raise SavedFileError("it is an agent alone, and no checkpoint of its run")
+        manifest = json.loads(zipped.read(MANIFEST))
         if manifest["format"] > FORMAT:
             raise SavedFileError(f"sb3_softac {manifest['sb3_softac']} wrote it; install that version")
-        agent = path.parent / pathlib.Path(manifest["agent"]["file"]).name
-        if not agent.is_file() or _checksum(agent) != manifest["agent"]["sha256"]:
-            raise SavedFileError(f"its agent {agent.name!r} is missing or damaged")
-        for entry in manifest["arrays"].values():
-            chunks.read(path.parent / ARRAYS, entry)
+        _arrays_of(path, zipped, manifest)
         return manifest
+
+
+def _arrays_of(
+    path: pathlib.Path, zipped: zipfile.ZipFile, manifest: Mapping[str, Any]
+) -> dict[str, chunks.PiecedArray]:
+    """Arrays in pieces, which can be read as long as the file is open."""
+    begin, end = END.split("{}")
+    ends = {
+        name.removeprefix(begin).removesuffix(end): functools.partial(zipped.read, name)
+        for name in zipped.namelist()
+        if name.startswith(begin)
+    }
+    arrays = manifest["arrays"].items()
+    return {where: chunks.read(path.parent / ARRAYS, ends, entry) for where, entry in arrays}
 
 
 def read_state(path: pathlib.Path, manifest: Mapping[str, Any], allow_pickle: bool | None) -> dict[str, Any]:
     """The state of everything but the agent.
 
-    :param path: of the manifest
-    :param manifest: its content
+    :param path: of the checkpoint
+    :param manifest: what it says of itself
     :param allow_pickle: as for :func:`sb3_softac.saving.archive.read`
     :raises SavedFileError: an array is damaged, or code has to be run
     """
-    with archive.named(path):
+    with archive.named(path), zipfile.ZipFile(path) as zipped:
         archive.check_pickled(plain.pickled_in(manifest["state"]), allow_pickle)
-        arrays = {where: chunks.read(path.parent / ARRAYS, entry) for where, entry in manifest["arrays"].items()}
-        return plain.as_whole(plain.decode(manifest["state"], arrays))
+        return plain.as_whole(plain.decode(manifest["state"], _arrays_of(path, zipped, manifest)))
 
 
 # The run
@@ -186,7 +220,7 @@ def read_state(path: pathlib.Path, manifest: Mapping[str, Any], allow_pickle: bo
 class Saved(NamedTuple):
     """A checkpoint that was saved.
 
-    :param path: of its manifest
+    :param path: of its file
     :param is_exact: whether the run goes on to the bit as if it had not stopped; else it begins a new episode
     :param reasons: what of the environment could not be read, where it is not
     """
@@ -196,12 +230,15 @@ class Saved(NamedTuple):
     reasons: list[str]
 
 
-def save(folder: pathlib.Path, model: Any, parts: archive.Parts, keep: int | None) -> Saved:
+def save(
+    folder: pathlib.Path, model: Any, parts: archive.Parts, callbacks: Mapping[str, Any], keep: int | None
+) -> Saved:
     """Save a run.
 
     :param folder: of its checkpoints
     :param model: with its environment
     :param parts: of the model's own file
+    :param callbacks: their states
     :param keep: checkpoints to keep; None for all
     """
     env = None if model.env is None else environments.read(model.env)
@@ -213,12 +250,13 @@ def save(folder: pathlib.Path, model: Any, parts: archive.Parts, keep: int | Non
         "action_space": environments.read_generators(model.action_space),
         "noise": _noise_of(model),
         "environment": None if env is None or reasons else env.links,
+        "callbacks": callbacks,
         "replay_buffer": model.replay_buffer,
         "demonstrations": model.demonstrations and list(model.demonstrations),
     }
     pickled = write(folder, model.num_timesteps, parts, state, keep)
     archive.warn_of_pickled(folder, pickled)
-    return Saved(folder / f"step_{model.num_timesteps:08d}.json", not reasons, reasons)
+    return Saved(folder / f"agent_{model.num_timesteps:08d}.zip", not reasons, reasons)
 
 
 def _noise_of(model: Any) -> list[np.ndarray] | None:
@@ -233,29 +271,29 @@ def load(
     device: th.device | str,
     allow_pickle: bool | None,
     changed: Mapping[str, Any],
-) -> Any:
-    """A run as its newest whole checkpoint has it.
+) -> tuple[Any, dict[str, Any]]:
+    """A model as its newest whole checkpoint has it.
 
     :param cls: of the model
-    :param folder: of the checkpoints, or the manifest of one of them
+    :param folder: of the checkpoints, or the file of one of them
     :param env: made in the same way as the one of the run
     :param device: to put the model on
     :param allow_pickle: run code of the file
     :param changed: arguments of the constructor
+    :return: the model, and states of callbacks
     :raises SavedFileError: no checkpoint is whole
     """
     for path, manifest in newest_whole(folder):
         try:
             state = read_state(path, manifest, allow_pickle)
-            agent = path.parent / pathlib.Path(manifest["agent"]["file"]).name
             break
         except archive.NeedsPickleError:
             raise
         except SavedFileError as error:
             warnings.warn(f"{error}; the checkpoint before it is taken", stacklevel=3)
-    model = cls.load(agent, env, device, force_reset=False, allow_pickle=allow_pickle, **changed)
+    model = cls.load(path, env, device, force_reset=False, allow_pickle=allow_pickle, **changed)
     _restore(model, state)
-    return model
+    return model, state.get("callbacks", {})
 
 
 def _restore(model: Any, state: Mapping[str, Any]) -> None:

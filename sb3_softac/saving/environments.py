@@ -82,12 +82,14 @@ def _read_vec_env(env: VecEnv, missing: list[str]) -> dict[str, Any]:
 
 
 def _read_workers(env: VecEnv, missing: list[str]) -> list[Any] | None:
-    """States of environments in other processes, which only they can tell."""
-    try:
-        return env.env_method("get_state")
-    except (AttributeError, ValueError, EOFError, BrokenPipeError) as error:
-        missing.append(f"{type(env).__name__} ({error}; wrap each environment in `sb3_softac.Resumable`)")
-        return None
+    """States of environments in other processes, which only they can tell; an error there would end the process."""
+    asked = next((name for name in ("state_or_reason", "get_state") if env.has_attr(name)), None)
+    answers = [f"{type(env).__name__}; wrap each environment in `sb3_softac.Resumable`"]
+    if asked is not None:
+        answers = env.env_method(asked)
+    reasons = [each for each in answers if isinstance(each, str)]
+    missing.extend(reasons[:1])
+    return None if reasons else answers
 
 
 def _read_env(env: gym.Env, missing: list[str]) -> dict[str, Any]:
@@ -149,20 +151,11 @@ def _read_attributes(link: Any, missing: list[str]) -> dict[str, Any]:
             state["spaces"][name] = read_generators(value)
         elif name in skipped or isinstance(value, CONSTANT):
             continue
-        elif _is_plain(value):
+        elif plain.is_plain(value):
             state["attributes"][name] = value
         else:
             missing.append(f"{type(link).__name__}.{name} ({type(value).__name__})")
     return state
-
-
-def _is_plain(value: Any) -> bool:
-    writer = plain.Writer({})
-    try:
-        writer.encode(value)
-    except Exception:  # a pickle that fails, say
-        return False
-    return not writer.pickled
 
 
 def read_generators(space: spaces.Space) -> list[Any]:

@@ -53,6 +53,8 @@ ZOO_SCHEDULE = "rl_zoo3.utils.SimpleLinearSchedule"
 NUMBER_KINDS = "biufcSU"
 # Replay buffers copy pieces of arrays to their place, and these are in them.
 MAY_BE_IN_PIECES = ("replay buffer", "tuple", "dict")
+# Attribute of hindsight's buffer.
+INFOS = "infos"
 # Bytes from which on an array has a file of its own, where there are such files.
 LARGE = 1024
 
@@ -211,7 +213,8 @@ class Writer:
             return [self.encode(each, f"{where}[{index}]") for index, each in enumerate(value)]
         if type(value) is dict:
             return self._encode_dict(value, where)
-        if type(value) is np.ndarray and self._arrays is not None and value.nbytes >= LARGE and _holds_numbers(value):
+        if self._has_file(value):
+            assert self._arrays is not None
             self._arrays[where] = value
             return {TAG: "file", "name": where}
         tagged = _tagged(value)
@@ -219,14 +222,41 @@ class Writer:
             return {
                 name: each if name == TAG else self.encode(each, f"{where}.{name}") for name, each in tagged.items()
             }
-        self.pickled[where] = f"{type(value).__module__}.{type(value).__qualname__}"
-        return {":type:": str(type(value)), PICKLED: base64.b64encode(cloudpickle.dumps(value)).decode()}
+        return self._pickle(value, where)
+
+    def _has_file(self, value: Any) -> bool:
+        if self._arrays is None or type(value) is not np.ndarray:
+            return False
+        return value.ndim > 0 and value.nbytes >= LARGE and _holds_numbers(value)
 
     def _encode_dict(self, value: dict[Any, Any], where: str) -> Any:
         if all(type(key) is str and not key.startswith(TAG) for key in value):
             return {key: self.encode(each, f"{where}.{key}" if where else key) for key, each in value.items()}
         items = [[self.encode(key, where), self.encode(each, f"{where}[{key!r}]")] for key, each in value.items()]
         return {TAG: "dict", "items": items}
+
+    def _pickle(self, value: Any, where: str) -> Any:
+        self.pickled[where] = f"{type(value).__module__}.{type(value).__qualname__}"
+        return {":type:": str(type(value)), PICKLED: base64.b64encode(cloudpickle.dumps(value)).decode()}
+
+
+class _PlainOnly(Writer):
+    """Refuses what has to be pickled, without pickling it."""
+
+    def _pickle(self, value: Any, where: str) -> Any:
+        raise TypeError(f"{type(value)} has no row")
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is written without a pickle.
+
+    :param value: any
+    """
+    try:
+        _PlainOnly({}).encode(value)
+    except Exception:  # of an object's own methods, too
+        return False
+    return True
 
 
 def _tagged(value: Any) -> dict[str, Any] | None:
@@ -255,7 +285,11 @@ def _state_of(buffer: ReplayBuffer) -> dict[str, Any]:
     """The state of a replay buffer, as it pickles itself; the environment that hindsight asks is not a part of it."""
     has_own = "__getstate__" in {name for cls in type(buffer).__mro__[:-1] for name in vars(cls)}
     state = buffer.__getstate__() if has_own else vars(buffer)  # type: ignore[attr-defined]
-    return {name: value for name, value in state.items() if name != "env"}
+    state = {name: value for name, value in state.items() if name != "env"}
+    # Hindsight keeps one for each transition, and they are empty unless it is told to copy them.
+    if INFOS in state and all(type(info) is dict and not info for info in state[INFOS].flat):
+        state[INFOS] = None
+    return state
 
 
 def _holds_numbers(array: np.ndarray) -> bool:
@@ -342,6 +376,8 @@ def _read_buffer(fields: dict[str, Any]) -> ReplayBuffer:
     if not issubclass(cls, ReplayBuffer):
         raise SavedFileError(f"a {cls.__name__} in the place of a replay buffer")
     state = fields["state"] if issubclass(cls, SingleCopyReplayBuffer) else as_whole(fields["state"])
+    if INFOS in state and state[INFOS] is None:
+        state[INFOS] = np.frompyfunc(lambda _: {}, 1, 1)(state["rewards"])
     buffer = cls.__new__(cls)
     if hasattr(buffer, "__setstate__"):
         buffer.__setstate__(state)

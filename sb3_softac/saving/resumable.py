@@ -49,6 +49,13 @@ class Resumable(gym.Wrapper):
                 raise ValueError(f"{error}; seed it, by the model's `seed` or by `reset(seed=...)`") from error
             return begin
 
+    def state_or_reason(self) -> dict[str, Any] | str:
+        """State, or why there is none: for processes, which an error would end."""
+        try:
+            return self.get_state()
+        except ValueError as error:
+            return str(error)
+
     def set_state(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`get_state` returned.
 

@@ -17,12 +17,12 @@ SCRIPTS = {
     "all_plots": "rl_zoo3.plots.all_plots",
 }
 USAGE = f"""usage: python -m sb3_softac.zoo {{{",".join(SCRIPTS)}}} [options]
-       python -m sb3_softac.zoo resume RUN_FOLDER
+       python -m sb3_softac.zoo resume RUN_FOLDER [-n STEPS]
        python -m sb3_softac.zoo push_to_hub [options]
 
 Runs the script of rl_zoo3, which knows `--algo {ALGO}` then; `python -m sb3_softac.zoo train --help` lists
-its options. `resume` goes on with a run of `train` that was stopped, from its newest checkpoint. `push_to_hub`
-puts a run on the Hugging Face Hub, from where `load_from_hub` gets it."""
+its options. `resume` goes on with a run of `train` that was stopped, from its newest checkpoint, in its folder.
+`push_to_hub` puts a run on the Hugging Face Hub, from where `load_from_hub` gets it."""
 OURS = ("resume", "push_to_hub")
 
 
@@ -52,10 +52,8 @@ def main() -> None:
 def _arguments_to_resume(given: list[str]) -> list[str]:
     from sb3_softac.zoo.runs import arguments_to_resume
 
-    if len(given) != 1:
-        sys.exit(f"{USAGE}\n\nerror: `resume` takes the folder of a run and nothing else, but {given} was given.")
     try:
-        return arguments_to_resume(given[0])
+        return arguments_to_resume(given)
     except ValueError as error:
         sys.exit(f"error: {error}.")
 

@@ -1,18 +1,20 @@
-"""Runs of rl_zoo3 that survive: they save checkpoints, go on from them, and keep their metrics."""
+"""Runs of rl_zoo3 that survive: they save checkpoints, go on from them in their own folder, and keep their metrics."""
 
+import argparse
+import csv
 import functools
 import json
-import os
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from stable_baselines3.common.env_util import is_wrapped
 
 from sb3_softac.buffers.make import class_for
 from sb3_softac.callbacks import CheckpointCallback
-from sb3_softac.saving.checkpoint import manifests
+from sb3_softac.saving import files
+from sb3_softac.saving.checkpoint import checkpoints, is_checkpoint, newest_whole
 from sb3_softac.saving.resumable import Resumable
 from sb3_softac.softac import SoftAC
 from sb3_softac.spaces import check_observation_space
@@ -22,6 +24,7 @@ from sb3_softac.zoo.progress import ProgressCallback
 CHECKPOINTS = "checkpoints"
 #: command line of the run, beside its checkpoints
 COMMAND = "command.json"
+MONITOR = ".monitor.csv"
 # Environment steps between two checkpoints.
 EVERY = 25_000
 
@@ -35,6 +38,7 @@ def extend_runs(manager: Any, algo: str) -> None:
     :param algo: name of the algorithm
     """
     for name, wrap in (
+        ("create_log_folder", _in_its_folder),
         ("create_callbacks", _with_checkpoints),
         ("create_envs", _with_our_envs),
         ("_load_pretrained_agent", _from_checkpoint),
@@ -48,6 +52,56 @@ def extend_runs(manager: Any, algo: str) -> None:
 
 def _for_algorithm(algo: str, original: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, *args, **kwargs: (ours if self.algo == algo else original)(self, *args, **kwargs)
+
+
+def _in_its_folder(original: Callable[..., None]) -> Callable[..., None]:
+    def create_log_folder(self: Any) -> None:
+        checkpoint = None if self.optimize_hyperparameters else _newest_of_run(pathlib.Path(self.trained_agent))
+        if checkpoint is not None:
+            step, run = checkpoint["step"], pathlib.Path(self.trained_agent).parent.parent
+            if step >= self.n_timesteps:
+                print(
+                    f"The run {run} is finished: it has learned for {step} steps, and {self.n_timesteps} are asked "
+                    f"for. To train further, ask for more: python -m sb3_softac.zoo resume {run} -n {2 * step}"
+                )
+                sys.exit(0)
+            self.save_path, self.params_path = str(run), str(run / self.env_name)
+            for monitor in sorted(run.glob(f"*{MONITOR}")):
+                if monitor.name.removesuffix(MONITOR).isdigit():
+                    _set_aside(monitor, step, checkpoint["time"])
+        original(self)
+
+    return create_log_folder
+
+
+def _newest_of_run(agent: pathlib.Path) -> Mapping[str, Any] | None:
+    """Manifest of the newest checkpoint of a run, if an agent is that; from an older one another run begins."""
+    if not (agent.parent / COMMAND).is_file():
+        return None
+    path, manifest = next(newest_whole(agent.parent))
+    return manifest if path == agent else None
+
+
+def _set_aside(monitor: pathlib.Path, step: int, end: float) -> None:
+    """Keep the episodes up to a checkpoint in a file beside the monitor's, which begins anew; readers take all of them.
+
+    Later ones are played once more.
+
+    :param monitor: file of one environment
+    :param step: of the checkpoint
+    :param end: when it was saved, in seconds since 1970
+    """
+    head, rows = "", []
+    with monitor.open(encoding="utf-8", newline="") as file:
+        lines = [line for line in file if line.endswith("\n")]  # a kill leaves the last one half-written
+    if len(lines) > 2:
+        head, rows = "".join(lines[:2]), lines[2:]
+        begin, column = json.loads(lines[0][1:])["t_start"], next(csv.reader([lines[1]])).index("t")
+        rows = [row for row in rows if begin + float(next(csv.reader([row]))[column]) <= end]
+    if rows:
+        place = monitor.with_name(f"{monitor.name.removesuffix(MONITOR)}.until_{step:08d}{MONITOR}")
+        files.write(place, lambda new: new.write("".join([head, *rows]).encode()))
+    monitor.unlink()
 
 
 def _with_checkpoints(original: Callable[..., None]) -> Callable[..., None]:
@@ -69,8 +123,7 @@ def _with_checkpoints(original: Callable[..., None]) -> Callable[..., None]:
 def _with_our_envs(original: Callable[..., Any]) -> Callable[..., Any]:
     def create_envs(self: Any, n_envs: int, eval_env: bool = False, no_log: bool = False) -> Any:
         users = self.env_wrapper
-        resumes = not eval_env and not self.optimize_hyperparameters
-        self.env_wrapper = functools.partial(_wrapped, users, resumes)
+        self.env_wrapper = functools.partial(_wrapped, users, not self.optimize_hyperparameters)
         try:
             return original(self, n_envs, eval_env, no_log)
         finally:
@@ -100,13 +153,12 @@ def _with_replay_buffer(original: Callable[..., dict[str, Any]]) -> Callable[...
 
 def _from_checkpoint(original: Callable[..., Any]) -> Callable[..., Any]:
     def load_pretrained_agent(self: Any, hyperparams: dict[str, Any], env: Any) -> Any:
-        folder = pathlib.Path(self.trained_agent).parent
-        manifest = folder / pathlib.Path(self.trained_agent).name.replace("agent_", "step_").replace(".zip", ".json")
-        if not manifest.is_file():
+        path = pathlib.Path(self.trained_agent)
+        if not is_checkpoint(path):
             return original(self, hyperparams, env)
-        print(f"Going on from the checkpoint {manifest}")
+        print(f"Going on from the checkpoint {path}")
         model = SoftAC.load_checkpoint(
-            manifest, env, self.device, tensorboard_log=self.tensorboard_log, verbose=self.verbose
+            path, env, self.device, tensorboard_log=self.tensorboard_log, verbose=self.verbose
         )
         self.n_timesteps = max(self.n_timesteps - model.num_timesteps, 0)
         self._goes_on = True
@@ -138,22 +190,29 @@ def _without_starting_again(original: Callable[..., None]) -> Callable[..., None
     return learn
 
 
-def arguments_to_resume(run: str | os.PathLike[str]) -> list[str]:
-    """The command line of a run, with its newest checkpoint as the agent to go on with.
+def arguments_to_resume(given: list[str]) -> list[str]:
+    """The command line of a run, with its newest whole checkpoint as the agent to go on with.
 
-    :param run: folder of the run, as ``logs/softac/Pendulum-v1_1``
+    :param given: folder of the run, as ``logs/softac/Pendulum-v1_1``, and another ``-n``, if the run is to be longer
     :raises ValueError: it has no checkpoint, or does not say how it was started
     """
-    folder = pathlib.Path(run) / CHECKPOINTS
-    if not manifests(folder) or not (folder / COMMAND).is_file():
+    parser = argparse.ArgumentParser(
+        "python -m sb3_softac.zoo resume", description="Go on with a run that was stopped."
+    )
+    parser.add_argument("run_folder", type=pathlib.Path, help="as logs/softac/Pendulum-v1_1")
+    parser.add_argument("-n", "--n-timesteps", help="steps of the whole run; by default as it was started")
+    options = parser.parse_args(given)
+    folder = options.run_folder / CHECKPOINTS
+    if not (folder / COMMAND).is_file() or not checkpoints(folder):
         raise ValueError(
-            f"The folder {str(run)!r} has no checkpoint in {CHECKPOINTS!r}; runs of `--algo softac` save one every "
-            f"{EVERY} steps, and when they are asked to end"
+            f"The folder {str(options.run_folder)!r} has no checkpoint in {CHECKPOINTS!r}; runs of `--algo softac` "
+            f"save one every {EVERY} steps, and when they are asked to end"
         )
-    arguments = json.loads((folder / COMMAND).read_text())
-    for option in ("-i", "--trained-agent"):
-        while option in arguments:
-            position = arguments.index(option)
-            del arguments[position : position + 2]
-    step = manifests(folder)[0].stem.removeprefix("step_")
-    return [*arguments, "-i", str(folder / f"agent_{step}.zip")]
+    newest, _ = next(newest_whole(folder))
+    changed = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    changed.add_argument("-i", "--trained-agent")
+    if options.n_timesteps is not None:
+        changed.add_argument("-n", "--n-timesteps")
+    _, arguments = changed.parse_known_args(json.loads((folder / COMMAND).read_text()))
+    longer = [] if options.n_timesteps is None else ["-n", options.n_timesteps]
+    return [*arguments, *longer, "-i", str(newest)]

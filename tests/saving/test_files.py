@@ -1,6 +1,7 @@
 """A file is the old one or the new one, as a whole."""
 
 import errno
+import io
 import os
 import threading
 from unittest.mock import patch
@@ -12,7 +13,15 @@ from sb3_softac import SoftAC
 from sb3_softac.saving import chunks, files
 from tests.helpers import Target
 
+DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
 TINY = {"policy_kwargs": {"net_arch": [4]}, "buffer_size": 20}
+
+
+class Full(io.BufferedWriter):
+    """A file on a full disk."""
+
+    def write(self, _: object) -> int:
+        raise DISK_FULL
 
 
 def test_a_failure_half_way_leaves_the_previous_file_and_nothing_else(tmp_path):
@@ -35,20 +44,10 @@ def test_a_full_disk_leaves_the_previous_file_and_says_what_it_needs(method, fun
     save = getattr(model, method)
     save(path)
     before = path.read_bytes()
-    error = OSError(errno.ENOSPC, "No space left on device")
     if function == "write":
-        fdopen = os.fdopen
-
-        def full(descriptor, mode):
-            file = fdopen(descriptor, mode)
-            return type("Full", (), {"__enter__": lambda self: self, "__exit__": lambda *_: file.close(),
-                                     "write": lambda self, _: (_ for _ in ()).throw(error),
-                                     "tell": lambda self: 0, "seek": lambda *_: 0, "flush": lambda self: None,
-                                     "seekable": lambda self: True})()  # fmt: skip
-
-        patched = patch.object(files.os, "fdopen", full)
+        patched = patch.object(files, "open", lambda part, mode: Full(io.FileIO(part, mode)), create=True)
     else:
-        patched = patch.object(files.os, function, side_effect=error)
+        patched = patch.object(files.os, function, side_effect=DISK_FULL)
     with patched, pytest.raises(OSError, match=r"is full: .* bytes of the new file were written.*are free"):
         save(path)
     assert path.read_bytes() == before
@@ -80,14 +79,21 @@ def test_suffixes_are_those_of_stable_baselines3(tmp_path):
 def test_the_last_bytes_of_an_array_are_missed_too(tmp_path):
     """numpy leaves them to a buffer of C, and does not hear of it if the disk is full then."""
     resource = pytest.importorskip("resource")
-    array = np.random.default_rng(0).random(12_801)
-    whole = chunks.write(tmp_path / "whole", array)["pieces"][0]
-    size = (tmp_path / "whole" / f"{whole}.npy").stat().st_size
+    array = np.random.default_rng(0).random(chunks.PIECE_BYTES // 8)
+
+    def write(folder):
+        folder.mkdir()
+        pieces = chunks.PieceWriter(folder, {})
+        (name,) = pieces.add("array", array)["pieces"]
+        pieces.write()
+        return folder / f"{name}.npy"
+
+    size = write(tmp_path / "whole").stat().st_size
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size - 10, limits[1]))
     try:
         with pytest.raises(OSError, match="too large"):
-            chunks.write(tmp_path / "part", array)
+            write(tmp_path / "part")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list((tmp_path / "part").iterdir()) == []

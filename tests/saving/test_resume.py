@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import numpy as np
 import pytest
 import torch as th
 from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 from sb3_softac import Resumable, SoftAC
-from sb3_softac.saving import checkpoint
+from sb3_softac.saving import checkpoint, chunks
 from sb3_softac.saving.files import SavedFileError
 from tests.helpers import DiscreteTarget, Target, dict_space, image_space
 
@@ -220,7 +222,8 @@ def test_another_environment_is_refused(tmp_path):
 # The folder
 
 
-def test_a_second_checkpoint_writes_what_is_new(tmp_path):
+def test_a_second_checkpoint_writes_what_is_new(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "PIECE_BYTES", 1 << 17)
     model = SoftAC("MlpPolicy", Target(), **SMALL | {"buffer_size": 200_000})
     rng = np.random.default_rng(0)
     buffer = model.replay_buffer
@@ -238,29 +241,62 @@ def test_a_second_checkpoint_writes_what_is_new(tmp_path):
     new = [path for path in (tmp_path / "arrays").iterdir() if path.name not in first]
     assert len(first) > 3
     assert len(new) < len(first)
-    assert [path.name for path in checkpoint.manifests(tmp_path)] == ["step_00061000.json"]
+    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["agent_00061000.zip"]
     loaded = SoftAC.load_checkpoint(tmp_path, Target())
     np.testing.assert_array_equal(loaded.replay_buffer.observations[:61_000], buffer.observations[:61_000])
+    damaged = max((tmp_path / "arrays").iterdir())
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    with (
+        pytest.raises(SavedFileError, match="no checkpoint that is whole"),
+        pytest.warns(UserWarning, match="of an array is damaged"),
+    ):
+        SoftAC.load_checkpoint(tmp_path, Target())
+    model.save_checkpoint(tmp_path)  # writes it once more
+    assert SoftAC.load_checkpoint(tmp_path, Target()).replay_buffer.size() == 61_000
 
 
 def test_the_newest_whole_checkpoint_is_found(tmp_path):
     model = make("Pendulum").learn(20)
     model.save_checkpoint(tmp_path)
     model.learn(20, reset_num_timesteps=False).save_checkpoint(tmp_path)
-    (tmp_path / "step_00000060.json").write_text('{"format": 1, "agent": ')
-    with pytest.warns(UserWarning, match=r"step_00000060.json.*the checkpoint before it is taken"):
+    (tmp_path / "agent_00000060.zip").write_text("no zip")
+    with pytest.warns(UserWarning, match=r"agent_00000060.zip' cannot be read.*the checkpoint before it is taken"):
         assert SoftAC.load_checkpoint(tmp_path, env_of("Pendulum-v1")).num_timesteps == 40
-    (tmp_path / "step_00000060.json").unlink()
+    (tmp_path / "agent_00000060.zip").unlink()
     agent = tmp_path / "agent_00000040.zip"
-    agent.write_bytes(agent.read_bytes()[:-100])
-    with pytest.warns(UserWarning, match=r"agent_00000040.zip' is missing or damaged"):
+    content = bytearray(agent.read_bytes())
+    content[len(content) // 2] ^= 1
+    agent.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"agent_00000040.zip' cannot be read: its entry '.*' is damaged"):
         assert SoftAC.load_checkpoint(tmp_path, env_of("Pendulum-v1")).num_timesteps == 20
-    for piece in (tmp_path / "arrays").iterdir():
-        piece.write_bytes(piece.read_bytes()[:-1])
+    model.save(agent)
+    with pytest.warns(UserWarning, match=r"it is an agent alone, and no checkpoint"):
+        assert SoftAC.load_checkpoint(tmp_path, env_of("Pendulum-v1")).num_timesteps == 20
+    (tmp_path / "agent_00000020.zip").unlink()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(SavedFileError, match="no checkpoint that is whole"):
             SoftAC.load_checkpoint(tmp_path, env_of("Pendulum-v1"))
+
+
+@pytest.mark.parametrize("cls", [ReplayBuffer, HerReplayBuffer])
+def test_a_buffer_is_in_memory_once_while_it_is_loaded(cls, tmp_path):
+    env = BitFlippingEnv(4, continuous=True) if cls is HerReplayBuffer else Target()
+    policy = "MultiInputPolicy" if cls is HerReplayBuffer else "MlpPolicy"
+    model = SoftAC(policy, env, **SMALL | {"replay_buffer_class": cls, "buffer_size": 100_000}).learn(30)
+    model.save_checkpoint(tmp_path)
+    tracemalloc.start()
+    buffer = SoftAC.load_checkpoint(tmp_path, env).replay_buffer
+    now, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert now > 4e6
+    assert most < now + 3 * chunks.PIECE_BYTES
+    if cls is HerReplayBuffer:
+        assert buffer.infos.shape == (100_000, 1)
+        assert buffer.infos[0, 0] == {}
+        assert buffer.infos[0, 0] is not buffer.infos[1, 0]
 
 
 def test_a_folder_without_a_checkpoint(tmp_path):
