@@ -28,6 +28,7 @@ SHORTER = {
     r"--eval-freq \d+": "--eval-freq 150",
 }
 STEPS = 150  # of a training in Python: 100 random ones, and some that learn
+SHORTENED = ("learn", "learn_offline")
 
 
 @functools.cache
@@ -73,12 +74,14 @@ def set_up(namespace: dict[str, Any]) -> None:
 
     from sb3_softac import SoftAC
 
-    namespace["_where"], namespace["_learn"] = Path.cwd(), SoftAC.learn
+    namespace["_where"] = Path.cwd()
+    namespace["_originals"] = {name: getattr(SoftAC, name) for name in SHORTENED}
     folder = Path(tempfile.mkdtemp(prefix="softac_page_"))
     shutil.copytree(folder_with_a_run() / "logs", folder / "logs")
     os.chdir(folder)
     SAC("MlpPolicy", "Pendulum-v1", buffer_size=10).save("sac.zip")  # a reader has one
-    SoftAC.learn = _shortly(SoftAC.learn)  # type: ignore[method-assign]
+    for name, original in namespace["_originals"].items():
+        setattr(SoftAC, name, _shortly(original))
 
 
 def _shortly(learn: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +101,8 @@ def tear_down(namespace: dict[str, Any]) -> None:
     """
     from sb3_softac import SoftAC
 
-    SoftAC.learn = namespace["_learn"]  # type: ignore[method-assign]
+    for name, original in namespace["_originals"].items():
+        setattr(SoftAC, name, original)
     shutil.rmtree(Path.cwd())
     os.chdir(namespace["_where"])
 

@@ -3,17 +3,18 @@
 Map of the package, from the top down. A room imports only rooms below it, and none beside it.
 
 1. ``softac``: the class SoftAC, with the interface of Stable-Baselines3's SAC
-2. ``exporting``: files of a policy that other programs run
+2. ``saved_algorithm``: the half of it that deals with files
+3. ``exporting``: files of a policy that other programs run
    ``offline``: data from elsewhere, and for elsewhere
-3. ``engines``: run an update, and record it once to replay it faster
+4. ``engines``: run an update, and record it once to replay it faster
    ``collecting``: explore in the environment
    ``saving``: files that are written as a whole and run no code, and checkpoints of a run
-4. ``policies``: make actor, critics and target networks, with their optimizers
+5. ``policies``: make actor, critics and target networks, with their optimizers
    ``updates``: the losses, and the gradient step of each variant
-5. ``networks``: actors, critics and distributions; ``networks.fused`` computes a network as one autograd node
+6. ``networks``: actors, critics and distributions; ``networks.fused`` computes a network as one autograd node
    ``buffers``: replay buffers
-6. ``settings``: the arguments and their checks, one row for each
-7. ``spaces``: checks of action spaces, and action masks
+7. ``settings``: the arguments and their checks, one row for each
+8. ``spaces``: checks of action spaces, and action masks
 
 Beside the rooms: ``zoo`` (extends rl_zoo3), ``hub`` (agents on the Hugging Face Hub), ``export`` (the command of
 ``exporting``), ``report`` (a page on runs), ``diagnostics`` (compares a policy with its target), ``callbacks``,

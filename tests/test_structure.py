@@ -16,6 +16,7 @@ FLOORS = (
     {"zoo", "diagnostics", "export", "report"},
     {"__init__", "hub"},
     {"softac"},
+    {"saved_algorithm"},
     {"exporting", "offline"},
     {"engines", "collecting", "saving"},
     {"policies", "updates"},

@@ -15,6 +15,7 @@ from tests.test_structure import BESIDE, FLOORS
 OUTPUT = Path(__file__).parents[1] / "images" / "architecture.svg"
 WHAT = {
     "softac": "SoftAC: arguments, learn(), train(), files",
+    "saved_algorithm": "its half that deals with files",
     "exporting": "files that other programs run",
     "offline": "data from elsewhere",
     "engines": "run an update: eager, fused, traced, CUDA graph",
