@@ -37,7 +37,7 @@ STABLE_BASELINES3 = {
 GYMNASIUM = {"a space": {"_np_random"}, "an environment": {"_np_random"}, "a wrapper": {"_cached_spec", "_metadata"}}
 BOX2D = {"an environment of Box2D": {"_destroy"}}  # which `benchmarks/reliability.py resume` calls
 RL_ZOO3 = {  # which `tests/zoo/` calls
-    "a manager of experiments": {"_load_pretrained_agent", "_preprocess_action_noise"}
+    "a manager of experiments": {"_load_pretrained_agent", "_save_config", "_preprocess_action_noise"}
 }
 PYTHON = {"a named tuple": {"_asdict", "_replace"}}
 #: no attributes: an argument, a file in a checkpoint; and what the package itself sets on a class that is not its own

@@ -39,6 +39,7 @@ def extend_runs(manager: Any, algo: str) -> None:
     """
     for name, wrap in (
         ("create_log_folder", _in_its_folder),
+        ("_save_config", _with_its_configuration),
         ("create_callbacks", _with_checkpoints),
         ("create_envs", _with_our_envs),
         ("_load_pretrained_agent", _from_checkpoint),
@@ -72,6 +73,16 @@ def _in_its_folder(original: Callable[..., None]) -> Callable[..., None]:
         original(self)
 
     return create_log_folder
+
+
+def _with_its_configuration(original: Callable[..., None]) -> Callable[..., None]:
+    def save_config(self: Any, saved_hyperparams: Any) -> None:
+        if _newest_of_run(pathlib.Path(self.trained_agent)) is None:
+            original(self, saved_hyperparams)
+        else:  # the files of a run say how it began, and not at which of its checkpoints it went on
+            print(f"Log path: {self.save_path}")
+
+    return save_config
 
 
 def _newest_of_run(agent: pathlib.Path) -> Mapping[str, Any] | None:

@@ -65,6 +65,7 @@ def test_a_run_that_is_asked_to_end_goes_on_to_the_bit(tmp_path):
     for name in ("timesteps", "results", "ep_lengths"):
         np.testing.assert_array_equal(*(np.load(folder / "evaluations.npz")[name] for folder in (whole, run)))
     assert load_results(str(run))[["r", "l"]].equals(load_results(str(whole))[["r", "l"]])
+    assert "trained_agent\n    - ''\n" in (run / "Pendulum-v1" / "args.yml").read_text()
     best_one, best_other = (SoftAC.load(folder / "best_model.zip").policy.state_dict() for folder in (whole, run))
     th.testing.assert_close(best_one, best_other, rtol=0.0, atol=0.0)
 
