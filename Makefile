@@ -92,5 +92,5 @@ compatibility: $(VENV)/.installed-dev ## each Python, oldest and newest dependen
 	$(PY) -m nox $(NOX_FLAGS)
 
 clean: ## remove environments, builds and caches (not logs/)
-	rm -rf .venv* .nox build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv* .nox build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -93,15 +93,15 @@ def tests(session: nox.Session, dependencies: str) -> None:
         found["result"] = output.strip().splitlines()[-1]
 
 
-#: Distribution: further requirements, module for --gym-packages, environments with further options.
+#: Distribution: further requirements, module for --gym-packages, environments with further options. Robots and
+#: dm-control fail with MuJoCo 4.0, which our extra `mujoco` excludes.
 ENVIRONMENTS: dict[str, tuple[tuple[str, ...], str, dict[str, tuple[str, ...]]]] = {
-    # MuJoCo 4 breaks its robots; our extra is below it.
     "gymnasium-robotics": (("mujoco<4",), "gymnasium_robotics", {"FetchReach-v4": ()}),
     "highway-env": ((), "highway_env", {"parking-v0": (), "highway-fast-v0": ()}),
     "panda-gym": ((), "panda_gym", {"PandaReach-v3": ()}),
-    "minatar": ((), "minatar.gym", {"MinAtar/Breakout-v1": ("-params", "train_freq:4")}),
+    "minatar": ((), "examples.minatar_environments", {"MinAtar/Breakout-v1": ("-params", "train_freq:4")}),
     "pybullet-envs-gymnasium": ((), "pybullet_envs_gymnasium", {"HopperBulletEnv-v0": ()}),
-    "dm-control": (("shimmy[dm-control]",), "shimmy", {"dm_control/cartpole-balance-v0": ()}),
+    "dm-control": (("shimmy[dm-control]", "mujoco<4"), "shimmy", {"dm_control/cartpole-balance-v0": ()}),
     "minigrid": (
         (),
         "minigrid",
