@@ -4,6 +4,7 @@ python docs/notebooks/execute.py                  # all of them, `make notebooks
 python docs/notebooks/execute.py mixture.ipynb
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -36,7 +37,8 @@ def execute(path: Path, **parameters: int) -> NotebookNode:
         client = NotebookClient(
             notebook, timeout=TIMEOUT_S, record_timing=False, resources={"metadata": {"path": folder}}
         )
-        client.execute()
+        # pygame draws without a screen, and looks for a folder of the session.
+        client.execute(env=os.environ | {"SDL_VIDEODRIVER": "dummy", "XDG_RUNTIME_DIR": folder})
     notebook.metadata.language_info = {"name": "python"}  # not of the machine that ran it
     return notebook
 

@@ -24,8 +24,6 @@ def path(request) -> Path:
     return FOLDER / request.param
 
 
-# The kernel is a process of its own, whose sockets are closed after the warning's check.
-@pytest.mark.filterwarnings("ignore")
 def test_it_runs_with_fewer_steps(path):
     kept = path.read_bytes()
     executed = runpy.run_path(str(FOLDER / "execute.py"))["execute"](path, STEPS=FEWER_STEPS)
