@@ -61,7 +61,7 @@ docs: $(VENV)/.installed-docs ## the manual, in docs/_build/html; warnings are e
 # Alone on a core each takes a minute or two; CI runs them with fewer steps, and keeps nothing.
 notebooks: export OMP_NUM_THREADS = 1
 notebooks: $(VENV)/.installed-dev ## execute the notebooks of the manual in full, and keep their outputs
-	$(PY) docs/notebooks/execute.py
+	$(PY) docs/execute_notebooks.py
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(PY) -m ruff check .

@@ -93,10 +93,10 @@ def tests(session: nox.Session, dependencies: str) -> None:
         found["result"] = output.strip().splitlines()[-1]
 
 
-#: Distribution: further requirements, module for --gym-packages, environments with further options. Robots and
-#: dm-control fail with MuJoCo 4.0, which our extra `mujoco` excludes.
+#: Distribution: further requirements, module for --gym-packages, environments with further options. The robots
+#: of gymnasium-robotics 1.4.2 fail with newer versions of MuJoCo, dm-control 1.0.50 with MuJoCo 4.0.
 ENVIRONMENTS: dict[str, tuple[tuple[str, ...], str, dict[str, tuple[str, ...]]]] = {
-    "gymnasium-robotics": (("mujoco<4",), "gymnasium_robotics", {"FetchReach-v4": ()}),
+    "gymnasium-robotics": (("mujoco<3.11",), "gymnasium_robotics", {"FetchReach-v4": ()}),
     "highway-env": ((), "highway_env", {"parking-v0": (), "highway-fast-v0": ()}),
     "panda-gym": ((), "panda_gym", {"PandaReach-v3": ()}),
     "minatar": ((), "examples.minatar_environments", {"MinAtar/Breakout-v1": ("-params", "train_freq:4")}),

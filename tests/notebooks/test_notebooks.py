@@ -26,7 +26,7 @@ def path(request) -> Path:
 
 def test_it_runs_with_fewer_steps(path):
     kept = path.read_bytes()
-    executed = runpy.run_path(str(FOLDER / "execute.py"))["execute"](path, STEPS=FEWER_STEPS)
+    executed = runpy.run_path(str(FOLDER.parent / "execute_notebooks.py"))["execute"](path, STEPS=FEWER_STEPS)
     assert pictures(executed) == pictures(nbformat.read(path, as_version=4)) > 0
     assert path.read_bytes() == kept
 

@@ -1,7 +1,6 @@
-"""Execute the notebooks beside this file, and keep what they print and draw.
+"""Execute the notebooks of the manual, and keep what they print and draw: ``make notebooks``.
 
-python docs/notebooks/execute.py                  # all of them, `make notebooks`
-python docs/notebooks/execute.py mixture.ipynb
+Names of notebooks as arguments execute only those: ``python docs/execute_notebooks.py mixture.ipynb``.
 """
 
 import os
@@ -15,7 +14,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "notebooks"
 TIMEOUT_S = 1800  # of one cell
 
 
@@ -48,7 +47,8 @@ def main() -> None:
     for path in [FOLDER / name for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
         start = time.monotonic()
         nbformat.write(execute(path), path)
-        print(f"{path.name}: {time.monotonic() - start:.0f} s, {path.stat().st_size / 1000:.0f} kB")
+        seconds, size = time.monotonic() - start, path.stat().st_size
+        print(f"{path.name}: {seconds:.0f} s, {size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
