@@ -16,16 +16,20 @@ THREADS ?= 1
 LOGS ?= logs
 TRAIN_FLAGS ?=
 
+# make compatibility
+NOX_FLAGS ?=
+
 PY = $(VENV)/bin/python
 PACKAGING_FILES = setup.cfg setup.py pyproject.toml constraints.txt sb3_softac/version.py $(wildcard startup/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-rest test-docs docs lint format types check packaging packaging-full release compatibility clean
+.PHONY: help train test test-rest test-docs docs notebooks lint format types check packaging packaging-full release compatibility clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 18
 	@echo
 	@echo "Variables: PYTHON=python3.12 VENV=.venv; train: ENV=Pendulum-v1 STEPS=8000 EVAL_FREQ=1000 THREADS=1 LOGS=logs TRAIN_FLAGS='--seed 1'"
+	@echo "compatibility: NOX_FLAGS='-s environments -- torch==2.13.0'"
 
 # One environment; an extra is installed into it once, and again when what it hangs on changes.
 $(VENV)/.installed-%: $(PACKAGING_FILES)
@@ -54,6 +58,11 @@ docs: $(VENV)/.installed-docs ## the manual, in docs/_build/html; warnings are e
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "The manual is docs/_build/html/index.html"
 
+# Alone on a core each takes a minute or two; CI runs them with fewer steps, and keeps nothing.
+notebooks: export OMP_NUM_THREADS = 1
+notebooks: $(VENV)/.installed-dev ## execute the notebooks of the manual in full, and keep their outputs
+	$(PY) docs/execute_notebooks.py
+
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -79,10 +88,9 @@ release: $(VENV)/.installed-dev ## sdist and wheel in dist/, built anew and veri
 	$(PY) -m twine check --strict dist/*
 	$(PY) -m check_wheel_contents dist/*.whl
 
-compatibility: ## every Python and the oldest and newest dependencies (nox), and other packages' environments through the zoo
-	$(PYTHON) -m pip install $(PIP_FLAGS) 'nox>=2024.10'
-	$(PYTHON) -m nox
+compatibility: $(VENV)/.installed-dev ## each Python, oldest and newest dependencies, and environments of other packages (nox)
+	$(PY) -m nox $(NOX_FLAGS)
 
 clean: ## remove environments, builds and caches (not logs/)
-	rm -rf .venv* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv* .nox build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

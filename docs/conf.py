@@ -13,7 +13,7 @@ copyright = "sb3_softac contributors"  # Sphinx wants this name
 release = __version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",  # Markdown by MyST, and notebooks
     "sphinx.ext.autodoc",
     "sphinx.ext.autosectionlabel",
     "sphinx.ext.mathjax",
@@ -25,6 +25,7 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 autosectionlabel_prefix_document = True
 nitpicky = False
+nb_execution_mode = "off"  # `make notebooks` executes them; the files hold text and pictures
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the signature of SoftAC is long; the parameters below it say the types that matter

@@ -32,5 +32,6 @@ def test_the_citation_has_the_version_of_the_package():
 def test_every_page_is_in_the_table_of_contents():
     docs = ROOT / "docs"
     named = set(re.findall(r"^([a-z_0-9/-]+)$", (docs / "index.md").read_text(encoding="utf-8"), re.MULTILINE))
-    pages = {str(page.relative_to(docs).with_suffix("")) for page in docs.rglob("*.md") if "_build" not in page.parts}
+    files = [page for kind in ("*.md", "*.ipynb") for page in docs.rglob(kind) if "_build" not in page.parts]
+    pages = {str(page.relative_to(docs).with_suffix("")) for page in files}
     assert pages - {"index"} == named
