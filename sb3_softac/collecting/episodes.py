@@ -15,7 +15,9 @@ def return_statistics(episodes: Iterable[Mapping[str, Any]]) -> dict[str, float]
     returns = [float(episode["r"]) for episode in episodes]
     if not returns:
         return {}
-    return {"ep_rew_std": float(np.std(returns)), "ep_rew_min": min(returns), "ep_rew_max": max(returns)}
+    with np.errstate(invalid="ignore"):  # an infinite return is refused elsewhere, and by name
+        spread = float(np.std(returns))
+    return {"ep_rew_std": spread, "ep_rew_min": min(returns), "ep_rew_max": max(returns)}
 
 
 def successes(infos: Iterable[Mapping[str, Any]], success_return: float) -> list[bool]:
