@@ -40,6 +40,11 @@ class SavedAlgorithm(OffPolicyAlgorithm):
     _last_callback: BaseCallback | None
     _states_of_callbacks: dict[str, Any]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A callback holds what a user gave it, which may be nothing to copy. A copy begins with its state.
+        states = callbacks.read(self._last_callback) or self._states_of_callbacks
+        return {**vars(self), "_last_callback": None, "_states_of_callbacks": states}
+
     @abstractmethod
     def change_ent_coef(self, ent_coef: str | float) -> None:
         """Change the argument; the temperature itself changes only if it was or becomes fixed.

@@ -207,7 +207,7 @@ def test_a_run_of_the_zoo_goes_to_the_hub_and_comes_back(zoo, hub, tmp_path, mon
     assert hub.messages == ["From the zoo"]
     files = hub.repositories["someone/softac-Pendulum-v1"]
     assert {"replay.mp4", "vec_normalize.pkl", "config.yml", "args.yml"} <= files.keys()
-    assert zipfile.ZipFile(BytesIO(files[client.METRICS])).namelist() == ["0.monitor.csv"]
+    assert zipfile.ZipFile(BytesIO(files[client.METRICS])).namelist() == ["0.monitor.csv", "progress.csv"]
     assert b"normalize" in files["config.yml"]
 
     monkeypatch.setenv("TRUST_REMOTE_CODE", "True")

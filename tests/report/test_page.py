@@ -114,18 +114,6 @@ def test_a_run_of_a_million_steps_fits_in_five_megabytes(data, tmp_path):
     np.testing.assert_allclose(min(loss["low"]), frame["train/critic_loss"].min(), rtol=1e-4)
 
 
-def test_the_code_of_the_manual_runs(data, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("matplotlib", reason="needs the extra `zoo`")
-    shutil.copytree(data / "healthy_1", tmp_path / "logs" / "softac" / "Pendulum-v1_1")
-    monkeypatch.chdir(tmp_path)
-    page = Path(__file__).parents[2] / "docs" / "report.md"
-    (block,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    exec(compile(block, str(page), "exec"), {})
-    assert capsys.readouterr().out.startswith("8000 -1")
-    assert (tmp_path / "report.html").is_file()
-    assert (tmp_path / "logs" / "softac" / "Pendulum-v1_1" / "learning_curve.png").is_file()
-
-
 def test_a_run_without_data_yet(tmp_path):
     (tmp_path / "0.monitor.csv").write_text('#{"t_start": 1.0, "env_id": "Pendulum-v1"}\nr,l,t\n')
     text = text_of(make_page([tmp_path]))
