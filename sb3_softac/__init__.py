@@ -26,6 +26,7 @@ from sb3_softac.collecting.steps import BadStepError
 from sb3_softac.collecting.workers import GuardedSubprocVecEnv, WorkerError
 from sb3_softac.engines.divergence import DivergenceError
 from sb3_softac.networks.images import FastCNN
+from sb3_softac.networks.small_cnn import SmallCNN
 from sb3_softac.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SoftACPolicy
 from sb3_softac.saving.resumable import Resumable
 from sb3_softac.softac import SoftAC
@@ -42,6 +43,7 @@ __all__ = [
     "MlpPolicy",
     "MultiInputPolicy",
     "Resumable",
+    "SmallCNN",
     "SoftAC",
     "SoftACPolicy",
     "WorkerError",

@@ -585,7 +585,7 @@ class SoftAC(SavedAlgorithm):
         """Learn from the replay buffer and the demonstrations alone, without a step in the environment.
 
         A gradient step counts as a timestep: for schedules, callbacks, logs and checkpoints. Nothing keeps the agent
-        from actions that the data does not show; see ``docs/offline.md``.
+        from actions that the data does not show; see ``docs/guide/offline.md``.
 
         :param gradient_steps: how many
         :param callback: called at every gradient step, in blocks: ten steps are done before ten calls

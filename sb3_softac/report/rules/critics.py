@@ -38,7 +38,7 @@ def _largest_value(run: Run) -> float | None:
     largest = np.nanmax([*rewards, -1.0])
     if largest < 0:
         return None
-    reward = float(largest) * numeric(setting, "reward_scale", 1.0)
+    reward = float(largest)  # as the critics see it, with the reward scale
     bonus = (run.metric("train/ent_coef") * run.metric("train/entropy")).abs().max()
     gamma = min(numeric(setting, "gamma", 0.99), 0.9999)
     return (reward + (0.0 if np.isnan(bonus) else float(bonus))) / (1 - gamma)
@@ -59,7 +59,7 @@ def losses_explode(run: Run) -> Finding | None:
                 title=f"The {name} grew {say(last / first)}-fold",
                 seen=f"It was {say(first)} in the first half of the run and {say(last)} at the end.",
                 why="Steps of that size undo what was learned.",
-                advice="Lower learning_rate, set max_grad_norm=10, and see whether rewards are of a sane size.",
+                advice="Lower learning_rate, set max_grad_norm=1.0, and see whether rewards are of a sane size.",
             )
     return None
 

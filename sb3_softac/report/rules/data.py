@@ -19,8 +19,7 @@ def observations_large(run: Run) -> Finding | None:
         title=f"Observations are as large as {say(largest if largest >= -smallest else smallest)}",
         seen=f"In the last quarter of the run observations lay between {say(smallest)} and {say(largest)}.",
         why="Networks learn best from numbers around 1. A large one drowns the others.",
-        advice='Normalise observations: `normalize: "dict(norm_obs=True, norm_reward=False)"` in the zoo, VecNormalize '
-        "in Python, or units of another size.",
+        advice="Normalise observations: policy_kwargs=dict(normalize_obs=True), or units of another size.",
         is_problem=has_improved(run) is False,
     )
 
