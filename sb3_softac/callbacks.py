@@ -56,7 +56,8 @@ class CheckpointCallback(BaseCallback):
     :param keep: checkpoints to keep in the folder; None for all
     :param on_signal: save a checkpoint when the process is asked to end
     :param verbose: 1 prints where a checkpoint was saved
-    :raises ValueError: ``every`` or ``keep`` below 1
+    :raises ValueError: ``every`` or ``keep`` below 1; as training starts, a folder with checkpoints of a run that is
+        further
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class CheckpointCallback(BaseCallback):
             raise ValueError(f"`CheckpointCallback` saves a SoftAC, but the model is a {type(self.model).__name__}")
 
     def _on_training_start(self) -> None:
+        self.model._check_checkpoint_folder(self.folder)  # type: ignore[attr-defined]
         self._last_step = self.num_timesteps
         self._is_asked_to_end = False
         self.model._between_rollouts.append(self._between_rollouts)  # type: ignore[attr-defined]

@@ -219,9 +219,13 @@ class SavedAlgorithm(OffPolicyAlgorithm):
         :param keep: checkpoints to keep in the folder, this one included; None for all
         :return: the file, and whether the run will go on exactly, or with a new episode and why
         :raises OSError: a file cannot be written; the checkpoints before are whole
+        :raises ValueError: the folder has checkpoints of a run that is further
         """
         states = callbacks.read(self._last_callback) or self._states_of_callbacks
         return checkpoint.save(pathlib.Path(folder), self, self._contents(), states, keep)
+
+    def _check_checkpoint_folder(self, folder: pathlib.Path) -> None:
+        checkpoint.check_is_newest(folder, self.num_timesteps)
 
     @classmethod
     def load_checkpoint(

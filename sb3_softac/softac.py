@@ -512,6 +512,8 @@ class SoftAC(SavedAlgorithm):
             cannot be learned from (``BadStepError``), or learning has diverged (``DivergenceError``)
         """
         steps = whole_number("total_timesteps", total_timesteps, minimum=0)
+        if self.env is None:
+            raise ValueError("`learn()` needs an environment: pass `env` to `load()`, or call `set_env(env)`")
         if reset_num_timesteps:
             self._states_of_callbacks = {}
         self.current_settings()

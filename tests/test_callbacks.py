@@ -120,6 +120,17 @@ def test_an_error_leaves_the_last_good_checkpoint(tmp_path):
     assert SoftAC.load_checkpoint(tmp_path, Target()).learn(10, reset_num_timesteps=False).num_timesteps == 65
 
 
+def test_a_run_is_refused_in_the_folder_of_one_that_is_further(tmp_path):
+    SoftAC("MlpPolicy", Target(), **SMALL).learn(60, CheckpointCallback(50, tmp_path))
+    other = SoftAC("MlpPolicy", Target(), **SMALL)
+    with pytest.raises(ValueError, match=r"agent_00000060.zip, a checkpoint of a run that is further"):
+        other.learn(20, CheckpointCallback(10, tmp_path))
+    with pytest.raises(ValueError, match=r"0 steps\. Give this run a folder of its own"):
+        other.save_checkpoint(tmp_path)
+    assert steps_in(tmp_path) == [60]
+    assert SoftAC.load_checkpoint(tmp_path, Target()).num_timesteps == 60
+
+
 def test_checkpoints_are_of_this_algorithm(tmp_path):
     with pytest.raises(ValueError, match="the model is a SAC"):
         SAC("MlpPolicy", Target(), learning_starts=5).learn(10, CheckpointCallback(5, tmp_path))

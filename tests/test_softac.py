@@ -159,6 +159,12 @@ def test_reward_scale_is_applied_to_batches_and_not_to_the_buffer():
     assert targets[1] == pytest.approx(49.0 * targets[0], rel=1e-4)  # with gamma 0, y = scale * r
 
 
+def test_learning_without_an_environment_says_what_to_do(tmp_path):
+    SoftAC("MlpPolicy", Target(), buffer_size=10).save(tmp_path / "agent")
+    with pytest.raises(ValueError, match=r"pass `env` to `load\(\)`"):
+        SoftAC.load(tmp_path / "agent").learn(10)
+
+
 @pytest.mark.parametrize("use_sde", [False, True])
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_copies_act_and_learn_as_the_original(clone, use_sde):

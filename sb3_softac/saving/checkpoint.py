@@ -128,6 +128,22 @@ def checkpoints(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(found, key=lambda path: int(FILE.fullmatch(path.name)[1]), reverse=True)  # type: ignore[index]
 
 
+def check_is_newest(folder: str | os.PathLike[str], num_timesteps: int) -> None:
+    """Refuse a folder with checkpoints of later steps: they are of another run, and would be taken for the newest.
+
+    :param folder: of the checkpoints of one run
+    :param num_timesteps: environment steps of the run that is to be saved there
+    :raises ValueError: naming the newest checkpoint
+    """
+    newest = next(iter(checkpoints(pathlib.Path(folder))), None)
+    if newest is not None and int(FILE.fullmatch(newest.name)[1]) > num_timesteps:  # type: ignore[index]
+        raise ValueError(
+            f"The folder {str(folder)!r} has {newest.name}, a checkpoint of a run that is further than this one, with "
+            f"{num_timesteps} steps. Give this run a folder of its own, go on from that checkpoint by "
+            "`SoftAC.load_checkpoint(folder, env)`, or delete it"
+        )
+
+
 def _delete_others(folder: pathlib.Path, kept: Mapping[pathlib.Path, Mapping[str, Any]]) -> None:
     """Delete all but some checkpoints: first their files, then what no other one needs."""
     for path in [*checkpoints(folder), *folder.glob(".*.part")]:
@@ -240,7 +256,9 @@ def save(
     :param parts: of the model's own file
     :param callbacks: their states
     :param keep: checkpoints to keep; None for all
+    :raises ValueError: the folder has checkpoints of a run that is further
     """
+    check_is_newest(folder, model.num_timesteps)
     env = None if model.env is None else environments.read(model.env)
     reasons = ["nothing, as there is none"] if env is None else list(env.missing)
     if model._last_obs is None:
