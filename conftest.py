@@ -79,6 +79,8 @@ def set_up(namespace: dict[str, Any]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="softac_page_"))
     shutil.copytree(folder_with_a_run() / "logs", folder / "logs")
     os.chdir(folder)
+    namespace["_minari"] = os.environ.get("MINARI_DATASETS_PATH")
+    os.environ["MINARI_DATASETS_PATH"] = str(folder / "minari")
     SAC("MlpPolicy", "Pendulum-v1", buffer_size=10).save("sac.zip")  # a reader has one
     for name, original in namespace["_originals"].items():
         setattr(SoftAC, name, _shortly(original))
@@ -103,6 +105,9 @@ def tear_down(namespace: dict[str, Any]) -> None:
 
     for name, original in namespace["_originals"].items():
         setattr(SoftAC, name, original)
+    del os.environ["MINARI_DATASETS_PATH"]
+    if namespace["_minari"] is not None:
+        os.environ["MINARI_DATASETS_PATH"] = namespace["_minari"]
     shutil.rmtree(Path.cwd())
     os.chdir(namespace["_where"])
 
