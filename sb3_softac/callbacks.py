@@ -82,7 +82,7 @@ class CheckpointCallback(BaseCallback):
             raise ValueError(f"`CheckpointCallback` saves a SoftAC, but the model is a {type(self.model).__name__}")
 
     def _on_training_start(self) -> None:
-        self.model._check_checkpoint_folder(self.folder)  # type: ignore[attr-defined]
+        self.model.check_checkpoint_folder(self.folder)  # type: ignore[attr-defined]
         self._last_step = self.num_timesteps
         self._is_asked_to_end = False
         self.model._between_rollouts.append(self._between_rollouts)  # type: ignore[attr-defined]

@@ -224,7 +224,12 @@ class SavedAlgorithm(OffPolicyAlgorithm):
         states = callbacks.read(self._last_callback) or self._states_of_callbacks
         return checkpoint.save(pathlib.Path(folder), self, self._contents(), states, keep)
 
-    def _check_checkpoint_folder(self, folder: pathlib.Path) -> None:
+    def check_checkpoint_folder(self, folder: str | os.PathLike[str]) -> None:
+        """Refuse a folder that has checkpoints of a run that is further: they would be taken for the newest.
+
+        :param folder: in which this run is to be saved
+        :raises ValueError: naming the newest checkpoint
+        """
         checkpoint.check_is_newest(folder, self.num_timesteps)
 
     @classmethod
