@@ -105,7 +105,7 @@ STUDIES: dict[str, Study] = {
         "of the process, which other processes of the machine disturb less.",
     ),
     "checkpoints": Study(
-        "A checkpoint costs less than Stable-Baselines3's two files",
+        "What a checkpoint costs, beside Stable-Baselines3's two files",
         lambda quick: cost.measure((10_000,) if quick else cost.SIZES, 1 if quick else 3),
         (
             ("", lambda row: row["name"]),
@@ -126,7 +126,7 @@ STUDIES: dict[str, Study] = {
         "written; peak_mib: beyond what the process had.",
     ),
     "checks": Study(
-        "The checks of steps, batches and parameters cost at most 1 % of a step",
+        "What the checks of steps, batches and parameters cost",
         lambda quick: list(checks.measure(CHECKS_ENV, 5 if quick else CHECKS_PAIRS).items()),
         checks.COLUMNS,
         checks.notes(CHECKS_ENV, CHECKS_PAIRS),
