@@ -8,24 +8,22 @@ Each study writes ``<name>.json`` and ``<name>.md``, after each training; those 
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch as th
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from benchmarks import _machine
 from benchmarks._observations import envs, runs
-from benchmarks._output import Columns, number, publish, ratio_interval, table
+from benchmarks._output import Columns, number, ratio_interval
 from benchmarks._speed.pairs import Calls, Plan, alternate
+from benchmarks._studies import Study, parse, write
 from sb3_softac import SoftAC
 from sb3_softac.networks.images import FastCNN
 
@@ -129,23 +127,6 @@ def measure_pixels(quick: bool, rows: list[Any]) -> Iterator[list[Any]]:
     return runs.train_missing({"PixelReach": contenders}, seeds, rows, steps=steps, every=500, n_episodes=10)
 
 
-class Study(NamedTuple):
-    """A question, and how it is answered.
-
-    :param title: the question
-    :param measure: rows so far, again and again; from True for a quick look, and the rows of an earlier call
-    :param columns: of the table, from a row of ``summary``
-    :param summary: rows of the table, from those of the result
-    :param notes: how it was measured
-    """
-
-    title: str
-    measure: Callable[[bool, list[Any]], Iterator[list[Any]]]
-    columns: Columns
-    summary: Callable[[list[Any]], list[Any]]
-    notes: str
-
-
 def middle_and_end(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mean and spread over the seeds, of the mean of the curve and of its end."""
     found = []
@@ -178,9 +159,9 @@ STUDIES = {
         "Running normalisation of observations",
         measure_normalization,
         (("environment", lambda row: row["case"]), ("observations", lambda row: row["contender"]), *CURVES),
-        middle_and_end,
         "Networks of 64, batches of 128, 5000 steps of the environment, deterministic actions in 10 episodes after "
         "every 500 steps. Mean ± standard deviation over the seeds, from 0 on.",
+        summary=middle_and_end,
     ),
     "pixels": Study(
         "Learning from images",
@@ -190,12 +171,12 @@ STUDIES = {
             *CURVES,
             ("CPU time of a step, ms", lambda row: number(row["cpu"])),
         ),
-        middle_and_end,
         "PixelReach: a ball with inertia is pushed to a target, seen in two frames of 36 x 36 pixels; episodes of 40 "
         "steps, reward minus the distance. Networks of 64, batches of 32, a learning rate of 0.001, a discount of "
         "0.95, an update after every second of 4000 steps, deterministic actions in 10 episodes after every 500. All "
         'three: `share_features_extractor="critic"`, `image_shift=2` and `FastCNN`. Mean ± standard deviation over the '
         "seeds, from 0 on. A step is one of the environment with its part of an update, on one thread.",
+        summary=middle_and_end,
     ),
     "cost": Study(
         "Cost of `normalize_obs=True`",
@@ -206,35 +187,20 @@ STUDIES = {
             ("rate with / without", lambda row: ratio_interval(row["ratio"])),
             ("by CPU time", lambda row: ratio_interval(row["cpu_time_ratio"])),
         ),
-        lambda rows: rows,
         "Pendulum-v1, one thread, `learn()` with one update in each step. Medians of neighbouring blocks with their "
         "95 % intervals; below 1, normalisation costs time.",
     ),
 }
 
 
-def report(study: Study, result: dict[str, Any]) -> str:
-    """The result in Markdown."""
-    named = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    text = f"# {study.title}\n\n{table(study.columns, study.summary(result['rows']))}\n{study.notes}\n"
-    return f"{text}\n- Machine: {result['machine']['cpu']}.\n- Versions: {named}.\n"
-
-
 def main() -> None:
-    """Run studies."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("studies", nargs="+", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
-    parser.add_argument("--quick", action="store_true", help="fewer of everything, into logs/observations")
-    parser.add_argument("--out", type=Path, help="folder of the results")
-    options = parser.parse_args()
-    th.set_num_threads(1)
+    """Run studies. Each goes on from the rows that are there, and writes after each training."""
+    options = parse(__doc__, STUDIES, RESULTS)
     for name in options.studies:
-        out = options.out or (Path("logs/observations") if options.quick else RESULTS)
-        stored = (out / name).with_suffix(".json")
+        stored = (options.out / name).with_suffix(".json")
         rows = json.loads(stored.read_text())["rows"] if stored.exists() else []
         for done in STUDIES[name].measure(options.quick, rows):
-            result = {"rows": done, "machine": _machine.machine(), "versions": _machine.versions()}
-            publish(out / name, result, report(STUDIES[name], result))
+            write(STUDIES[name], options.out / name, done)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 import torch as th
+from scipy import stats
 from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -31,8 +32,6 @@ SEEDS = range(200, 205)
 SPARSE = "UprightPendulum-v0"
 TEACHER_SEED, DATA_SEED, EVALUATION_SEED = 1, 2, 10_000
 EPISODES, EVALUATIONS = 10, 4
-# Quantile of Student's distribution for a two-sided 95 % interval, by the number of values.
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 SCRATCH, SHOWN, NO_STEP = "from scratch", "`add_demonstrations`, half of each batch", "`learn_offline`, no step"
 
 
@@ -189,10 +188,9 @@ def row(env_id: str, task: Task, shown: offline.Data, way: str, seed: int) -> di
 def with_interval(values: Sequence[float]) -> str:
     """The mean, with its 95 % interval by Student's distribution."""
     mean = float(np.mean(values))
-    if len(values) not in STUDENT:
+    if len(values) < 2:
         return number(mean)
-    half = STUDENT[len(values)] * float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return interval(mean, mean - half, mean + half)
+    return interval(mean, *stats.t.interval(0.95, len(values) - 1, loc=mean, scale=stats.sem(values)))
 
 
 def last(rows: list[dict[str, Any]], way: str, index: int = -1) -> list[float]:

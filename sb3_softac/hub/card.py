@@ -53,35 +53,11 @@ def card(repo_id: str, arguments: Mapping[str, Any], results: Results, has_video
     :param results: of its evaluation
     :param has_video: whether there is a ``replay.mp4``
     """
-    hub = optional("huggingface_hub")
-    figures = results.summary()
-    score = f"{figures['mean_reward']:.2f} +/- {figures['std_reward']:.2f}"
-    result = hub.EvalResult(
-        task_type="reinforcement-learning",
-        dataset_type=results.env_id,
-        dataset_name=results.env_id,
-        metric_type="mean_reward",
-        metric_name="mean_reward",
-        metric_value=score,
-    )
-    data = hub.ModelCardData(
-        library_name="stable-baselines3",
-        model_name="SoftAC",
-        pipeline_tag="reinforcement-learning",
-        tags=[
-            results.env_id,
-            "deep-reinforcement-learning",
-            "reinforcement-learning",
-            "stable-baselines3",
-            "sb3_softac",
-        ],
-        eval_results=[result],
-    )
-    owner = repo_id.split("/")[0]
+    score, owner = _score(results), repo_id.split("/")[0]
     how = "most likely" if results.deterministic else "sampled"
     video = "\nThe agent at work: `replay.mp4`.\n" if has_video else ""
     return f"""---
-{data.to_yaml()}
+{_metadata(results)}
 ---
 
 # SoftAC in {results.env_id}
@@ -91,7 +67,7 @@ A Soft Actor-Critic agent, made by sb3_softac for Stable-Baselines3.
 | | |
 |---|---|
 | return of an episode | {score}, over {len(results.returns)} episodes |
-| length of an episode | {figures["mean_ep_length"]:.1f} steps |
+| length of an episode | {results.summary()["mean_ep_length"]:.1f} steps |
 | actions | the {how} ones |
 | learned from | {results.num_timesteps:,} steps |
 {video}
@@ -114,6 +90,34 @@ With RL Zoo: `python -m sb3_softac.zoo load_from_hub --algo softac --env {result
 
 {_table(versions())}
 """
+
+
+def _score(results: Results) -> str:
+    """Mean return and its standard deviation, in the form of the Hub's leaderboards."""
+    figures = results.summary()
+    return f"{figures['mean_reward']:.2f} +/- {figures['std_reward']:.2f}"
+
+
+def _metadata(results: Results) -> str:
+    """Metadata of the Hub, YAML: tags, and the results as ``model-index``."""
+    hub = optional("huggingface_hub")
+    result = hub.EvalResult(
+        task_type="reinforcement-learning",
+        dataset_type=results.env_id,
+        dataset_name=results.env_id,
+        metric_type="mean_reward",
+        metric_name="mean_reward",
+        metric_value=_score(results),
+    )
+    topics = ("deep-reinforcement-learning", "reinforcement-learning", "stable-baselines3", "sb3_softac")
+    data = hub.ModelCardData(
+        library_name="stable-baselines3",
+        model_name="SoftAC",
+        pipeline_tag="reinforcement-learning",
+        tags=[results.env_id, *topics],
+        eval_results=[result],
+    )
+    return data.to_yaml()
 
 
 def _table(values: Mapping[str, Any]) -> str:

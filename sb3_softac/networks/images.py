@@ -24,7 +24,7 @@ class RandomShift:
         leaves: dict = {None: observation_space}
         if isinstance(observation_space, spaces.Dict):
             leaves = dict(observation_space.spaces)
-        images = {key: space.shape for key, space in leaves.items() if is_image(space)}
+        images = {key: space.shape for key, space in leaves.items() if has_image_shape(space)}
         if not images:
             raise ValueError(
                 f"`image_shift={pixels}` finds no images in {observation_space}: they are Boxes of three dimensions. "
@@ -61,7 +61,7 @@ class RandomShift:
         return images.flatten(2).gather(2, index).view_as(images)
 
 
-def is_image(space: spaces.Space) -> bool:
+def has_image_shape(space: spaces.Space) -> bool:
     """Whether observations of a space are images: arrays of three dimensions.
 
     :param space: of an observation, or of a key of a Dict
@@ -84,7 +84,7 @@ class FastCNN(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Box, features_dim: int = 64) -> None:
         super().__init__(observation_space, features_dim)
-        if not is_image(observation_space) or min(observation_space.shape[1:]) < self.MIN_SIDE:
+        if not has_image_shape(observation_space) or min(observation_space.shape[1:]) < self.MIN_SIDE:
             raise ValueError(
                 f"`FastCNN` reads images with sides of at least {self.MIN_SIDE} pixels, channels first, but the space "
                 f"is {observation_space}"

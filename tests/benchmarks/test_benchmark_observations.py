@@ -14,6 +14,7 @@ from gymnasium.utils.env_checker import check_env
 
 from benchmarks import observations
 from benchmarks._observations import envs, runs
+from benchmarks._studies import report
 from sb3_softac import SoftAC
 
 
@@ -81,4 +82,4 @@ def test_a_quick_study_writes_its_table(tmp_path):
 @pytest.mark.parametrize("table", [*observations.RESULTS.glob("*.md")], ids=lambda table: table.stem)
 def test_published_tables_come_out_of_their_data(table: Path):
     result = json.loads(table.with_suffix(".json").read_text())
-    assert observations.report(observations.STUDIES[table.stem], result) == table.read_text()
+    assert report(observations.STUDIES[table.stem], result) == table.read_text()
