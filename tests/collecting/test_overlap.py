@@ -215,7 +215,8 @@ def test_another_vec_env_is_told_to_start_and_waited_for_after_the_training():
     env = Recording()
     model = make(env, learning_rate=lambda _: env.calls.append("train") or 1e-3)
     model.learn(30)
-    assert env.calls[-7:] == ["async", "train", "wait", "async", "train", "wait", "train"]
+    calls = [name for name, _ in itertools.groupby(env.calls)]  # a training reads its rate several times
+    assert calls[-7:] == ["async", "train", "wait", "async", "train", "wait", "train"]
 
 
 # Hindsight asks the environment for rewards
