@@ -1,8 +1,8 @@
 """What does it gain, and what does it do to learning, to train while the environments make their step?
 
-    python -m benchmarks.overlap speed              # two minutes, on an idle machine
-    python -m benchmarks.overlap learning           # ten minutes
-    python -m benchmarks.overlap speed --quick      # a look, into logs/overlap
+python -m benchmarks.overlap speed              # two minutes, on an idle machine
+python -m benchmarks.overlap learning           # ten minutes
+python -m benchmarks.overlap speed --quick      # a look, into logs/overlap
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from sb3_softac.buffers import make as buffers
 from sb3_softac.buffers.first_look import first_rows, warn_of_environment
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
 from sb3_softac.collecting.episodes import return_statistics, successes
-from sb3_softac.collecting.explore import Explorer, ready_to_explore, random_allowed_action
+from sb3_softac.collecting.explore import Explorer, random_allowed_action, ready_to_explore
 from sb3_softac.collecting.overlap import Overlap
 from sb3_softac.collecting.seen import SeenObservations
 from sb3_softac.collecting.steps import StepCheck, unusable_value
@@ -664,12 +664,15 @@ class SoftAC(SavedAlgorithm):
 
     def _collect_overlapped(self, env: VecEnv, *args: Any, **kwargs: Any) -> RolloutReturn:
         rollout = super().collect_rollouts(self._overlap.begin_rollout(env), *args, **kwargs)
+        trains = self.num_timesteps > self.learning_starts and self.gradient_steps != 0
         goes_on = rollout.continue_training and self.num_timesteps < self._total_timesteps
-        self._overlap.end_rollout(rollout.episode_timesteps // self.n_envs, puts_off=self.overlap and goes_on)
+        self._overlap.end_rollout(rollout.episode_timesteps // self.n_envs, self.overlap and trains and goes_on)
         return rollout
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Sample the replay buffer and update every network.
+
+        With ``overlap``, the training that :meth:`learn` asks for after a rollout is made beside the next one.
 
         :param gradient_steps: number of gradient steps
         :param batch_size: transitions in each gradient step
@@ -680,8 +683,8 @@ class SoftAC(SavedAlgorithm):
             self._prepare_training(gradient_steps, batch_size)()
 
     def _prepare_overlapped(self, gradient_steps: int) -> Callable[[], None]:
-        train = self._prepare_training(gradient_steps, self.batch_size, ahead=buffers.asks_environment(self.replay_buffer))
-        return partial(ready_to_explore, self.policy, train)
+        ahead = buffers.asks_environment(self.replay_buffer)
+        return partial(ready_to_explore, self.policy, self._prepare_training(gradient_steps, self.batch_size, ahead))
 
     def _prepare_training(self, gradient_steps: int, batch_size: int, ahead: bool = False) -> Callable[[], None]:
         """A training that only has to be called.

@@ -39,7 +39,6 @@ class Overlap:
 
         :param env: of the model
         """
-        self._ended_rollout = 0
         if self._envs is None or self._envs.venv is not env:
             self._envs = OverlappedVecEnv(env, self._next_share)
         return self._envs
@@ -48,7 +47,7 @@ class Overlap:
         """Make what a short episode has left, so that no action is later than one training.
 
         :param env_steps: steps of the rollout
-        :param puts_off: the training that follows
+        :param puts_off: a training follows, and is to be put off
         """
         gradient_steps, self.due = self.due[0], (0, 0)
         if gradient_steps:

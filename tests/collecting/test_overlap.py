@@ -338,7 +338,7 @@ def test_there_is_no_lag_without_overlap():
 # Errors
 
 
-class Fault(RuntimeError):
+class FaultError(RuntimeError):
     """Of an environment or of a training."""
 
 
@@ -359,7 +359,7 @@ class Faulty(Target):
         return obs, reward, *rest
 
 
-@pytest.mark.parametrize("error", [Fault("broken"), KeyboardInterrupt(), None])
+@pytest.mark.parametrize("error", [FaultError("broken"), KeyboardInterrupt(), None])
 def test_a_fault_of_the_environment_beside_a_training(error):
     model = make(Faulty(31, error))
     with pytest.raises(BadStepError if error is None else type(error)):
@@ -382,7 +382,9 @@ def failing_rate(error: BaseException, at: int) -> Any:
     return rate
 
 
-@pytest.mark.parametrize(("error", "raised"), [(Fault("broken"), ValueError), (KeyboardInterrupt(), KeyboardInterrupt)])
+@pytest.mark.parametrize(
+    ("error", "raised"), [(FaultError("broken"), ValueError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
 def test_a_fault_of_a_training_beside_a_step(error, raised):
     model = make(Waiting((0.05,)), learning_rate=failing_rate(error, at=12), train_freq=4, gradient_steps=4)
     with pytest.raises(raised):
@@ -395,7 +397,7 @@ def test_a_fault_of_a_training_beside_a_step(error, raised):
 
 def test_the_answer_to_a_step_that_nobody_waits_for_is_not_taken_for_another():
     env = make_vec_env(Target, 2, vec_env_cls=SubprocVecEnv)
-    model = make(env, learning_rate=failing_rate(Fault("broken"), at=12))
+    model = make(env, learning_rate=failing_rate(FaultError("broken"), at=12))
     with pytest.raises(ValueError, match="broken"):
         model.learn(60)
     model.learn(20, reset_num_timesteps=False)
