@@ -33,7 +33,7 @@ def test_the_speed_of_one_case(monkeypatch):
     monkeypatch.setattr(overlap, "WARMUP", 30)
     row = overlap.speed("this process", "waits 5 ms", QUICK, **SMALL)
     assert 5 < row["step_alone"] < row["off"]
-    assert row["updates_alone"] > 0
+    assert row["update_alone"] > 0
     assert row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
     assert "waits 5 ms" in table(overlap.STUDIES["speed"].columns, [row])
 
