@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from threading import Thread
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
@@ -33,6 +34,9 @@ class Overlap:
         self._ended_rollout = 0  # steps of a rollout whose training is to be put off
         #: gradient steps that are due, and steps of the environments over which they are spread
         self.due: tuple[int, int] = (0, 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_envs": None}  # a copy of the model has environments of its own
 
     def begin_rollout(self, env: VecEnv) -> VecEnv:
         """Environments of a rollout, which make their steps beside the gradient steps that are due.

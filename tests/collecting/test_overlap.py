@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -321,6 +322,15 @@ def test_a_run_that_is_switched_makes_every_update():
     assert model._n_updates == make(train_freq=3, gradient_steps=4, overlap=False).learn(60)._n_updates
 
 
+def test_a_copy_trains_itself():
+    model = make(train_freq=2).learn(40)
+    copied, before = deepcopy(model), parameters_of(model)
+    copied.learn(20, reset_num_timesteps=False)
+    th.testing.assert_close(parameters_of(model), before, rtol=0.0, atol=0.0)
+    assert copied._n_updates > model._n_updates
+    assert copied._overlap._envs.venv is copied.get_env()
+
+
 @pytest.mark.parametrize(("arguments", "lags"), [({}, [1]), ({"train_freq": 4, "gradient_steps": 7}, [7, 5, 3, 1])])
 def test_the_lag_of_the_actor_is_logged(arguments, lags):
     model = make(**arguments).learn(40).learn(40, reset_num_timesteps=False, log_interval=None)
@@ -393,6 +403,14 @@ def test_a_fault_of_a_training_beside_a_step(error, raised):
     assert model._overlap.due == (0, 0)
     model.learn(20, reset_num_timesteps=False)
     assert model._last_obs is not None
+
+
+def test_statistics_do_not_take_in_a_step_that_was_dropped():
+    env = VecNormalize(DummyVecEnv([Target]))
+    model = make(env, learning_rate=failing_rate(FaultError("broken"), at=12))
+    with pytest.raises(ValueError, match="broken"):
+        model.learn(60)
+    assert env.obs_rms.count == pytest.approx(model.num_timesteps + 1, abs=1e-3)  # and the first observation
 
 
 def test_the_answer_to_a_step_that_nobody_waits_for_is_not_taken_for_another():
