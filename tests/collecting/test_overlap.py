@@ -130,6 +130,17 @@ def test_what_a_short_episode_leaves_is_made_at_its_end():
     assert ours._n_updates == reference._n_updates > 50
 
 
+def test_an_update_that_is_recorded_trains_in_the_same_order():
+    """Recording begins after 50 updates."""
+    ours = make().learn(100)
+    env = TrainsBeside(DummyVecEnv([Target]), [1])
+    env.model = reference = SoftAC("MlpPolicy", env, gradient_steps=0, **SEEDED)
+    reference.learn(100)
+    reference.train(1, reference.batch_size)
+    assert ours._current_engine()._steps, "recorded"
+    assert_same(ours, reference)
+
+
 # The timing
 
 
