@@ -154,7 +154,7 @@ def measure_learning(quick: bool, rows: list[dict[str, Any]]) -> Iterator[list[d
         }
         for rollout in ROLLOUTS
     }
-    seeds, steps = (range(1), 800) if quick else (range(10), 4000)
+    seeds, steps = (range(1), 800) if quick else (range(5), 4000)
     return runs.train_missing(cases, seeds, rows, steps=steps, every=400, n_episodes=10)
 
 
