@@ -71,7 +71,7 @@ def ready_to_explore(policy: SoftACPolicy, train: Callable[[], None]) -> None:
     :param train: the training
     """
     if policy.settings.use_sde:
-        noise = policy.actor.sde_noise  # type: ignore[union-attr]
+        noise: Any = policy.actor.sde_noise  # which other actors do not have
         draws = noise.draws()
         train()
         noise.set_draws(*draws)
