@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,3 +72,16 @@ def run(description: str | None, studies: dict[str, Study], results: Path) -> No
     options = parse(description, studies, results)
     for name in options.studies:
         write(studies[name], options.out / name, studies[name].measure(options.quick))
+
+
+def go_on(description: str | None, studies: dict[str, Study], results: Path) -> None:
+    """Run the studies that the command line names; see :func:`parse` for the parameters.
+
+    Each goes on from the rows that are there. ``measure`` is given them, and yields them after each that is new.
+    """
+    options = parse(description, studies, results)
+    for name in options.studies:
+        stored = (options.out / name).with_suffix(".json")
+        rows = json.loads(stored.read_text())["rows"] if stored.exists() else []
+        for done in studies[name].measure(options.quick, rows):
+            write(studies[name], options.out / name, done)

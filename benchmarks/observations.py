@@ -8,7 +8,6 @@ Each study writes ``<name>.json`` and ``<name>.md``, after each training; those 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from benchmarks._observations import envs, runs
 from benchmarks._output import Columns, number, ratio_interval
 from benchmarks._speed.pairs import Calls, Plan, alternate
-from benchmarks._studies import Study, parse, write
+from benchmarks._studies import Study, go_on
 from sb3_softac import SoftAC
 from sb3_softac.networks.images import FastCNN
 
@@ -194,13 +193,8 @@ STUDIES = {
 
 
 def main() -> None:
-    """Run studies. Each goes on from the rows that are there, and writes after each training."""
-    options = parse(__doc__, STUDIES, RESULTS)
-    for name in options.studies:
-        stored = (options.out / name).with_suffix(".json")
-        rows = json.loads(stored.read_text())["rows"] if stored.exists() else []
-        for done in STUDIES[name].measure(options.quick, rows):
-            write(STUDIES[name], options.out / name, done)
+    """Run studies, of which each writes after each training."""
+    go_on(__doc__, STUDIES, RESULTS)
 
 
 if __name__ == "__main__":

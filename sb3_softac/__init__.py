@@ -7,7 +7,7 @@ Map of the package, from the top down. A room imports only rooms below it, and n
 3. ``exporting``: files of a policy that other programs run
    ``offline``: data from elsewhere, and for elsewhere
 4. ``engines``: run an update, and record it once to replay it faster
-   ``collecting``: explore in the environment
+   ``collecting``: explore in the environment, and train beside it
    ``saving``: files that are written as a whole and run no code, and checkpoints of a run
 5. ``policies``: make actor, critics and target networks, with their optimizers
    ``updates``: the losses, and the gradient step of each variant

@@ -2,8 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, ClassVar, TypeVar
 
@@ -21,13 +21,14 @@ from stable_baselines3.common.type_aliases import (
     RolloutReturn,
     Schedule,
 )
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_softac.buffers import make as buffers
 from sb3_softac.buffers.first_look import first_rows, warn_of_environment
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
 from sb3_softac.collecting.episodes import return_statistics, successes
-from sb3_softac.collecting.explore import Explorer, random_allowed_action
+from sb3_softac.collecting.explore import Explorer, random_allowed_action, ready_to_explore
+from sb3_softac.collecting.overlap import Overlap
 from sb3_softac.collecting.seen import SeenObservations
 from sb3_softac.collecting.steps import StepCheck, unusable_value
 from sb3_softac.engines import adam
@@ -143,6 +144,9 @@ class SoftAC(SavedAlgorithm):
         node of the autograd graph; ``"traced"``: on a CPU, its operations recorded once and called again;
         ``"cuda_graph"``: the same on a GPU, captured; ``"compile"``: networks by torch.compile;
         ``"auto"``: what is fastest for the device
+    :param overlap: train while the environments make their step, for simulators of some milliseconds a step. Each
+        training is spread over the steps of the next rollout, so that the actions come from an actor that is up to one
+        training behind
     :raises ValueError: for any argument that is out of its range
     """
 
@@ -207,6 +211,7 @@ class SoftAC(SavedAlgorithm):
         success_return: float | None = None,
         precision: str = "float32",
         engine: str = "auto",
+        overlap: bool = False,
     ) -> None:
         check_arguments(locals())
         check_policy(policy, env)
@@ -270,12 +275,14 @@ class SoftAC(SavedAlgorithm):
         self.success_return = success_return
         self.precision = precision
         self.engine = engine
+        self.overlap = overlap
         self._metrics: dict[str, float] = {}
         #: a part of each batch, by :meth:`add_demonstrations`; None: all of it is from the replay buffer
         self.demonstrations: buffers.Demonstrations | None = None
         self._is_loaded = not _init_setup_model
-        #: called where nothing is half-done: the last rollout is stored, and trained on
+        #: called where nothing is half-done: the last rollout is stored, and trained on (or with `overlap` about to be)
         self._between_rollouts: list[Callable[[], None]] = []
+        self._overlap = Overlap(self._prepare_overlapped, self._log_policy_lag)
         #: all callbacks of the last :meth:`learn`, and what those of the next one go on from
         self._last_callback: BaseCallback | None = None
         self._states_of_callbacks: dict[str, Any] = {}
@@ -549,6 +556,7 @@ class SoftAC(SavedAlgorithm):
     def _break_off(self) -> None:
         """Leave the environments as after an error: the next :meth:`learn` resets them, wherever they are now."""
         self._last_obs = None
+        self._overlap.drop()
         self._step_check.undo()
         buffers.end_episodes(vars(self).get("replay_buffer"))
 
@@ -638,35 +646,68 @@ class SoftAC(SavedAlgorithm):
                 self.dump_logs()
         return True
 
-    def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
+    def collect_rollouts(self, env: VecEnv, *args: Any, **kwargs: Any) -> RolloutReturn:
         """Act in the environment until the next training; see Stable-Baselines3.
 
+        :param env: the training environment
         :param args: of Stable-Baselines3's method
         :param kwargs: of Stable-Baselines3's method
         """
         for hook in self._between_rollouts:
             hook()
         try:
-            return super().collect_rollouts(*args, **kwargs)
+            if self.overlap or self._overlap.due[0]:
+                return self._collect_overlapped(env, *args, **kwargs)
+            return super().collect_rollouts(env, *args, **kwargs)
         finally:
             self._seen.take_in()
 
+    def _collect_overlapped(self, env: VecEnv, *args: Any, **kwargs: Any) -> RolloutReturn:
+        rollout = super().collect_rollouts(self._overlap.begin_rollout(env), *args, **kwargs)
+        trains = self.num_timesteps > self.learning_starts and self.gradient_steps != 0
+        goes_on = rollout.continue_training and self.num_timesteps < self._total_timesteps
+        self._overlap.end_rollout(rollout.episode_timesteps // self.n_envs, self.overlap and trains and goes_on)
+        return rollout
+
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Sample the replay buffer and update every network.
+
+        With ``overlap``, the training that :meth:`learn` asks for after a rollout is made beside the next one.
 
         :param gradient_steps: number of gradient steps
         :param batch_size: transitions in each gradient step
         :raises ValueError: an attribute that was changed to what the constructor would refuse, or learning that has
             diverged (``DivergenceError``)
         """
+        if not self._overlap.puts_off(gradient_steps):
+            self._prepare_training(gradient_steps, batch_size)()
+
+    def _prepare_overlapped(self, gradient_steps: int) -> Callable[[], None]:
+        ahead = buffers.asks_environment(self.replay_buffer)
+        return partial(ready_to_explore, self.policy, self._prepare_training(gradient_steps, self.batch_size, ahead))
+
+    def _prepare_training(self, gradient_steps: int, batch_size: int, ahead: bool = False) -> Callable[[], None]:
+        """A training that only has to be called.
+
+        :param gradient_steps: number of gradient steps
+        :param batch_size: transitions in each gradient step
+        :param ahead: sample now, and not when the training is called
+        """
         settings = self.current_settings()
         if buffers.awaits_first_episode(self.replay_buffer):
             warnings.warn(
                 "Learning waits for the end of the first episode: hindsight takes goals from episodes that are over. "
                 "A larger `learning_starts` says so from the beginning",
-                stacklevel=2,
+                stacklevel=3,
             )
-            return
+            return lambda: None
+        batches = self._batches(gradient_steps, batch_size, settings)
+        return partial(self._learn_from, list(batches) if ahead else batches, settings)
+
+    def _log_policy_lag(self, gradient_steps: int) -> None:
+        self.logger.record_mean("train/policy_lag", gradient_steps)
+
+    def _learn_from(self, batches: Iterable[ReplayBufferSamples], settings: Settings) -> None:
         self.policy.set_training_mode(True)
         self._update_learning_rates(settings)
         engine = self._current_engine(settings)
@@ -678,7 +719,7 @@ class SoftAC(SavedAlgorithm):
         if not self._watch.begin(self.policy, self._n_updates):
             raise self._divergence({})
         with denormals_as_zero():
-            for samples in self._batches(gradient_steps, batch_size, settings):
+            for samples in batches:
                 self._n_updates += 1
                 batch = Batch.from_samples(samples, settings.run.gamma, reward_scale)
                 self._watch.see(batch, self._n_updates)
@@ -774,5 +815,5 @@ class SoftAC(SavedAlgorithm):
         networks = ["actor", "critic", *VARIANT_NETWORKS]
         made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "_explorer", "_attributes"]
         made_anew += ["_step_check", "_watch", "_between_rollouts", "_metrics", "_seen", "demonstrations"]
-        made_anew += ["_last_callback", "_states_of_callbacks"]
+        made_anew += ["_last_callback", "_states_of_callbacks", "_overlap"]
         return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded"]

@@ -80,7 +80,7 @@ def warn_of_environment(
     if gamma > 0.0:
         findings += _equal_episodes(rows)
     for finding in findings:
-        warnings.warn(f"Before learning starts: {finding}", stacklevel=5)
+        warnings.warn(f"Before learning starts: {finding}", stacklevel=6)
 
 
 def _uneven_observations(

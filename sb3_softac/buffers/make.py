@@ -98,6 +98,14 @@ def awaits_first_episode(buffer: ReplayBuffer) -> bool:
     return isinstance(buffer, HerReplayBuffer) and not buffer.full and not buffer.ep_length[0].any()
 
 
+def asks_environment(buffer: ReplayBuffer) -> bool:
+    """Whether a replay buffer asks the environment as it samples: hindsight has it compute the rewards of other goals.
+
+    :param buffer: of any class
+    """
+    return isinstance(buffer, HerReplayBuffer)
+
+
 def is_single_copy(replay_buffer_class: type[ReplayBuffer] | None) -> bool:
     """Whether a class is a ``SingleCopyReplayBuffer``, which takes ``n_steps`` and ``gamma`` from the algorithm."""
     return replay_buffer_class is not None and issubclass(replay_buffer_class, SingleCopyReplayBuffer)

@@ -3,6 +3,7 @@
 Shapes: n_envs environments, D action dimension, F discrete factors.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,22 @@ class Explorer:
         if action_noise is not None:
             scaled = np.clip(scaled + action_noise(), -1.0, 1.0)
         return policy.unscale_action(scaled), scaled
+
+
+def ready_to_explore(policy: SoftACPolicy, train: Callable[[], None]) -> None:
+    """Train in the middle of a rollout, which then goes on with the modes and the gSDE weights that it began with.
+
+    :param policy: that explores
+    :param train: the training
+    """
+    if policy.settings.use_sde:
+        noise: Any = policy.actor.sde_noise  # which other actors do not have
+        draws = noise.draws()
+        train()
+        noise.set_draws(*draws)
+    else:
+        train()
+    policy.set_training_mode(False)
 
 
 def random_allowed_action(observation: Any, action_space: spaces.Space) -> np.ndarray | None:

@@ -269,6 +269,7 @@ def save(
         "noise": _noise_of(model),
         "environment": None if env is None or reasons else env.links,
         "callbacks": callbacks,
+        "due": list(model._overlap.due),
         "replay_buffer": model.replay_buffer,
         "demonstrations": model.demonstrations and list(model.demonstrations),
     }
@@ -322,6 +323,7 @@ def _restore(model: Any, state: Mapping[str, Any]) -> None:
     if state.get("demonstrations") is not None:  # earlier checkpoints do not have the key
         model.demonstrations = Demonstrations(*state["demonstrations"])
         attach(model.demonstrations.buffer, model.env, model.device)
+    model._overlap.due = tuple(state.get("due", (0, 0)))  # earlier checkpoints do not have the key
     if state["noise"] is not None:
         model.actor.sde_noise.set_draws(*(th.as_tensor(draw, device=model.device) for draw in state["noise"]))
     if state["environment"] is not None:

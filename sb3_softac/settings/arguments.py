@@ -276,6 +276,7 @@ class RunSettings:
     use_sde_at_warmup: bool = row(flag)
     stats_window_size: int = row(whole())
     success_return: float | None = row(optional(number_in(FINITE)))
+    overlap: bool = row(flag)
     tensorboard_log: Any = row(optional(instance_of((str, os.PathLike), "None or the path of a folder")))
     verbose: int = row(read_verbose)
 

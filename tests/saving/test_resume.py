@@ -69,6 +69,9 @@ CASES: dict[str, dict[str, Any]] = {
     "average": {"env": "Pendulum-v1", "actor_tau": 0.1, "target_networks": False, "policy_delay": 2},
     "batch norm": {"env": "Pendulum-v1", "policy_kwargs": {"net_arch": [16], "batch_norm": True, "dropout": 0.1}},
     "eager": {"env": "Pendulum-v1", "engine": "eager"},
+    "overlapped": {"env": "Pendulum-v1", "overlap": True},
+    "overlapped rollouts": {"env": "four", "overlap": True, "train_freq": 3, "gradient_steps": 7, "use_sde": True},
+    "overlapped processes": {"env": "processes", "overlap": True, "train_freq": 2, "gradient_steps": -1},
 }
 
 
