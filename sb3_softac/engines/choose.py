@@ -11,6 +11,7 @@ from sb3_softac.engines.cuda import CudaCapture
 from sb3_softac.engines.graph import GraphEngine
 from sb3_softac.engines.traced import TraceCapture, TraceKey
 from sb3_softac.networks.blocks import MLP
+from sb3_softac.networks.critics import Critic
 from sb3_softac.policies import SoftACPolicy
 from sb3_softac.settings.arguments import EngineSettings
 from sb3_softac.settings.engines import ENGINE_KINDS, captures_on
@@ -115,6 +116,9 @@ def set_up_networks(policy: SoftACPolicy, engine: str, settings: EngineSettings)
                 network.compile(dynamic=False)
             elif ENGINE_KINDS[engine].fuses:
                 _fuse(network, settings)
+    for network in policy.modules():
+        if isinstance(network, Critic):
+            MLP.join(network.q_networks)
 
 
 def _fuse(network: MLP, settings: EngineSettings) -> None:

@@ -29,8 +29,9 @@ class EngineKeeper:
         self._set_up_networks(policy, settings)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A captured update uses the tensors of this model, and not those of a copy.
-        return {**self.__dict__, "_engine": None, "_made_of": ()}
+        # A captured update uses the tensors of this model, and not those of a copy. A copy of the networks has lost
+        # where their parameters lie.
+        return {**self.__dict__, "_engine": None, "_made_of": (), "_set_up_for": ()}
 
     def _set_up_networks(self, policy: SoftACPolicy, settings: EngineSettings) -> None:
         #: a key of :data:`~sb3_softac.settings.engines.ENGINE_KINDS`

@@ -10,6 +10,7 @@ from torch import nn
 
 from sb3_softac.engines import passes
 from sb3_softac.engines.adam import gradient_is_hooked, step_is_hooked
+from sb3_softac.engines.replays import interpreted, listed
 from sb3_softac.networks.fused.unchanged import Unchanged
 
 # `make_fx` patches `nn.Module` for all threads while it records, and a hyperparameter search may train in several.
@@ -47,14 +48,11 @@ class TraceCapture:
         with TRACING:
             module = make_fx(traced)()
         _forget_gradients(module)
-        tensors = passes.lighten(module)
-        forward = module.forward
-
-        def replay() -> None:
-            with th.no_grad():
-                forward(*tensors)
-
-        return replay
+        inputs = passes.lighten(module)
+        try:
+            return interpreted(module.graph, inputs)
+        except RuntimeError:
+            return listed(module, inputs)
 
 
 def _forget_gradients(module: nn.Module) -> None:

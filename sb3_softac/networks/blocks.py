@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch as th
 from gymnasium import spaces
@@ -12,6 +13,7 @@ from torch import nn
 
 from sb3_softac.networks.batch_renorm import MakeNorm
 from sb3_softac.networks.fused import stack as fused
+from sb3_softac.networks.fused.ensemble import Ensemble, fits, lay_side_by_side
 from sb3_softac.networks.fused.unchanged import Unchanged, has_hooks
 from sb3_softac.networks.observations import preprocess
 
@@ -30,12 +32,13 @@ class MLP(nn.Sequential):
     #: True for actors: in evaluation mode they are computed in float32 even with ``precision="bfloat16"``
     acts = False
     _stack: fused.Stack | None = None
+    _ensemble: Ensemble | None = None
     _stacks_with_heads: dict[tuple[nn.Module, ...], fused.Stack]
     _is_unchanged: Unchanged
 
     def compute_plainly(self) -> None:
         """Switch to a computation module by module."""
-        self._stack = None
+        self._stack = self._ensemble = None
 
     def compute_fused(self, dtype: th.dtype | None = None) -> None:
         """Switch to a computation as one node of the autograd graph.
@@ -114,7 +117,19 @@ class MLP(nn.Sequential):
         stacks = [node for node in nodes if node is not None]
         if len(stacks) < len(networks):
             return th.stack([network(x) for network in networks])
-        return fused.run(stacks, x)
+        ensemble: Any = networks[0]._ensemble
+        return ensemble.run(x) if ensemble is not None and ensemble.stacks == stacks else fused.run(stacks, x)
+
+    @staticmethod
+    def join(networks: Sequence[nn.Module]) -> None:
+        """Let :meth:`ensemble` compute networks together, layer by layer, if they can be; their parameters are moved.
+
+        :param networks: N networks of one structure
+        """
+        stacks = [network._stack for network in networks if isinstance(network, MLP) and network._stack is not None]
+        if len(stacks) == len(networks) and fits(stacks):
+            lay_side_by_side(networks)
+            networks[0].__dict__["_ensemble"] = Ensemble(stacks)
 
 
 def runs_fused(x: th.Tensor) -> bool:

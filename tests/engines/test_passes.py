@@ -7,6 +7,7 @@ import torch as th
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from sb3_softac.engines import passes
+from sb3_softac.engines.replays import interpreted
 
 X = th.tensor([[1.0, -2.0], [3.0, 4.0]])
 OUT = th.zeros(2, 2)
@@ -21,25 +22,25 @@ def lightened(function: Callable[[], th.Tensor]) -> tuple[list[str], Callable[[]
 
     module = make_fx(traced)()
     inputs = passes.lighten(module)
-    names = [node.target.__name__ for node in module.graph.nodes if node.op == "call_function"]
-    return names, lambda: module.forward(*inputs)
+    names = [node.target.overloadpacket.__name__ for node in module.graph.nodes if node.op == "call_function"]
+    return names, interpreted(module.graph, inputs)
 
 
 @pytest.mark.parametrize(
     ("function", "left"),
     [
-        (lambda: X.exp(), ["aten_exp_default"]),
-        (lambda: X.t().exp(), ["aten_exp_default"]),  # a view of what stays in place
-        (lambda: X.exp().detach(), ["aten_exp_default"]),
-        (lambda: X.exp() * th.full_like(X.exp(), 3.0).div(2.0).t(), ["aten_exp_default", "aten_mul_Tensor"]),
-        (lambda: th.ones_like(X) * X.exp(), ["aten_exp_default"]),
-        (lambda: X.exp() ** 1.0, ["aten_exp_default"]),
-        (lambda: X.exp() ** 2.0, ["aten_exp_default", "aten_pow_Tensor_Scalar"]),
+        (lambda: X.exp(), ["exp"]),
+        (lambda: X.t().exp(), ["exp"]),  # a view of what stays in place
+        (lambda: X.exp().detach(), ["exp"]),
+        (lambda: X.exp() * th.full_like(X.exp(), 3.0).div(2.0).t(), ["exp", "mul"]),
+        (lambda: th.ones_like(X) * X.exp(), ["exp"]),
+        (lambda: X.exp() ** 1.0, ["exp"]),
+        (lambda: X.exp() ** 2.0, ["exp", "pow"]),
     ],
 )
 def test_what_comes_out_the_same_each_time_is_computed_once(function, left):
     names, call = lightened(function)
-    assert names == [*left, "aten_copy__default"]
+    assert names == [*left, "copy_"]
     before = X.clone()
     try:
         X.add_(0.5)
@@ -101,7 +102,7 @@ def test_what_is_written_into_or_spread_out_stays(function):
 
 def test_what_is_drawn_is_drawn_anew():
     names, call = lightened(lambda: th.bernoulli(th.full_like(X, 0.5)) + th.rand_like(th.ones_like(X)))
-    assert names == ["aten_bernoulli_default", "aten_rand_like_default", "aten_add_Tensor", "aten_copy__default"]
+    assert names == ["bernoulli", "rand_like", "add", "copy_"]
     call()
     first = OUT.clone()
     call()

@@ -84,15 +84,14 @@ class LinearLayer(Layer):
     def __init__(self, module: nn.Module, products: Products, relu: bool = False) -> None:
         super().__init__(module)
         self.products = products
-        self._relu = relu
-        self.overwrites_grad = relu
+        self.has_relu = self.overwrites_grad = relu
 
     def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
         weight, bias = parameters
         dtype = self.products.dtype
         x, weight = as_dtype(x, dtype), as_dtype(weight, dtype)
-        y = self.products.linear(x, weight, bias, self._relu)
-        return y, ((weight, x, y) if self._relu else (weight, x))
+        y = self.products.linear(x, weight, bias, self.has_relu)
+        return y, ((weight, x, y) if self.has_relu else (weight, x))
 
     def first_rows(self, saved: Saved, n_rows: int) -> Saved:
         weight, *rows = saved
@@ -101,13 +100,13 @@ class LinearLayer(Layer):
     def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
         weight, x, *y = saved
         grad = as_dtype(grad, weight.dtype)
-        if self._relu:
+        if self.has_relu:
             relu_backward_(grad, y[0])
         needs_x, needs_weight, needs_bias = needs
         return (
             self.products.grad_input(grad, weight) if needs_x else None,
             self.products.grad_weight(grad, x) if needs_weight else None,
-            grad.sum(dim=0) if needs_bias else None,
+            grad.sum(dim=-2) if needs_bias else None,
         )
 
 

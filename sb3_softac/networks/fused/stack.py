@@ -170,7 +170,7 @@ class _Network(th.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_outputs: th.Tensor, _: Any) -> Any:
         needs_x, *needs = ctx.needs_input_grad[2:]
-        saved = _regroup(ctx.saved_tensors, ctx.n_saved)
+        saved = regroup(ctx.saved_tensors, ctx.n_saved)
         n_layers, n_parameters = len(saved) // len(ctx.stacks), len(needs) // len(ctx.stacks)
         grad_x: th.Tensor | None = None
         gradients: list[th.Tensor | None] = []
@@ -183,8 +183,12 @@ class _Network(th.autograd.Function):
         return None, None, *[as_dtype(gradient, ctx.dtype) for gradient in (grad_x, *gradients)]
 
 
-def _regroup(tensors: Sequence[th.Tensor], sizes: Sequence[int]) -> list[Saved]:
-    """Split tensors into consecutive groups of the given sizes."""
+def regroup(tensors: Sequence[th.Tensor], sizes: Sequence[int]) -> list[Saved]:
+    """Split tensors into consecutive groups.
+
+    :param tensors: all of them
+    :param sizes: number of tensors in each group
+    """
     groups, start = [], 0
     for size in sizes:
         groups.append(tuple(tensors[start : start + size]))

@@ -1,0 +1,62 @@
+"""What all passes over a recorded update need: its inputs, and which memory an operation shares or writes to."""
+
+from collections.abc import Iterator
+from operator import getitem
+from typing import Any
+
+import torch as th
+from torch import fx
+
+
+class Inputs:
+    """Inputs of a graph that had none, and their values.
+
+    :param graph: is changed
+    """
+
+    def __init__(self, graph: fx.Graph) -> None:
+        self._graph = graph
+        self._nodes: dict[Any, fx.Node] = {}
+        self.values: dict[fx.Node, th.Tensor] = {}
+
+    def replace(self, node: fx.Node, key: Any, value: Any) -> fx.Node:
+        """Replace a node by an input.
+
+        :param node: the node, which is erased
+        :param key: nodes with equal keys become one input
+        :param value: value of the input
+        :return: the node of the input
+        """
+        if key not in self._nodes:
+            self._nodes[key] = self.add(value.detach())
+        node.replace_all_uses_with(self._nodes[key])
+        self._graph.erase_node(node)
+        return self._nodes[key]
+
+    def add(self, value: th.Tensor) -> fx.Node:
+        """Add an input.
+
+        :param value: its value
+        :return: its node
+        """
+        graph, inputs = self._graph, list(self.values)
+        place = graph.inserting_after(inputs[-1]) if inputs else graph.inserting_before(next(iter(graph.nodes)))
+        with place:
+            made = graph.placeholder(f"input_{len(inputs)}")
+        self.values[made] = value
+        return made
+
+
+def aliased(node: fx.Node) -> Iterator[tuple[bool, list[fx.Node]]]:
+    """Arguments that a node writes to or is a view of: (whether it writes, nodes of the argument)."""
+    if node.target is getitem:
+        yield False, node.all_input_nodes
+    if not isinstance(node.target, th._ops.OpOverload):
+        return
+    names = [argument.name for argument in node.target._schema.arguments]
+    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    for argument in node.target._schema.arguments:
+        if argument.alias_info is not None:
+            nodes: list[fx.Node] = []
+            fx.map_arg(given.get(argument.name), nodes.append)
+            yield argument.alias_info.is_write, nodes

@@ -1,0 +1,120 @@
+"""Results of a recorded update have fixed places, and none is overwritten while it is needed."""
+
+import random
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import torch as th
+from torch import fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from sb3_softac.engines import memory, passes
+from sb3_softac.engines.replays import interpreted
+
+X = th.linspace(-2.0, 2.0, 12).view(3, 4)
+OUT = th.zeros(3, 4)
+
+
+def recorded(function: Callable[[], th.Tensor]) -> tuple[fx.Graph, dict[fx.Node, th.Tensor]]:
+    """Graph of ``OUT.copy_(function())``, and its inputs."""
+
+    def traced() -> tuple[()]:
+        OUT.copy_(function())
+        return ()
+
+    module = make_fx(traced)()
+    return module.graph, passes.lighten(module)
+
+
+def names(graph: fx.Graph) -> list[str]:
+    return [str(node.target) for node in graph.nodes if node.op == "call_function"]
+
+
+@pytest.mark.parametrize(
+    ("function", "left"),
+    [
+        # a copy has no such form, so that views of it stay
+        (lambda: X.exp().t().clone().t() + X, ["aten.exp.out", "aten.clone.default", "aten.t.default", "aten.add.out"]),
+        (lambda: th.cat([X.exp(), X])[:3], ["aten.exp.out", "aten.cat.out"]),
+        (lambda: th.cat(X.exp().split([1, 2])), ["aten.exp.out", "aten.cat.out"]),
+        (lambda: X.exp().relu_() * 2.0, ["aten.exp.out", "aten.relu_.default", "aten.mul.out"]),
+        # a comparison with a number has another dtype than its result
+        (lambda: (X.exp() > 1.0) * X, ["aten.exp.out", "aten.gt.Scalar", "aten.mul.Tensor"]),
+    ],
+)
+def test_what_has_a_fixed_place_is_written_there_and_its_views_are_made_once(function, left):
+    graph, inputs = recorded(function)
+    assert names(graph) == [*left, "aten.copy_.default"]
+    interpreted(graph, inputs)()
+    assert th.equal(OUT, function())
+
+
+def chain(length: int) -> th.Tensor:
+    x = X
+    for _ in range(length):
+        x = x.exp().sin()
+    return x
+
+
+def blocks(inputs: dict[fx.Node, th.Tensor]) -> int:
+    """Number of pieces of memory besides ``X`` and ``OUT``."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in (X, OUT)}
+    return len({tensor.untyped_storage().data_ptr() for tensor in inputs.values()} - own)
+
+
+def test_results_that_are_not_needed_at_the_same_time_share_memory():
+    assert blocks(recorded(lambda: chain(20))[1]) == 2
+    assert blocks(recorded(lambda: th.stack([chain(i) for i in range(1, 6)]).sum(0))[1]) == 6
+
+
+def random_program(seed: int) -> Callable[[], th.Tensor]:
+    """Thirty operations on results of earlier ones: new tensors, views, and writes into both."""
+    draw = random.Random(seed)
+    steps = [
+        (draw.choice(["sin", "neg", "t", "first", "halves", "add_", "mul", "mm", "sum"]), draw.random(), draw.random())
+        for _ in range(30)
+    ]
+
+    def program() -> th.Tensor:
+        made = [X.cos(), X.sin()]
+        for name, one, other in steps:
+            a, b = made[int(one * len(made))], made[int(other * len(made))]
+            made.append(OPERATIONS[name](a, b))
+        return th.stack(made).sum(0)
+
+    return program
+
+
+OPERATIONS: dict[str, Callable[[th.Tensor, th.Tensor], th.Tensor]] = {
+    "sin": lambda a, b: a.sin(),
+    "neg": lambda a, b: -a,
+    "t": lambda a, b: a.t().contiguous().view(3, 4),
+    "first": lambda a, b: a[:1].expand(3, 4),
+    "halves": lambda a, b: th.cat([a.chunk(2, dim=1)[1], b.chunk(2, dim=1)[0]], dim=1),
+    "add_": lambda a, b: a.mul(0.5).add_(b),
+    "mul": lambda a, b: a * b,
+    "mm": lambda a, b: a @ (b.t() @ a) / 100.0,
+    "sum": lambda a, b: a + b.sum(dim=1, keepdim=True),
+}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_programs_compute_the_same_with_fixed_places(seed):
+    program = random_program(seed)
+    graph, inputs = recorded(program)
+    assert any(name.endswith("out") for name in names(graph))
+    replay = interpreted(graph, inputs)
+    for _ in range(2):
+        OUT.zero_()
+        replay()
+        assert th.equal(OUT, program())
+
+
+def test_a_large_block_is_not_kept_for_a_small_result():
+    small, large = (SimpleNamespace(shape=(n,), stride=(1,), dtype=th.float32) for n in (10, 1000))
+    pool = memory._Blocks()
+    first = pool.take(large, last_use=0)
+    pool.give_back(0)
+    assert pool.take(small, last_use=1).data_ptr() != first.data_ptr()
+    assert pool.take(large, last_use=1).data_ptr() == first.data_ptr()
