@@ -263,6 +263,8 @@ class RunSettings:
     critic_learning_rate: Schedule | None = row(optional(schedule_in(NOT_NEGATIVE)))
     ent_coef_learning_rate: Schedule | None = row(optional(schedule_in(NOT_NEGATIVE)))
     reward_scale: float | Schedule = row(lambda name, value: number_or_schedule(name, value, POSITIVE))
+    normalize_rewards: bool = row(flag)
+    max_normalized_return: float | None = row(optional(number_in(POSITIVE)))
     target_entropy: Any = row(lambda _, value: value)  # a TargetEntropy, once the spaces are known
     ent_coef: Any = row(lambda _, value: value)  # an EntCoef, once the variant is known
     gamma: float = row(number_in(FRACTION))
@@ -317,6 +319,11 @@ def check_combinations(values: Mapping[str, Any], action_space: spaces.Space, n_
         raise ValueError(
             "`q_target_clip` bounds how far a critic leaves its target network, but `target_networks=False` was given; "
             "pass `q_target_clip=None`, or `target_networks=True`"
+        )
+    if values["max_normalized_return"] is not None and not values["normalize_rewards"]:
+        raise ValueError(
+            f"`max_normalized_return={values['max_normalized_return']}` bounds returns that `normalize_rewards=True` "
+            "normalises, but `normalize_rewards=False` was given; pass True, or `max_normalized_return=None`"
         )
     for name, reason in VARIANTS[values["variant"]].refuses.items():
         if values[name] is not None:
