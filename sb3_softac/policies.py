@@ -39,12 +39,14 @@ from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.networks.networks import Networks
 from sb3_softac.networks.normalizer import CLIP, ObservationNormalizer
 from sb3_softac.networks.small_cnn import fitting, is_image
+from sb3_softac.networks.unit_norm import unit_norm_of
 from sb3_softac.settings.policy import PolicySettings
 from sb3_softac.settings.rows import read_table
 from sb3_softac.settings.variants import VARIANT_NETWORKS, VARIANTS
 from sb3_softac.spaces import is_enumerable, masks_in
 
 TargetT = TypeVar("TargetT", bound=FeaturesNetwork)
+NetworkT = TypeVar("NetworkT", SoftActor, Critic, ValueNetwork)
 SelfPolicy = TypeVar("SelfPolicy", bound="SoftACPolicy")
 
 
@@ -82,6 +84,11 @@ class SoftACPolicy(BasePolicy):
     :param batch_norm_momentum: in (0, 1]; how far the running statistics move towards those of a batch
     :param renorm_warmup_steps: first passes of a layer, with plain batch normalisation; the limits of its correction
         are relaxed over the next 35,000
+    :param unit_norm_weights: weights of norm 1 in actor and critics, by a projection after each optimizer step.
+        ``"hidden"``: each row of the hidden layers, with its bias (CrossQ+WN, arXiv:2502.07523); ``"linear"``: of the
+        output layers, too, without their bias (XQC, arXiv:2509.25174); ``"all"``: also scale and shift of each
+        normalisation, which together have the norm sqrt(d) of d features (FlashSAC, arXiv:2604.04539); None: none. The
+        features extractor is left out
     :param n_components: number of Gaussians in the policy's distribution, for Box actions; above 1: a mixture
     :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value network and its target
     :param target_networks: set by the algorithm: False: no target networks
@@ -128,6 +135,7 @@ class SoftACPolicy(BasePolicy):
         batch_norm: bool = False,
         batch_norm_momentum: float = 0.01,
         renorm_warmup_steps: int = WARMUP_STEPS,
+        unit_norm_weights: str | None = None,
         n_components: int = 1,
         variant: str = "v2",
         target_networks: bool = True,
@@ -170,7 +178,9 @@ class SoftACPolicy(BasePolicy):
     def _hidden_layers(self) -> HiddenLayers:
         settings = self.settings
         norm = partial(BatchRenorm, momentum=settings.batch_norm_momentum, warmup_steps=settings.renorm_warmup_steps)
-        return HiddenLayers(settings.layer_norm, settings.dropout, norm if settings.batch_norm else None)
+        return HiddenLayers(
+            settings.layer_norm, settings.dropout, norm if settings.batch_norm else None, settings.unit_norm_weights
+        )
 
     def _choose_actor(self) -> tuple[type[SoftActor], dict[str, Any]]:
         """Class of the actor for the action space, and the arguments that only this class has."""
@@ -311,8 +321,9 @@ class SoftACPolicy(BasePolicy):
         """
         actor_class, own_arguments = self._choose_actor()
         arguments = self._shared_arguments() | own_arguments
-        arguments |= {"net_arch": self._net_arch_of("pi"), "batch_norm": self._hidden_layers().batch_norm}
-        return actor_class(**self._update_features_extractor(arguments, features_extractor)).to(self.device)
+        hidden = replace(self._hidden_layers(), layer_norm=False, dropout=0.0)  # which the critics alone have
+        arguments |= {"net_arch": self._net_arch_of("pi"), "hidden": hidden}
+        return self._finished(actor_class(**self._update_features_extractor(arguments, features_extractor)))
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
         """Create an ensemble of critics.
@@ -322,7 +333,15 @@ class SoftACPolicy(BasePolicy):
         arguments = self._value_arguments() | {"n_critics": self.n_critics}
         if self._critics_train_features():
             arguments["share_features_extractor"] = False
-        return self._critic_class()(**self._update_features_extractor(arguments, features_extractor)).to(self.device)
+        return self._finished(self._critic_class()(**self._update_features_extractor(arguments, features_extractor)))
+
+    def _finished(self, network: NetworkT) -> NetworkT:
+        """Move a new network to the device, and project its weights if they are to have unit norm."""
+        network.to(self.device)
+        project = unit_norm_of(network, network.hidden)
+        if project is not None:
+            project()
+        return network
 
     def _value_arguments(self) -> dict[str, Any]:
         """Arguments that critics and state value networks have in common."""
@@ -348,7 +367,7 @@ class SoftACPolicy(BasePolicy):
         :param features_extractor: to share; None for one of its own
         """
         arguments = self._update_features_extractor(self._value_arguments(), features_extractor)
-        return ValueNetwork(**arguments).to(self.device)
+        return self._finished(ValueNetwork(**arguments))
 
     def reset_noise(self, batch_size: int = 1) -> None:
         """Draw new gSDE exploration weights.

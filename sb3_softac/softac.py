@@ -120,6 +120,9 @@ class SoftAC(SavedAlgorithm):
         with the transitions themselves, as in CrossQ (arXiv:1902.05605, with ``policy_kwargs=dict(batch_norm=True,
         optimizer_kwargs=dict(betas=(0.5, 0.999)))``, ``policy_delay=3`` and wide critics). ``tau`` and
         ``target_update_interval`` then have no effect
+    :param joint_pass: for ``batch_norm`` beside target networks: critics (v1: state value) and their target see a state
+        and its successor in one pass, by the statistics of both (arXiv:2502.07523). False: in a pass for each, the
+        target by running statistics. Without target networks the pass is always one
     :param actor_tau: in (0, 1]; keeps a moving average of the actor's weights (arXiv:1803.05407), which moves by this
         part towards the actor after each of its steps. The average takes all ``deterministic`` actions; learning stays
         the same. 0.001 makes the returns of an agent that wavers steadier; None: the actor itself acts
@@ -133,6 +136,9 @@ class SoftAC(SavedAlgorithm):
         discounted returns that the agent has collected so far (arXiv:2502.15280), before ``reward_scale``
     :param max_normalized_return: with ``normalize_rewards``, divide by more where it takes more to keep the largest
         discounted return so far at this size (arXiv:2502.15280: 5); None for no bound
+    :param noise_repeat: largest number of steps for which the noise of an exploring action is held; the number n is
+        drawn anew each time, with P(n) ~ n^-2, for all environments together (arXiv:2604.04539: 16). 1: each step has
+        its own noise
     :param actor_learning_rate: learning rate of the actor; None: ``learning_rate``
     :param critic_learning_rate: learning rate of the critics; None: ``learning_rate``
     :param ent_coef_learning_rate: learning rate of the temperature; None: ``learning_rate``
@@ -203,6 +209,7 @@ class SoftAC(SavedAlgorithm):
         n_target_critics: int | None = None,
         policy_delay: int = 1,
         target_networks: bool = True,
+        joint_pass: bool = False,
         actor_tau: float | None = None,
         q_target_clip: float | None = None,
         critic_ent_coef: float | None = None,
@@ -210,6 +217,7 @@ class SoftAC(SavedAlgorithm):
         reward_scale: float | str | Schedule = 1.0,
         normalize_rewards: bool = False,
         max_normalized_return: float | None = None,
+        noise_repeat: int = 1,
         actor_learning_rate: float | str | Schedule | None = None,
         critic_learning_rate: float | str | Schedule | None = None,
         ent_coef_learning_rate: float | str | Schedule | None = None,
@@ -269,6 +277,7 @@ class SoftAC(SavedAlgorithm):
         self.n_target_critics = n_target_critics
         self.policy_delay = policy_delay
         self.target_networks = target_networks
+        self.joint_pass = joint_pass
         self.actor_tau = actor_tau
         self.q_target_clip = q_target_clip
         self.critic_ent_coef = critic_ent_coef
@@ -276,6 +285,7 @@ class SoftAC(SavedAlgorithm):
         self.reward_scale = reward_scale
         self.normalize_rewards = normalize_rewards
         self.max_normalized_return = max_normalized_return
+        self.noise_repeat = noise_repeat
         self.actor_learning_rate = actor_learning_rate
         self.critic_learning_rate = critic_learning_rate
         self.ent_coef_learning_rate = ent_coef_learning_rate
@@ -328,7 +338,7 @@ class SoftAC(SavedAlgorithm):
         self._engine = EngineKeeper(self.policy, settings.engine, self._is_loaded)
         self._watch = DivergenceWatch()
         self._attributes = Attributes(self)  # read again, since the set-up has changed some
-        self._explorer = Explorer(self.policy, settings.run.train_freq, self.n_envs)
+        self.explorer = self._make_explorer(settings)
         self._step_check = StepCheck(self.observation_space, self.n_envs, self._vec_normalize_env)
         self._seen = SeenObservations(self.policy.obs_normalizer)
         self._set_up_returns(settings)
@@ -348,6 +358,9 @@ class SoftAC(SavedAlgorithm):
                 "`VecNormalize(env, norm_reward=False)`, or leave `normalize_rewards` out",
                 stacklevel=4,
             )
+
+    def _make_explorer(self, settings: Settings) -> Explorer:
+        return Explorer(self.policy, settings.run.train_freq, self.n_envs, settings.run.noise_repeat)
 
     def _set_up_returns(self, settings: Settings) -> None:
         """Begin or end to follow the returns, as ``normalize_rewards`` says; those that a file brought stay."""
@@ -410,8 +423,8 @@ class SoftAC(SavedAlgorithm):
             self._setup_temperature(settings.run.ent_coef)
         if "normalize_rewards" in changed:
             self._set_up_returns(settings)
-        if "train_freq" in changed:
-            self._explorer = Explorer(self.policy, settings.run.train_freq, self.n_envs)
+        if changed & {"train_freq", "noise_repeat"}:
+            self.explorer = self._make_explorer(settings)
         return settings
 
     def _check_change(self, settings: Settings, changed: set[str]) -> None:
@@ -458,7 +471,7 @@ class SoftAC(SavedAlgorithm):
             if action is not None:
                 return action, action
         elif not self._predicts_by_own_code():
-            return self._explorer.action(self._last_obs, self._n_updates, action_noise)
+            return self.explorer.action(self._last_obs, self._n_updates, action_noise)
         return super()._sample_action(learning_starts, action_noise, n_envs)
 
     def _predicts_by_own_code(self) -> bool:
@@ -857,7 +870,7 @@ class SoftAC(SavedAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", *VARIANT_NETWORKS]
-        made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "_explorer", "_attributes"]
+        made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "explorer", "_attributes"]
         made_anew += ["_step_check", "_watch", "_between_rollouts", "_metrics", "_seen", "demonstrations"]
         made_anew += ["_last_callback", "_states_of_callbacks", "_overlap"]
         return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded"]

@@ -49,7 +49,28 @@ BOX: dict[str, dict] = {
     "AdamW": {"policy_kwargs": {"optimizer_class": th.optim.AdamW}},
     "RMSprop": {"policy_kwargs": {"optimizer_class": th.optim.RMSprop}},
 }
+#: for Box actions: parts of newer recipes
+PARTS: dict[str, dict] = {
+    "unit norm, hidden": {"policy_kwargs": {"unit_norm_weights": "hidden"}},
+    "unit norm, linear, layer norm": {"policy_kwargs": {"unit_norm_weights": "linear", "layer_norm": True}},
+    "unit norm, all, batch norm": {"policy_kwargs": {"unit_norm_weights": "all", "batch_norm": True}},
+    "v1, unit norm": {"variant": "v1", "policy_kwargs": {"unit_norm_weights": "all", "batch_norm": True}},
+    "unit norm, mixture": {"policy_kwargs": {"unit_norm_weights": "linear", "n_components": 3}},
+    "joint pass": {"policy_kwargs": {"batch_norm": True}, "joint_pass": True},
+    "v1, joint pass": {"variant": "v1", "policy_kwargs": {"batch_norm": True}, "joint_pass": True},
+    "joint pass, REDQ": {
+        **{"joint_pass": True, "n_target_critics": 2, "n_action_samples": 2, "q_target_clip": 0.5},
+        "policy_kwargs": {"batch_norm": True, "n_critics": 4, "unit_norm_weights": "hidden"},
+    },
+    "joint pass, score function": {
+        **{"joint_pass": True, "actor_gradient": "score_function", "policy_delay": 2},
+        "policy_kwargs": {"batch_norm": True, "unit_norm_weights": "all"},
+    },
+}
 #: those of them that suit Discrete actions, too
+DISCRETE_PARTS = ["unit norm, hidden", "unit norm, all, batch norm", "v1, unit norm", "joint pass", "v1, joint pass"]
+DISCRETE_PARTS += ["joint pass, score function"]
+#: those of `BOX` that suit Discrete actions, too
 DISCRETE = ["default", "v1", "five critics", "layer norm", "score function", "clipped"]
 DISCRETE += ["REDQ", "v1, REDQ", "delayed", "v1, delayed", "own targets", "v1, own targets"]
 DISCRETE += ["averaged", "batch norm", "CrossQ", "v1, CrossQ"]

@@ -19,8 +19,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.distributions import Normal
 
-from sb3_softac.networks.batch_renorm import MakeNorm
-from sb3_softac.networks.blocks import MLP, HiddenLayers, VectorShortcut, make_mlp, plain_linears
+from sb3_softac.networks.blocks import MLP, PLAIN, HiddenLayers, VectorShortcut, make_mlp, plain_linears
 from sb3_softac.networks.distributions import (
     PolicySupport,
     SquashedGaussianSample,
@@ -45,7 +44,7 @@ class SoftActor(VectorShortcut, BasePolicy):
     :param features_dim: number of features
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
-    :param batch_norm: function from a number of features to a layer of batch renormalisation; None: no such layers
+    :param hidden: normalisation, dropout and norm of the hidden layers
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -59,7 +58,7 @@ class SoftActor(VectorShortcut, BasePolicy):
         features_dim: int,
         activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
-        batch_norm: MakeNorm | None = None,
+        hidden: HiddenLayers = PLAIN,
     ) -> None:
         super().__init__(
             observation_space,
@@ -72,8 +71,8 @@ class SoftActor(VectorShortcut, BasePolicy):
         self.features_dim = features_dim
         self.activation_fn = activation_fn
         self.latent_dim = net_arch[-1] if net_arch else features_dim
-        self.batch_norm = batch_norm
-        self.latent_pi = make_mlp(features_dim, -1, net_arch, activation_fn, HiddenLayers(batch_norm=batch_norm))
+        self.hidden = hidden
+        self.latent_pi = make_mlp(features_dim, -1, net_arch, activation_fn, hidden)
         self.latent_pi.acts = True
 
     #: Whether gradients of Q reach the actor through the actions of :meth:`support`.
@@ -165,7 +164,7 @@ class SoftActor(VectorShortcut, BasePolicy):
             "features_extractor": self.features_extractor,
             "features_dim": self.features_dim,
             "activation_fn": self.activation_fn,
-            "batch_norm": self.batch_norm,
+            "hidden": self.hidden,
         }
 
 

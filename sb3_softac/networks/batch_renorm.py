@@ -124,11 +124,11 @@ class BatchStatistics:
     the running statistics. The algorithm decides this pass by pass: a network uses batch statistics in the pass of its
     own loss only, and the actor's loss sees critics with running statistics.   arXiv:1902.05605
 
-    :param network: a network with or without layers of batch renormalisation
+    :param network: a network with or without layers of batch renormalisation; None: there is no network
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.layers = layers_of(network)
+    def __init__(self, network: nn.Module | None) -> None:
+        self.layers = [] if network is None else layers_of(network)
 
     def __enter__(self) -> None:
         for layer in self.layers:

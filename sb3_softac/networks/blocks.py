@@ -193,16 +193,18 @@ class VectorShortcut(BaseModel):
 
 @dataclass(frozen=True)
 class HiddenLayers:
-    """Normalisation and dropout around the linear layers of a network.
+    """Normalisation, dropout and norm of the linear layers of a network.
 
     :param layer_norm: normalise each hidden layer before its activation
     :param dropout: probability that a hidden unit is set to zero in training mode
     :param batch_norm: function from a number of features to a layer of batch renormalisation; None: no such layers
+    :param unit_norm: weights of a fixed norm, see :class:`~sb3_softac.networks.unit_norm.UnitNorm`; None: none
     """
 
     layer_norm: bool = False
     dropout: float = 0.0
     batch_norm: MakeNorm | None = None
+    unit_norm: str | None = None
 
 
 PLAIN = HiddenLayers()

@@ -32,7 +32,7 @@ class FeaturesNetwork(VectorShortcut):
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
     :param share_features_extractor: the loss of another network trains the features extractor
-    :param hidden: normalisation and dropout of the hidden layers
+    :param hidden: normalisation, dropout and norm of the hidden layers
     """
 
     features_extractor: BaseFeaturesExtractor

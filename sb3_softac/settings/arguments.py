@@ -235,6 +235,7 @@ class UpdateSettings:
     actor_q_reduction: str | None = row(optional(word(Q_REDUCTIONS)))
     n_target_critics: int | None = row(optional(whole()))
     policy_delay: int = row(whole())
+    joint_pass: bool = row(flag)
     actor_tau: float | None = row(optional(number_in(POSITIVE_FRACTION)))
     q_target_clip: float | None = row(optional(number_in(POSITIVE)))
     critic_ent_coef: float | None = row(optional(number_in(NOT_NEGATIVE)))
@@ -273,6 +274,7 @@ class RunSettings:
     learning_starts: int = row(whole(minimum=0))
     train_freq: TrainFreq = row(read_train_freq)
     gradient_steps: int = row(whole(-1, MAX_STEPS))
+    noise_repeat: int = row(whole())
     action_noise: ActionNoise | None = row(optional(instance_of(ActionNoise, "None or an `ActionNoise`")))
     sde_sample_freq: int = row(whole(minimum=-1))
     use_sde_at_warmup: bool = row(flag)
@@ -353,6 +355,11 @@ def _check_sde(values: Mapping[str, Any]) -> None:
         raise ValueError(
             f"`n_action_samples={values['n_action_samples']}` needs independent samples, which gSDE does not give: "
             "it holds its noise. Pass `n_action_samples=1` or `use_sde=False`"
+        )
+    if use_sde and values["noise_repeat"] > 1:
+        raise ValueError(
+            f"`noise_repeat={values['noise_repeat']}` holds the noise of actions, but gSDE holds its own; pass "
+            "`noise_repeat=1` and set `sde_sample_freq`, or `use_sde=False`"
         )
     if use_sde and values["actor_gradient"] == "score_function":
         raise ValueError(

@@ -13,6 +13,8 @@ from sb3_softac.settings.parsing import FINITE, POSITIVE, POSITIVE_FRACTION, Int
 from sb3_softac.settings.rows import keyword_arguments, number_in, optional, row, subclass_of, whole, word
 from sb3_softac.settings.variants import VARIANTS
 
+#: layers whose weights have unit norm
+UNIT_NORMS = ("hidden", "linear", "all")
 # Initial log standard deviations of gSDE's weights. Outside, the noise is negligible or drowns the mean.
 LOG_STDS = Interval(-20.0, 10.0)
 
@@ -111,6 +113,7 @@ class PolicySettings:
     batch_norm: bool = row(flag)
     batch_norm_momentum: float = row(number_in(POSITIVE_FRACTION))
     renorm_warmup_steps: int = row(whole(minimum=0))
+    unit_norm_weights: str | None = row(optional(word(UNIT_NORMS)))
     n_components: int = row(whole())
     variant: str = row(word(VARIANTS))
     target_networks: bool = row(flag)

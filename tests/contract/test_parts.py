@@ -1,0 +1,84 @@
+"""Parts of newer recipes are computed alike by each engine, and are saved, loaded and exported."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+
+from sb3_softac import SoftAC
+from tests.configurations import DISCRETE_PARTS, PARTS
+from tests.engines.replays import assert_same_training, early_graphs, make, n_graphs, replayed  # noqa: F401
+from tests.helpers import DiscreteTarget, Target, random_samples
+
+CASES = [(case, "Box") for case in PARTS] + [(case, "Discrete") for case in DISCRETE_PARTS]
+every_case = pytest.mark.parametrize(("case", "space"), CASES)
+
+
+def env_of(space: str) -> Target:
+    return Target() if space == "Box" else Target(action_space=spaces.Discrete(2))
+
+
+def samples_of(space: str, n_batches: int) -> list:
+    samples = random_samples(n_batches, batch_size=40, dtype=th.float64)
+    if space == "Box":
+        return samples
+    return [batch._replace(actions=(batch.actions[:, :1] > 0).long()) for batch in samples]
+
+
+@every_case
+def test_one_autograd_node_computes_what_the_modules_do(case, space):
+    models = [make(engine, env_of(space), **PARTS[case]) for engine in ("eager", "fused")]
+    assert_same_training(*models, samples_of(space, 5), tolerance=1e-9)
+
+
+@pytest.mark.usefixtures("early_graphs")
+@pytest.mark.parametrize("engine", ["cuda_graph", "traced"])
+@pytest.mark.parametrize("case", PARTS)
+def test_a_replayed_update_is_the_plain_one(case, engine):
+    settings = {"tau": 0.5, "target_update_interval": 2, **PARTS[case]}
+    plain, graph = make("eager", Target(), **settings), replayed(engine, **settings)
+    assert_same_training(plain, graph, samples_of("Box", 16), tolerance=1e-8)
+    assert n_graphs(graph) >= 2
+
+
+@pytest.mark.filterwarnings("ignore:`precision='bfloat16'` works on this CPU")
+@pytest.mark.parametrize("case", PARTS)
+def test_bfloat16_is_near_to_single_precision(case):
+    kwargs = {"batch_size": 16} | copy.deepcopy(PARTS[case])
+    kwargs.setdefault("policy_kwargs", {})["net_arch"] = [64, 64]
+    models = [make("fused", Target(), precision=each, **kwargs) for each in ("float32", "bfloat16")]
+    before, *after = (copy.deepcopy(models[0].policy.state_dict()), *(_trained(model) for model in models))
+    moved = [th.cat([(state[name] - before[name]).double().flatten() for name in before]) for state in after]
+    assert 0.0 < (moved[0] - moved[1]).norm() < 0.5 * moved[0].norm()
+
+
+def _trained(model: SoftAC) -> dict[str, th.Tensor]:
+    model.learn(40)
+    return model.policy.state_dict()
+
+
+@every_case
+def test_a_model_that_is_loaded_acts_and_learns_as_the_one_that_was_saved(case, space, tmp_path):
+    env = Target if space == "Box" else DiscreteTarget
+    kwargs: dict[str, Any] = {"batch_size": 16, "normalize_rewards": True, **PARTS[case]}
+    model = make("auto", env(), **kwargs).learn(30)
+    model.save_checkpoint(tmp_path)
+    loaded = SoftAC.load_checkpoint(tmp_path, env(), device="cpu")
+    loaded.learn(15, reset_num_timesteps=False)
+    after = loaded.policy.state_dict()
+    again = SoftAC.load_checkpoint(tmp_path, env(), device="cpu")
+    again.learn(15, reset_num_timesteps=False)
+    th.testing.assert_close(again.policy.state_dict(), after, rtol=0, atol=0)
+    assert all(value.isfinite().all() for value in after.values())
+    observation = model.observation_space.sample()
+    np.testing.assert_array_equal(*(each.predict(observation, deterministic=True)[0] for each in (loaded, again)))
+
+
+@every_case
+def test_a_part_is_exported(case, space, tmp_path):
+    pytest.importorskip("onnxruntime")
+    model = make("auto", env_of(space), batch_size=16, **PARTS[case]).learn(30)
+    assert model.export_onnx(tmp_path / "agent").path.is_file()
