@@ -33,11 +33,14 @@ from sb3_softac.networks.critics import (
     OneHotCritic,
     ValueNetwork,
 )
+from sb3_softac.networks.distributions import DEFAULT_RANGE, LogStdRange
 from sb3_softac.networks.fused.unchanged import SameChildren
 from sb3_softac.networks.images import RandomShift
+from sb3_softac.networks.layer_kinds import layers_by_kind
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.networks.networks import Networks
 from sb3_softac.networks.normalizer import CLIP, ObservationNormalizer
+from sb3_softac.networks.residual import check_blocks
 from sb3_softac.networks.small_cnn import fitting, is_image
 from sb3_softac.networks.unit_norm import unit_norm_of
 from sb3_softac.settings.policy import PolicySettings
@@ -71,6 +74,18 @@ class SoftACPolicy(BasePolicy):
     :param share_features_extractor: one features extractor for actor and critics: True: trained by the actor's loss
         alone, as in Stable-Baselines3; ``"critic"``: trained by the critics' loss alone, which suits images
         (arXiv:1910.01741). Targets have their own, which follows
+    :param critic_head: what critics learn: ``"scalar"``: the value; or the distribution of the return, whose mean is
+        the value. ``"categorical"``: probabilities of evenly spaced returns (C51, arXiv:1707.06887);
+        ``"hl_gauss"``: the same, from a Gaussian around the scalar target (arXiv:2403.03950); ``"quantile"``:
+        quantiles, of which targets leave the largest out (TQC, arXiv:2005.04269)
+    :param critic_head_kwargs: for ``"categorical"`` and ``"hl_gauss"``: ``n_atoms=101``, ``low=-5.0``, ``high=5.0``;
+        for ``"hl_gauss"`` also ``deviation=0.75``, in distances of two atoms; for ``"quantile"``: ``n_quantiles=25``
+        and ``n_dropped=2``, for each critic
+    :param log_std_bounds: smallest and largest log standard deviation of the policy before tanh, for Box without gSDE
+    :param squash_log_std: bring it between these bounds by tanh (arXiv:2604.04539, with bounds -10 and 2); False: by
+        clipping
+    :param decayed_layers: layers with the ``weight_decay`` of ``optimizer_kwargs``, some of ``["hidden", "output",
+        "norm"]`` (CrossQ+WN, arXiv:2502.07523: AdamW with 0.01 of ``["output", "norm"]``); None: all parameters
     :param normalize_obs: normalise floats in the observations to mean 0 and standard deviation 1, by running statistics
         of the observations that the agent has acted on. They are saved with the policy
     :param clip_obs: largest absolute value of a normalised number
@@ -84,6 +99,12 @@ class SoftACPolicy(BasePolicy):
     :param batch_norm_momentum: in (0, 1]; how far the running statistics move towards those of a batch
     :param renorm_warmup_steps: first passes of a layer, with plain batch normalisation; the limits of its correction
         are relaxed over the next 35,000
+    :param blocks: networks of blocks in actor and critics, one for each number of ``net_arch``, which is its units W:
+        ``"simba"`` (arXiv:2410.09754): residual blocks of layer normalisation and 4 W inner units;
+        ``"bro"`` (arXiv:2405.16158): residual blocks of two layers with layer normalisation;
+        ``"flashsac"`` (arXiv:2604.04539): residual blocks of batch normalisation and 4 W inner units;
+        ``"xqc"`` (arXiv:2509.25174): layers with batch normalisation before the activation. The last two need
+        ``batch_norm=True``, and also normalise the input. None: plain hidden layers
     :param unit_norm_weights: weights of norm 1 in actor and critics, by a projection after each optimizer step.
         ``"hidden"``: each row of the hidden layers, with its bias (CrossQ+WN, arXiv:2502.07523); ``"linear"``: of the
         output layers, too, without their bias (XQC, arXiv:2509.25174); ``"all"``: also scale and shift of each
@@ -127,6 +148,11 @@ class SoftACPolicy(BasePolicy):
         optimizer_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
         share_features_extractor: bool | str = False,
+        critic_head: str = "scalar",
+        critic_head_kwargs: dict[str, Any] | None = None,
+        log_std_bounds: tuple[float, float] = DEFAULT_RANGE[:2],
+        squash_log_std: bool = False,
+        decayed_layers: list[str] | None = None,
         normalize_obs: bool = False,
         clip_obs: float = CLIP,
         image_shift: int = 0,
@@ -135,6 +161,7 @@ class SoftACPolicy(BasePolicy):
         batch_norm: bool = False,
         batch_norm_momentum: float = 0.01,
         renorm_warmup_steps: int = WARMUP_STEPS,
+        blocks: str | None = None,
         unit_norm_weights: str | None = None,
         n_components: int = 1,
         variant: str = "v2",
@@ -146,6 +173,9 @@ class SoftACPolicy(BasePolicy):
             self.default_features_extractor_class, observation_space, settings.normalize_images
         )
         settings = replace(settings, features_extractor_class=extractor_class)
+        if settings.blocks is not None:
+            own_normalization = settings.layer_norm or settings.dropout > 0.0
+            check_blocks(settings.blocks, settings.net_arch, settings.batch_norm, own_normalization)
         super().__init__(
             observation_space,
             action_space,
@@ -179,13 +209,24 @@ class SoftACPolicy(BasePolicy):
         settings = self.settings
         norm = partial(BatchRenorm, momentum=settings.batch_norm_momentum, warmup_steps=settings.renorm_warmup_steps)
         return HiddenLayers(
-            settings.layer_norm, settings.dropout, norm if settings.batch_norm else None, settings.unit_norm_weights
+            layer_norm=settings.layer_norm,
+            dropout=settings.dropout,
+            batch_norm=norm if settings.batch_norm else None,
+            blocks=settings.blocks,
+            unit_norm=settings.unit_norm_weights,
         )
 
     def _choose_actor(self) -> tuple[type[SoftActor], dict[str, Any]]:
         """Class of the actor for the action space, and the arguments that only this class has."""
         settings = self.settings
         is_mixture = settings.n_components > 1
+        log_std_range = LogStdRange(*settings.log_std_bounds, settings.squash_log_std)
+        is_gaussian = isinstance(self.action_space, spaces.Box) and not settings.use_sde
+        if not is_gaussian and log_std_range != DEFAULT_RANGE:
+            raise ValueError(
+                f"`log_std_bounds={settings.log_std_bounds}` and `squash_log_std={settings.squash_log_std}` are for "
+                "Box actions without gSDE; leave them out"
+            )
         if not isinstance(self.action_space, spaces.Box):
             if is_mixture:
                 raise ValueError(
@@ -199,12 +240,13 @@ class SoftACPolicy(BasePolicy):
                 "Gaussian"
             )
         if is_mixture:
-            return SquashedMixtureActor, {"n_components": settings.n_components}
+            return SquashedMixtureActor, {"n_components": settings.n_components, "log_std_range": log_std_range}
         return SquashedGaussianActor, {
             "use_sde": settings.use_sde,
             "log_std_init": settings.log_std_init,
             "use_expln": settings.use_expln,
             "clip_mean": settings.clip_mean,
+            "log_std_range": log_std_range,
         }
 
     def _build(self, lr_schedule: Schedule) -> None:
@@ -214,7 +256,7 @@ class SoftACPolicy(BasePolicy):
         self._random_shift = RandomShift(self.observation_space, shift) if shift else None
         self.actor = self.make_actor()
         self.actor.trains_features = not self._critics_train_features()
-        self.actor.optimizer = self._make_optimizer(self._owned_parameters(self.actor), lr_schedule)
+        self.actor.optimizer = self._make_optimizer(self.actor, lr_schedule)
         self.actor_average = self._copy_of_actor() if self.settings.actor_average else None
         # A target always has its own features extractor, since its weights are an average over time.
         shared = self.actor.features_extractor if self.share_features_extractor else None
@@ -225,8 +267,8 @@ class SoftACPolicy(BasePolicy):
             setattr(self, name, self._make_variant_network(name, shared))
         for name in VARIANTS[self.variant].optimizers:
             network = getattr(self, name)
-            network.optimizer = self._make_optimizer(self._owned_parameters(network), lr_schedule)
-        self.critic.optimizer = self._make_optimizer(self._owned_parameters(self.critic), lr_schedule)
+            network.optimizer = self._make_optimizer(network, lr_schedule)
+        self.critic.optimizer = self._make_optimizer(self.critic, lr_schedule)
         self.structure_version = 0  # a count, raised when a user replaces a module
         self._list_modules()
         self.set_training_mode(True)
@@ -287,14 +329,38 @@ class SoftACPolicy(BasePolicy):
         foreign = set() if network.trains_features else {id(each) for each in network.features_extractor.parameters()}
         return [parameter for parameter in network.parameters() if id(parameter) not in foreign]
 
-    def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> th.optim.Optimizer:
+    def _parameter_groups(self, network: SoftActor | FeaturesNetwork) -> Any:
+        """Parameters that a network's own loss trains; in two groups, if only some layers have weight decay."""
+        owned, kinds = self._owned_parameters(network), self.settings.decayed_layers
+        if kinds is None:
+            return owned
+        layers = [layer for kind in kinds for layer in layers_by_kind(network)[kind]]
+        decayed = {id(parameter) for layer in layers for parameter in layer.parameters(recurse=False)}
+        groups: list[dict[str, Any]] = [
+            {"params": [parameter for parameter in owned if id(parameter) in decayed]},
+            {"params": [parameter for parameter in owned if id(parameter) not in decayed], "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def _make_optimizer(self, network: SoftActor | FeaturesNetwork, lr_schedule: Schedule) -> th.optim.Optimizer:
         try:
-            return self.optimizer_class(parameters, lr=lr_schedule(1.0), **self.optimizer_kwargs)  # type: ignore[call-arg]
+            optimizer = self.optimizer_class(
+                self._parameter_groups(network),
+                lr=lr_schedule(1.0),  # type: ignore[call-arg]
+                **self.optimizer_kwargs,
+            )
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"`optimizer_kwargs={self.optimizer_kwargs}` are not what `optimizer_class={self.optimizer_class}` "
                 f"takes: {error}"
             ) from error
+        if self.settings.decayed_layers is not None and not optimizer.defaults.get("weight_decay"):
+            raise ValueError(
+                f"`decayed_layers={self.settings.decayed_layers}` chooses layers with weight decay, but there is none; "
+                "pass `optimizer_class=torch.optim.AdamW` and `optimizer_kwargs=dict(weight_decay=0.01)`, or "
+                "`decayed_layers=None`"
+            )
+        return optimizer
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """Create a features extractor.
@@ -330,7 +396,9 @@ class SoftACPolicy(BasePolicy):
 
         :param features_extractor: to share; None for one of its own
         """
-        arguments = self._value_arguments() | {"n_critics": self.n_critics}
+        settings = self.settings
+        head = {"head": settings.critic_head, "head_kwargs": settings.critic_head_kwargs}
+        arguments = self._value_arguments() | {"n_critics": self.n_critics} | head
         if self._critics_train_features():
             arguments["share_features_extractor"] = False
         return self._finished(self._critic_class()(**self._update_features_extractor(arguments, features_extractor)))

@@ -21,7 +21,7 @@ from stable_baselines3.common.type_aliases import (
     RolloutReturn,
     Schedule,
 )
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_softac.buffers import make as buffers
 from sb3_softac.buffers.first_look import first_rows, warn_of_environment

@@ -1,19 +1,18 @@
-"""Weights of unit norm: a projection after each optimizer step, so that the learning rate alone sets how fast they turn.
+"""Weights of unit norm: a projection after each optimizer step, so that only the learning rate sets how fast they turn.
 
 Where a normalisation follows, the length of a weight vector changes no output. It only grows, and so slows learning
 down.   arXiv:2502.07523
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch as th
 from torch import nn
 
-from sb3_softac.networks.batch_renorm import BatchRenorm
-from sb3_softac.networks.blocks import MLP, HiddenLayers
+from sb3_softac.networks.blocks import HiddenLayers
+from sb3_softac.networks.layer_kinds import layers_by_kind
 
-#: layers with a scale, and most of them with a shift, for each feature
-NORMS = (BatchRenorm, nn.LayerNorm, nn.RMSNorm)
 #: vectors that are projected together: matrices with as many rows, (R, ...) each, and the norm of a row of all of them
 Rows = tuple[list[th.Tensor], float]
 # No row is as short as this; one of zeros stays as it is.
@@ -45,12 +44,10 @@ class UnitNorm:
     """
 
     def __init__(self, network: nn.Module, layers: str) -> None:
-        own = [module for name, module in network.named_modules() if not name.startswith("features_extractor")]
-        hidden = [layer for module in own if isinstance(module, MLP) for layer in _hidden_linears(module)]
-        outputs = [module for module in own if isinstance(module, nn.Linear) and module not in hidden]
-        self._hidden = hidden
-        self._outputs = outputs if layers in ("linear", "all") else []
-        self._norms = [module for module in own if isinstance(module, NORMS)] if layers == "all" else []
+        kinds = layers_by_kind(network)
+        self._hidden: list[Any] = kinds["hidden"]
+        self._outputs: list[Any] = kinds["output"] if layers in ("linear", "all") else []
+        self._norms: list[Any] = kinds["norm"] if layers == "all" else []
 
     def __call__(self) -> None:
         """Project the weights as they are now."""
@@ -67,13 +64,6 @@ class UnitNorm:
         for norm in self._norms:
             parts = [norm.weight, getattr(norm, "bias", None)]
             yield [part.unsqueeze(0) for part in parts if part is not None], norm.weight.numel() ** 0.5
-
-
-def _hidden_linears(network: MLP) -> list[nn.Linear]:
-    """Linear layers of a fully connected network, without an output layer."""
-    *before, last = [*network] or [nn.Identity()]
-    inside = [layer for module in (*before, last) for layer in module.modules() if isinstance(layer, nn.Linear)]
-    return [layer for layer in inside if layer is not last]
 
 
 def unit_norm_of(network: nn.Module, hidden: HiddenLayers) -> UnitNorm | None:

@@ -322,6 +322,7 @@ def check_combinations(values: Mapping[str, Any], action_space: spaces.Space, n_
             "`q_target_clip` bounds how far a critic leaves its target network, but `target_networks=False` was given; "
             "pass `q_target_clip=None`, or `target_networks=True`"
         )
+    _check_critic_head(values)
     if values["max_normalized_return"] is not None and not values["normalize_rewards"]:
         raise ValueError(
             f"`max_normalized_return={values['max_normalized_return']}` bounds returns that `normalize_rewards=True` "
@@ -340,6 +341,20 @@ def check_combinations(values: Mapping[str, Any], action_space: spaces.Space, n_
     if values["train_freq"].unit is TrainFrequencyUnit.EPISODE and n_envs > 1:
         raise ValueError(
             f"`train_freq` in episodes needs one environment, but there are {n_envs}; count in steps: (1, 'step')"
+        )
+
+
+def _check_critic_head(values: Mapping[str, Any]) -> None:
+    head = values["policy_kwargs"].get("critic_head", "scalar")
+    if head != "scalar" and values["q_target_clip"] is not None:
+        raise ValueError(
+            f"`q_target_clip` bounds the distance of scalar values, but `critic_head={head!r}` was given; pass "
+            "`q_target_clip=None`, or `critic_head='scalar'`"
+        )
+    if head == "quantile" and values["n_target_critics"] is not None:
+        raise ValueError(
+            "`n_target_critics` chooses some critics for a target, but one of `critic_head='quantile'` is made of the "
+            "quantiles of all; pass `n_target_critics=None`, and more `n_dropped` for lower targets"
         )
 
 

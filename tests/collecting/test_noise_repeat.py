@@ -1,9 +1,12 @@
 """A draw of noise is held for some steps, by all actors and for all environments together."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_softac import SoftAC
@@ -20,8 +23,7 @@ def test_probabilities_fall_with_the_square():
 
 
 def test_draws_are_held_and_the_lengths_are_distributed_as_they_should_be():
-    np.random.seed(0)
-    th.manual_seed(0)
+    set_random_seed(0)
     repeat = NoiseRepeat(4, CPU)
     drawn = []
     for _ in range(20_000):
@@ -77,7 +79,11 @@ def test_a_gaussian_holds_its_noise_in_all_environments_together(n_envs):
 
 @pytest.mark.parametrize(
     ("env", "policy_kwargs"),
-    [(Target, {"n_components": 3}), (DiscreteTarget, {}), (lambda: Target(action_space=spaces.MultiDiscrete([30])), {})],
+    [
+        (Target, {"n_components": 3}),
+        (DiscreteTarget, {}),
+        (lambda: Target(action_space=spaces.MultiDiscrete([30])), {}),
+    ],
 )
 def test_every_actor_holds_what_it_draws(env, policy_kwargs):
     kwargs = SMALL | {"seed": 0, "noise_repeat": 16, "policy_kwargs": {"net_arch": [8]} | policy_kwargs}
@@ -86,7 +92,7 @@ def test_every_actor_holds_what_it_draws(env, policy_kwargs):
     actions = []
     for _ in range(60):
         actions.append((repeat._left > 0, model.explorer.action(observation, 0)[1]))
-    held = [np.array_equal(one, other) for (_, one), (is_held, other) in zip(actions, actions[1:], strict=False) if is_held]
+    held = [np.array_equal(one, other) for (_, one), (is_held, other) in pairwise(actions) if is_held]
     assert len(held) > 10
     assert all(held)
 

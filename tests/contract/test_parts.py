@@ -56,7 +56,7 @@ def test_bfloat16_is_near_to_single_precision(case):
 
 
 def _trained(model: SoftAC) -> dict[str, th.Tensor]:
-    model.learn(40)
+    model.learn(20)
     return model.policy.state_dict()
 
 

@@ -104,5 +104,5 @@ def test_what_a_user_froze_stays_where_it_is():
 
 
 def test_other_words_are_refused():
-    with pytest.raises(ValueError, match="`unit_norm_weights` must be .*'hidden'"):
+    with pytest.raises(ValueError, match=r"`unit_norm_weights` must be .*'hidden'"):
         make_model("rows")
