@@ -74,6 +74,9 @@ class SoftACPolicy(BasePolicy):
     :param share_features_extractor: one features extractor for actor and critics: True: trained by the actor's loss
         alone, as in Stable-Baselines3; ``"critic"``: trained by the critics' loss alone, which suits images
         (arXiv:1910.01741). Targets have their own, which follows
+    :param actor_keys: keys of Dict observations that the actor reads; None: all
+    :param critic_keys: keys of Dict observations that critics and state value read, as what only a simulator knows;
+        None: all
     :param critic_head: what critics learn: ``"scalar"``: the value; or the distribution of the return, whose mean is
         the value. ``"categorical"``: probabilities of evenly spaced returns (C51, arXiv:1707.06887);
         ``"hl_gauss"``: the same, from a Gaussian around the scalar target (arXiv:2403.03950); ``"quantile"``:
@@ -98,7 +101,7 @@ class SoftACPolicy(BasePolicy):
         statistics when acting, as a target, and as a critic in the actor's loss
     :param batch_norm_momentum: in (0, 1]; how far the running statistics move towards those of a batch
     :param renorm_warmup_steps: first passes of a layer, with plain batch normalisation; the limits of its correction
-        are relaxed over the next 35,000
+        are relaxed over the next 35,000. None: plain batch normalisation for ever
     :param blocks: networks of blocks in actor and critics, one for each number of ``net_arch``, which is its units W:
         ``"simba"`` (arXiv:2410.09754): residual blocks of layer normalisation and 4 W inner units;
         ``"bro"`` (arXiv:2405.16158): residual blocks of two layers with layer normalisation;
@@ -148,6 +151,8 @@ class SoftACPolicy(BasePolicy):
         optimizer_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
         share_features_extractor: bool | str = False,
+        actor_keys: list[str] | None = None,
+        critic_keys: list[str] | None = None,
         critic_head: str = "scalar",
         critic_head_kwargs: dict[str, Any] | None = None,
         log_std_bounds: tuple[float, float] = DEFAULT_RANGE[:2],
@@ -160,7 +165,7 @@ class SoftACPolicy(BasePolicy):
         dropout: float = 0.0,
         batch_norm: bool = False,
         batch_norm_momentum: float = 0.01,
-        renorm_warmup_steps: int = WARMUP_STEPS,
+        renorm_warmup_steps: int | None = WARMUP_STEPS,
         blocks: str | None = None,
         unit_norm_weights: str | None = None,
         n_components: int = 1,
@@ -176,6 +181,7 @@ class SoftACPolicy(BasePolicy):
         if settings.blocks is not None:
             own_normalization = settings.layer_norm or settings.dropout > 0.0
             check_blocks(settings.blocks, settings.net_arch, settings.batch_norm, own_normalization)
+        _check_keys(settings, observation_space)
         super().__init__(
             observation_space,
             action_space,
@@ -362,13 +368,32 @@ class SoftACPolicy(BasePolicy):
             )
         return optimizer
 
+    def begin_anew(self) -> None:
+        """Give all networks the weights of new ones, and empty their optimizers. What normalises observations stays."""
+        fresh = type(self)(**self._get_constructor_parameters()).to(self.device)
+        weights = {name: value for name, value in fresh.state_dict().items() if not name.startswith("obs_normalizer.")}
+        self.load_state_dict(weights, strict=False)
+        for network in (self.actor, self.critic, self.value_net):
+            if network is not None:
+                network.optimizer.state.clear()
+
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """Create a features extractor.
 
         :raises ValueError: the class does not take the arguments, or makes no features extractor
         """
+        return self._extractor_of(self.observation_space)
+
+    def _own_extractor(self, keys: tuple[str, ...] | None) -> BaseFeaturesExtractor:
+        """Features extractor that reads some keys of Dict observations; None: all of them."""
+        if keys is None:
+            return self.make_features_extractor()
+        space: Any = self.observation_space
+        return self._extractor_of(spaces.Dict({key: space[key] for key in keys}))
+
+    def _extractor_of(self, space: spaces.Space) -> BaseFeaturesExtractor:
         try:
-            extractor = super().make_features_extractor()
+            extractor = self.features_extractor_class(space, **self.features_extractor_kwargs)
         except TypeError as error:
             raise ValueError(
                 f"`features_extractor_kwargs={self.features_extractor_kwargs}` are not what "
@@ -389,7 +414,8 @@ class SoftACPolicy(BasePolicy):
         arguments = self._shared_arguments() | own_arguments
         hidden = replace(self._hidden_layers(), layer_norm=False, dropout=0.0)  # which the critics alone have
         arguments |= {"net_arch": self._net_arch_of("pi"), "hidden": hidden}
-        return self._finished(actor_class(**self._update_features_extractor(arguments, features_extractor)))
+        extractor = features_extractor or self._own_extractor(self.settings.actor_keys)
+        return self._finished(actor_class(**self._update_features_extractor(arguments, extractor)))
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
         """Create an ensemble of critics.
@@ -401,7 +427,8 @@ class SoftACPolicy(BasePolicy):
         arguments = self._value_arguments() | {"n_critics": self.n_critics} | head
         if self._critics_train_features():
             arguments["share_features_extractor"] = False
-        return self._finished(self._critic_class()(**self._update_features_extractor(arguments, features_extractor)))
+        extractor = features_extractor or self._own_extractor(self.settings.critic_keys)
+        return self._finished(self._critic_class()(**self._update_features_extractor(arguments, extractor)))
 
     def _finished(self, network: NetworkT) -> NetworkT:
         """Move a new network to the device, and project its weights if they are to have unit norm."""
@@ -434,7 +461,8 @@ class SoftACPolicy(BasePolicy):
 
         :param features_extractor: to share; None for one of its own
         """
-        arguments = self._update_features_extractor(self._value_arguments(), features_extractor)
+        extractor = features_extractor or self._own_extractor(self.settings.critic_keys)
+        arguments = self._update_features_extractor(self._value_arguments(), extractor)
         return self._finished(ValueNetwork(**arguments))
 
     def reset_noise(self, batch_size: int = 1) -> None:
@@ -535,6 +563,24 @@ class SoftACPolicy(BasePolicy):
 
 
 MlpPolicy = SoftACPolicy
+
+
+def _check_keys(settings: PolicySettings, observation_space: spaces.Space) -> None:
+    """Refuse keys that the observations do not have, and a features extractor that cannot be shared."""
+    known = list(observation_space.spaces) if isinstance(observation_space, spaces.Dict) else []
+    for name in ("actor_keys", "critic_keys"):
+        keys = getattr(settings, name)
+        if keys is not None and not set(keys) <= set(known):
+            raise ValueError(
+                f"`{name}` must be None or some of the keys of Dict observations, which are {known}, but {list(keys)} "
+                "was given"
+            )
+    if settings.share_features_extractor and settings.actor_keys != settings.critic_keys:
+        raise ValueError(
+            f"`share_features_extractor={settings.share_features_extractor!r}` lets actor and critics read the same, "
+            f"but `actor_keys={settings.actor_keys}` and `critic_keys={settings.critic_keys}` were given; pass False, "
+            "or the same keys"
+        )
 
 
 def _dropouts_of(target: FeaturesNetwork) -> list[nn.Module]:

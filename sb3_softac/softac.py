@@ -139,6 +139,9 @@ class SoftAC(SavedAlgorithm):
     :param noise_repeat: largest number of steps for which the noise of an exploring action is held; the number n is
         drawn anew each time, with P(n) ~ n^-2, for all environments together (arXiv:2604.04539: 16). 1: each step has
         its own noise
+    :param reset_networks: environment steps at which actor, critics, targets, optimizers and temperature begin anew,
+        while the replay buffer stays (arXiv:2205.07802; BRO, arXiv:2405.16158, with many gradient steps:
+        ``[15_000, 50_000, 250_000, 500_000, 750_000]``); a number: every so many steps; None: never
     :param actor_learning_rate: learning rate of the actor; None: ``learning_rate``
     :param critic_learning_rate: learning rate of the critics; None: ``learning_rate``
     :param ent_coef_learning_rate: learning rate of the temperature; None: ``learning_rate``
@@ -218,6 +221,7 @@ class SoftAC(SavedAlgorithm):
         normalize_rewards: bool = False,
         max_normalized_return: float | None = None,
         noise_repeat: int = 1,
+        reset_networks: int | list[int] | None = None,
         actor_learning_rate: float | str | Schedule | None = None,
         critic_learning_rate: float | str | Schedule | None = None,
         ent_coef_learning_rate: float | str | Schedule | None = None,
@@ -286,6 +290,7 @@ class SoftAC(SavedAlgorithm):
         self.normalize_rewards = normalize_rewards
         self.max_normalized_return = max_normalized_return
         self.noise_repeat = noise_repeat
+        self.reset_networks = reset_networks
         self.actor_learning_rate = actor_learning_rate
         self.critic_learning_rate = critic_learning_rate
         self.ent_coef_learning_rate = ent_coef_learning_rate
@@ -296,6 +301,7 @@ class SoftAC(SavedAlgorithm):
         self.engine = engine
         self.overlap = overlap
         self._metrics: dict[str, float] = {}
+        self._n_resets = 0
         #: of the agent's episodes so far, with ``normalize_rewards``
         self._running_returns: RunningReturns | None = None
         #: a part of each batch, by :meth:`add_demonstrations`; None: all of it is from the replay buffer
@@ -752,6 +758,8 @@ class SoftAC(SavedAlgorithm):
         self.logger.record_mean("train/policy_lag", gradient_steps)
 
     def _learn_from(self, batches: Iterable[ReplayBufferSamples], settings: Settings) -> None:
+        if settings.run.reset_networks is not None:
+            self._reset_if_due(settings)
         self.policy.set_training_mode(True)
         self._update_learning_rates(settings)
         engine = self._current_engine(settings)
@@ -769,6 +777,17 @@ class SoftAC(SavedAlgorithm):
                 self._watch.see(batch, self._n_updates)
                 engine.update(batch, self._n_updates)
         self._log_training(engine.read_metrics())
+
+    def _reset_if_due(self, settings: Settings) -> None:
+        """Let networks, optimizers and temperature begin anew, if the run has come to a step where they are to."""
+        assert settings.run.reset_networks is not None
+        due = settings.run.reset_networks.due_until(self.num_timesteps)
+        if due > self._n_resets:
+            self.policy.begin_anew()
+            self._setup_temperature(settings.run.ent_coef)
+            self._engine.forget()
+            self.logger.record("train/resets", due)
+        self._n_resets = due
 
     def _reward_divisor(self, settings: Settings) -> float:
         """Number that the rewards of a batch are divided by; 1 without ``normalize_rewards``."""

@@ -179,6 +179,44 @@ def read_ent_coef_bounds(name: str, value: Any) -> tuple[float, float]:
     return low, high
 
 
+@dataclass(frozen=True)
+class Resets:
+    """Environment steps at which networks begin anew.
+
+    :param interval: every so many steps; None: only at ``steps``
+    :param steps: these steps, in rising order
+    """
+
+    interval: int | None = None
+    steps: tuple[int, ...] = ()
+
+    def due_until(self, num_timesteps: int) -> int:
+        """Number of resets that are due in the first steps of a run.
+
+        :param num_timesteps: environment steps so far
+        """
+        regular = 0 if self.interval is None else num_timesteps // self.interval
+        return regular + sum(step <= num_timesteps for step in self.steps)
+
+
+def read_resets(name: str, value: Any) -> Resets:
+    """Read when networks begin anew: a number of steps, or a list of steps.
+
+    :param name: name of the argument, for the error message
+    :param value: what the user gave
+    :raises ValueError: for any other value
+    """
+    if not isinstance(value, (list, tuple)):
+        return Resets(interval=whole_number(name, value))
+    steps = tuple(whole_number(name, step) for step in value)
+    if not steps or list(steps) != sorted(set(steps)):
+        raise ValueError(
+            f"`{name}` must be None, a number of steps, or a list of steps in rising order, as [15_000, 50_000], but "
+            f"{value!r} was given"
+        )
+    return Resets(steps=steps)
+
+
 def read_device(name: str, value: Any) -> th.device | str:
     """Read a device of PyTorch, or ``"auto"``.
 
@@ -275,6 +313,7 @@ class RunSettings:
     train_freq: TrainFreq = row(read_train_freq)
     gradient_steps: int = row(whole(-1, MAX_STEPS))
     noise_repeat: int = row(whole())
+    reset_networks: Resets | None = row(optional(read_resets))
     action_noise: ActionNoise | None = row(optional(instance_of(ActionNoise, "None or an `ActionNoise`")))
     sde_sample_freq: int = row(whole(minimum=-1))
     use_sde_at_warmup: bool = row(flag)

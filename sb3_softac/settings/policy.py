@@ -71,6 +71,18 @@ def read_layer_kinds(name: str, value: Any) -> tuple[str, ...]:
     raise ValueError(f"`{name}` must be None or a list of some of {list(LAYER_KINDS)}, but {value!r} was given")
 
 
+def read_keys(name: str, value: Any) -> tuple[str, ...]:
+    """Read keys of Dict observations: a list of words.
+
+    :param name: name of the argument, for the error message
+    :param value: what the user gave
+    :raises ValueError: for any other value, and for an empty list
+    """
+    if isinstance(value, (list, tuple)) and value and all(isinstance(key, str) for key in value):
+        return tuple(value)
+    raise ValueError(f"`{name}` must be None or a list of keys of Dict observations, but {value!r} was given")
+
+
 def read_log_std_bounds(name: str, value: Any) -> tuple[float, float]:
     """Read the smallest and the largest log standard deviation of an actor.
 
@@ -146,6 +158,8 @@ class PolicySettings:
     optimizer_kwargs: dict[str, Any] = row(keyword_arguments)
     decayed_layers: tuple[str, ...] | None = row(optional(read_layer_kinds))
     n_critics: int = row(whole())
+    actor_keys: tuple[str, ...] | None = row(optional(read_keys))
+    critic_keys: tuple[str, ...] | None = row(optional(read_keys))
     critic_head: str = row(word(CRITIC_HEADS))
     critic_head_kwargs: dict[str, Any] = row(keyword_arguments)
     share_features_extractor: bool | str = row(read_sharing)
@@ -155,7 +169,7 @@ class PolicySettings:
     batch_norm: bool = row(flag)
     blocks: str | None = row(optional(word(BLOCKS)))
     batch_norm_momentum: float = row(number_in(POSITIVE_FRACTION))
-    renorm_warmup_steps: int = row(whole(minimum=0))
+    renorm_warmup_steps: int | None = row(optional(whole(minimum=0)))
     unit_norm_weights: str | None = row(optional(word(UNIT_NORMS)))
     n_components: int = row(whole())
     variant: str = row(word(VARIANTS))

@@ -6,7 +6,7 @@ of values with weights that sum to one.
 
 import torch as th
 
-from sb3_softac.updates.losses import check_dimensions, check_same_shape
+from sb3_softac.updates.shapes import check_dimensions, check_same_shape
 
 
 def soft_atoms(atoms: th.Tensor, log_pi: th.Tensor, alpha: th.Tensor | float) -> th.Tensor:
