@@ -384,8 +384,10 @@ class SoftACPolicy(BasePolicy):
         """
         return self._extractor_of(self.observation_space)
 
-    def _own_extractor(self, keys: tuple[str, ...] | None) -> BaseFeaturesExtractor:
-        """Features extractor that reads some keys of Dict observations; None: all of them."""
+    def _extractor(self, shared: BaseFeaturesExtractor | None, keys: tuple[str, ...] | None) -> BaseFeaturesExtractor:
+        """Features extractor: the shared one, or a new one that reads some keys of Dict observations, or all (None)."""
+        if shared is not None:
+            return shared
         if keys is None:
             return self.make_features_extractor()
         space: Any = self.observation_space
@@ -414,7 +416,7 @@ class SoftACPolicy(BasePolicy):
         arguments = self._shared_arguments() | own_arguments
         hidden = replace(self._hidden_layers(), layer_norm=False, dropout=0.0)  # which the critics alone have
         arguments |= {"net_arch": self._net_arch_of("pi"), "hidden": hidden}
-        extractor = features_extractor or self._own_extractor(self.settings.actor_keys)
+        extractor = self._extractor(features_extractor, self.settings.actor_keys)
         return self._finished(actor_class(**self._update_features_extractor(arguments, extractor)))
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
@@ -427,7 +429,7 @@ class SoftACPolicy(BasePolicy):
         arguments = self._value_arguments() | {"n_critics": self.n_critics} | head
         if self._critics_train_features():
             arguments["share_features_extractor"] = False
-        extractor = features_extractor or self._own_extractor(self.settings.critic_keys)
+        extractor = self._extractor(features_extractor, self.settings.critic_keys)
         return self._finished(self._critic_class()(**self._update_features_extractor(arguments, extractor)))
 
     def _finished(self, network: NetworkT) -> NetworkT:
@@ -461,7 +463,7 @@ class SoftACPolicy(BasePolicy):
 
         :param features_extractor: to share; None for one of its own
         """
-        extractor = features_extractor or self._own_extractor(self.settings.critic_keys)
+        extractor = self._extractor(features_extractor, self.settings.critic_keys)
         arguments = self._update_features_extractor(self._value_arguments(), extractor)
         return self._finished(ValueNetwork(**arguments))
 
