@@ -64,7 +64,7 @@ def contrib_tqc() -> Foreign:
         raise ImportError(
             f"`from_tqc()` reads files of sb3-contrib ({error}); install it: pip install 'sb3_softac[zoo]'"
         ) from error
-    known = {
+    known: dict[type, type[SoftACPolicy]] = {
         policies.MlpPolicy: MlpPolicy,
         policies.CnnPolicy: CnnPolicy,
         policies.MultiInputPolicy: MultiInputPolicy,
