@@ -74,6 +74,7 @@ CASES: dict[str, dict[str, Any]] = {
     "overlapped processes": {"env": "processes", "overlap": True, "train_freq": 2, "gradient_steps": -1},
     "resets": {"env": "Pendulum-v1", "reset_networks": [40, 70], "actor_tau": 0.1},
     "held noise": {"env": "target", "noise_repeat": 16},
+    "overlapped parts": {"env": "four", "overlap": True, "normalize_rewards": True, "noise_repeat": 4, "train_freq": 2},
     "held noise, discrete": {"env": "discrete", "noise_repeat": 16},
     "FlashSAC": {
         **{"env": "Pendulum-v1", "joint_pass": True, "normalize_rewards": True, "noise_repeat": 16},
