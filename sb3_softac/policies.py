@@ -33,18 +33,23 @@ from sb3_softac.networks.critics import (
     OneHotCritic,
     ValueNetwork,
 )
+from sb3_softac.networks.distributions import DEFAULT_RANGE, LogStdRange
 from sb3_softac.networks.fused.unchanged import SameChildren
 from sb3_softac.networks.images import RandomShift
+from sb3_softac.networks.layer_kinds import layers_by_kind
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.networks.networks import Networks
 from sb3_softac.networks.normalizer import CLIP, ObservationNormalizer
+from sb3_softac.networks.residual import check_blocks
 from sb3_softac.networks.small_cnn import fitting, is_image
+from sb3_softac.networks.unit_norm import unit_norm_of
 from sb3_softac.settings.policy import PolicySettings
 from sb3_softac.settings.rows import read_table
 from sb3_softac.settings.variants import VARIANT_NETWORKS, VARIANTS
 from sb3_softac.spaces import is_enumerable, masks_in
 
 TargetT = TypeVar("TargetT", bound=FeaturesNetwork)
+NetworkT = TypeVar("NetworkT", SoftActor, Critic, ValueNetwork)
 SelfPolicy = TypeVar("SelfPolicy", bound="SoftACPolicy")
 
 
@@ -69,6 +74,21 @@ class SoftACPolicy(BasePolicy):
     :param share_features_extractor: one features extractor for actor and critics: True: trained by the actor's loss
         alone, as in Stable-Baselines3; ``"critic"``: trained by the critics' loss alone, which suits images
         (arXiv:1910.01741). Targets have their own, which follows
+    :param actor_keys: keys of Dict observations that the actor reads; None: all
+    :param critic_keys: keys of Dict observations that critics and state value read, as what only a simulator knows;
+        None: all
+    :param critic_head: what critics learn: ``"scalar"``: the value; or the distribution of the return, whose mean is
+        the value. ``"categorical"``: probabilities of evenly spaced returns (C51, arXiv:1707.06887);
+        ``"hl_gauss"``: the same, from a Gaussian around the scalar target (arXiv:2403.03950); ``"quantile"``:
+        quantiles, of which targets leave the largest out (TQC, arXiv:2005.04269)
+    :param critic_head_kwargs: for ``"categorical"`` and ``"hl_gauss"``: ``n_atoms=101``, ``low=-5.0``, ``high=5.0``;
+        for ``"hl_gauss"`` also ``deviation=0.75``, in distances of two atoms; for ``"quantile"``: ``n_quantiles=25``
+        and ``n_dropped=2``, for each critic
+    :param log_std_bounds: smallest and largest log standard deviation of the policy before tanh, for Box without gSDE
+    :param squash_log_std: bring it between these bounds by tanh (arXiv:2604.04539, with bounds -10 and 2); False: by
+        clipping
+    :param decayed_layers: layers with the ``weight_decay`` of ``optimizer_kwargs``, some of ``["hidden", "output",
+        "norm"]`` (CrossQ+WN, arXiv:2502.07523: AdamW with 0.01 of ``["output", "norm"]``); None: all parameters
     :param normalize_obs: normalise floats in the observations to mean 0 and standard deviation 1, by running statistics
         of the observations that the agent has acted on. They are saved with the policy
     :param clip_obs: largest absolute value of a normalised number
@@ -81,7 +101,18 @@ class SoftACPolicy(BasePolicy):
         statistics when acting, as a target, and as a critic in the actor's loss
     :param batch_norm_momentum: in (0, 1]; how far the running statistics move towards those of a batch
     :param renorm_warmup_steps: first passes of a layer, with plain batch normalisation; the limits of its correction
-        are relaxed over the next 35,000
+        are relaxed over the next 35,000. None: plain batch normalisation for ever
+    :param blocks: networks of blocks in actor and critics, one for each number of ``net_arch``, which is its units W:
+        ``"simba"`` (arXiv:2410.09754): residual blocks of layer normalisation and 4 W inner units;
+        ``"bro"`` (arXiv:2405.16158): residual blocks of two layers with layer normalisation;
+        ``"flashsac"`` (arXiv:2604.04539): residual blocks of batch normalisation and 4 W inner units;
+        ``"xqc"`` (arXiv:2509.25174): layers with batch normalisation before the activation. The last two need
+        ``batch_norm=True``, and also normalise the input. None: plain hidden layers
+    :param unit_norm_weights: weights of norm 1 in actor and critics, by a projection after each optimizer step.
+        ``"hidden"``: each row of the hidden layers, with its bias (CrossQ+WN, arXiv:2502.07523); ``"linear"``: of the
+        output layers, too, without their bias (XQC, arXiv:2509.25174); ``"all"``: also scale and shift of each
+        normalisation, which together have the norm sqrt(d) of d features (FlashSAC, arXiv:2604.04539); None: none. The
+        features extractor is left out
     :param n_components: number of Gaussians in the policy's distribution, for Box actions; above 1: a mixture
     :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value network and its target
     :param target_networks: set by the algorithm: False: no target networks
@@ -120,6 +151,13 @@ class SoftACPolicy(BasePolicy):
         optimizer_kwargs: dict[str, Any] | None = None,
         n_critics: int = 2,
         share_features_extractor: bool | str = False,
+        actor_keys: list[str] | None = None,
+        critic_keys: list[str] | None = None,
+        critic_head: str = "scalar",
+        critic_head_kwargs: dict[str, Any] | None = None,
+        log_std_bounds: tuple[float, float] = DEFAULT_RANGE[:2],
+        squash_log_std: bool = False,
+        decayed_layers: list[str] | None = None,
         normalize_obs: bool = False,
         clip_obs: float = CLIP,
         image_shift: int = 0,
@@ -127,7 +165,9 @@ class SoftACPolicy(BasePolicy):
         dropout: float = 0.0,
         batch_norm: bool = False,
         batch_norm_momentum: float = 0.01,
-        renorm_warmup_steps: int = WARMUP_STEPS,
+        renorm_warmup_steps: int | None = WARMUP_STEPS,
+        blocks: str | None = None,
+        unit_norm_weights: str | None = None,
         n_components: int = 1,
         variant: str = "v2",
         target_networks: bool = True,
@@ -138,6 +178,10 @@ class SoftACPolicy(BasePolicy):
             self.default_features_extractor_class, observation_space, settings.normalize_images
         )
         settings = replace(settings, features_extractor_class=extractor_class)
+        if settings.blocks is not None:
+            own_normalization = settings.layer_norm or settings.dropout > 0.0
+            check_blocks(settings.blocks, settings.net_arch, settings.batch_norm, own_normalization)
+        _check_keys(settings, observation_space)
         super().__init__(
             observation_space,
             action_space,
@@ -170,12 +214,25 @@ class SoftACPolicy(BasePolicy):
     def _hidden_layers(self) -> HiddenLayers:
         settings = self.settings
         norm = partial(BatchRenorm, momentum=settings.batch_norm_momentum, warmup_steps=settings.renorm_warmup_steps)
-        return HiddenLayers(settings.layer_norm, settings.dropout, norm if settings.batch_norm else None)
+        return HiddenLayers(
+            layer_norm=settings.layer_norm,
+            dropout=settings.dropout,
+            batch_norm=norm if settings.batch_norm else None,
+            blocks=settings.blocks,
+            unit_norm=settings.unit_norm_weights,
+        )
 
     def _choose_actor(self) -> tuple[type[SoftActor], dict[str, Any]]:
         """Class of the actor for the action space, and the arguments that only this class has."""
         settings = self.settings
         is_mixture = settings.n_components > 1
+        log_std_range = LogStdRange(*settings.log_std_bounds, settings.squash_log_std)
+        is_gaussian = isinstance(self.action_space, spaces.Box) and not settings.use_sde
+        if not is_gaussian and log_std_range != DEFAULT_RANGE:
+            raise ValueError(
+                f"`log_std_bounds={settings.log_std_bounds}` and `squash_log_std={settings.squash_log_std}` are for "
+                "Box actions without gSDE; leave them out"
+            )
         if not isinstance(self.action_space, spaces.Box):
             if is_mixture:
                 raise ValueError(
@@ -189,12 +246,13 @@ class SoftACPolicy(BasePolicy):
                 "Gaussian"
             )
         if is_mixture:
-            return SquashedMixtureActor, {"n_components": settings.n_components}
+            return SquashedMixtureActor, {"n_components": settings.n_components, "log_std_range": log_std_range}
         return SquashedGaussianActor, {
             "use_sde": settings.use_sde,
             "log_std_init": settings.log_std_init,
             "use_expln": settings.use_expln,
             "clip_mean": settings.clip_mean,
+            "log_std_range": log_std_range,
         }
 
     def _build(self, lr_schedule: Schedule) -> None:
@@ -204,7 +262,7 @@ class SoftACPolicy(BasePolicy):
         self._random_shift = RandomShift(self.observation_space, shift) if shift else None
         self.actor = self.make_actor()
         self.actor.trains_features = not self._critics_train_features()
-        self.actor.optimizer = self._make_optimizer(self._owned_parameters(self.actor), lr_schedule)
+        self.actor.optimizer = self._make_optimizer(self.actor, lr_schedule)
         self.actor_average = self._copy_of_actor() if self.settings.actor_average else None
         # A target always has its own features extractor, since its weights are an average over time.
         shared = self.actor.features_extractor if self.share_features_extractor else None
@@ -215,8 +273,8 @@ class SoftACPolicy(BasePolicy):
             setattr(self, name, self._make_variant_network(name, shared))
         for name in VARIANTS[self.variant].optimizers:
             network = getattr(self, name)
-            network.optimizer = self._make_optimizer(self._owned_parameters(network), lr_schedule)
-        self.critic.optimizer = self._make_optimizer(self._owned_parameters(self.critic), lr_schedule)
+            network.optimizer = self._make_optimizer(network, lr_schedule)
+        self.critic.optimizer = self._make_optimizer(self.critic, lr_schedule)
         self.structure_version = 0  # a count, raised when a user replaces a module
         self._list_modules()
         self.set_training_mode(True)
@@ -277,22 +335,67 @@ class SoftACPolicy(BasePolicy):
         foreign = set() if network.trains_features else {id(each) for each in network.features_extractor.parameters()}
         return [parameter for parameter in network.parameters() if id(parameter) not in foreign]
 
-    def _make_optimizer(self, parameters: list[nn.Parameter], lr_schedule: Schedule) -> th.optim.Optimizer:
+    def _parameter_groups(self, network: SoftActor | FeaturesNetwork) -> Any:
+        """Parameters that a network's own loss trains; in two groups, if only some layers have weight decay."""
+        owned, kinds = self._owned_parameters(network), self.settings.decayed_layers
+        if kinds is None:
+            return owned
+        layers = [layer for kind in kinds for layer in layers_by_kind(network)[kind]]
+        decayed = {id(parameter) for layer in layers for parameter in layer.parameters(recurse=False)}
+        groups: list[dict[str, Any]] = [
+            {"params": [parameter for parameter in owned if id(parameter) in decayed]},
+            {"params": [parameter for parameter in owned if id(parameter) not in decayed], "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def _make_optimizer(self, network: SoftActor | FeaturesNetwork, lr_schedule: Schedule) -> th.optim.Optimizer:
         try:
-            return self.optimizer_class(parameters, lr=lr_schedule(1.0), **self.optimizer_kwargs)  # type: ignore[call-arg]
+            optimizer = self.optimizer_class(
+                self._parameter_groups(network),
+                lr=lr_schedule(1.0),  # type: ignore[call-arg]
+                **self.optimizer_kwargs,
+            )
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"`optimizer_kwargs={self.optimizer_kwargs}` are not what `optimizer_class={self.optimizer_class}` "
                 f"takes: {error}"
             ) from error
+        if self.settings.decayed_layers is not None and not optimizer.defaults.get("weight_decay"):
+            raise ValueError(
+                f"`decayed_layers={self.settings.decayed_layers}` chooses layers with weight decay, but there is none; "
+                "pass `optimizer_class=torch.optim.AdamW` and `optimizer_kwargs=dict(weight_decay=0.01)`, or "
+                "`decayed_layers=None`"
+            )
+        return optimizer
+
+    def begin_anew(self) -> None:
+        """Give all networks the weights of new ones, and empty their optimizers. What normalises observations stays."""
+        fresh = type(self)(**self._get_constructor_parameters()).to(self.device)
+        weights = {name: value for name, value in fresh.state_dict().items() if not name.startswith("obs_normalizer.")}
+        self.load_state_dict(weights, strict=False)
+        for network in (self.actor, self.critic, self.value_net):
+            if network is not None:
+                network.optimizer.state.clear()
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
         """Create a features extractor.
 
         :raises ValueError: the class does not take the arguments, or makes no features extractor
         """
+        return self._extractor_of(self.observation_space)
+
+    def _extractor(self, shared: BaseFeaturesExtractor | None, keys: tuple[str, ...] | None) -> BaseFeaturesExtractor:
+        """Features extractor: the shared one, or a new one that reads some keys of Dict observations, or all (None)."""
+        if shared is not None:
+            return shared
+        if keys is None:
+            return self.make_features_extractor()
+        space: Any = self.observation_space
+        return self._extractor_of(spaces.Dict({key: space[key] for key in keys}))
+
+    def _extractor_of(self, space: spaces.Space) -> BaseFeaturesExtractor:
         try:
-            extractor = super().make_features_extractor()
+            extractor = self.features_extractor_class(space, **self.features_extractor_kwargs)
         except TypeError as error:
             raise ValueError(
                 f"`features_extractor_kwargs={self.features_extractor_kwargs}` are not what "
@@ -311,18 +414,31 @@ class SoftACPolicy(BasePolicy):
         """
         actor_class, own_arguments = self._choose_actor()
         arguments = self._shared_arguments() | own_arguments
-        arguments |= {"net_arch": self._net_arch_of("pi"), "batch_norm": self._hidden_layers().batch_norm}
-        return actor_class(**self._update_features_extractor(arguments, features_extractor)).to(self.device)
+        hidden = replace(self._hidden_layers(), layer_norm=False, dropout=0.0)  # which the critics alone have
+        arguments |= {"net_arch": self._net_arch_of("pi"), "hidden": hidden}
+        extractor = self._extractor(features_extractor, self.settings.actor_keys)
+        return self._finished(actor_class(**self._update_features_extractor(arguments, extractor)))
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Critic:
         """Create an ensemble of critics.
 
         :param features_extractor: to share; None for one of its own
         """
-        arguments = self._value_arguments() | {"n_critics": self.n_critics}
+        settings = self.settings
+        head = {"head": settings.critic_head, "head_kwargs": settings.critic_head_kwargs}
+        arguments = self._value_arguments() | {"n_critics": self.n_critics} | head
         if self._critics_train_features():
             arguments["share_features_extractor"] = False
-        return self._critic_class()(**self._update_features_extractor(arguments, features_extractor)).to(self.device)
+        extractor = self._extractor(features_extractor, self.settings.critic_keys)
+        return self._finished(self._critic_class()(**self._update_features_extractor(arguments, extractor)))
+
+    def _finished(self, network: NetworkT) -> NetworkT:
+        """Move a new network to the device, and project its weights if they are to have unit norm."""
+        network.to(self.device)
+        project = unit_norm_of(network, network.hidden)
+        if project is not None:
+            project()
+        return network
 
     def _value_arguments(self) -> dict[str, Any]:
         """Arguments that critics and state value networks have in common."""
@@ -347,8 +463,9 @@ class SoftACPolicy(BasePolicy):
 
         :param features_extractor: to share; None for one of its own
         """
-        arguments = self._update_features_extractor(self._value_arguments(), features_extractor)
-        return ValueNetwork(**arguments).to(self.device)
+        extractor = self._extractor(features_extractor, self.settings.critic_keys)
+        arguments = self._update_features_extractor(self._value_arguments(), extractor)
+        return self._finished(ValueNetwork(**arguments))
 
     def reset_noise(self, batch_size: int = 1) -> None:
         """Draw new gSDE exploration weights.
@@ -448,6 +565,24 @@ class SoftACPolicy(BasePolicy):
 
 
 MlpPolicy = SoftACPolicy
+
+
+def _check_keys(settings: PolicySettings, observation_space: spaces.Space) -> None:
+    """Refuse keys that the observations do not have, and a features extractor that cannot be shared."""
+    known = list(observation_space.spaces) if isinstance(observation_space, spaces.Dict) else []
+    for name in ("actor_keys", "critic_keys"):
+        keys = getattr(settings, name)
+        if keys is not None and not set(keys) <= set(known):
+            raise ValueError(
+                f"`{name}` must be None or some of the keys of Dict observations, which are {known}, but {list(keys)} "
+                "was given"
+            )
+    if settings.share_features_extractor and settings.actor_keys != settings.critic_keys:
+        raise ValueError(
+            f"`share_features_extractor={settings.share_features_extractor!r}` lets actor and critics read the same, "
+            f"but `actor_keys={settings.actor_keys}` and `critic_keys={settings.critic_keys}` were given; pass False, "
+            "or the same keys"
+        )
 
 
 def _dropouts_of(target: FeaturesNetwork) -> list[nn.Module]:

@@ -120,6 +120,112 @@ def crossq(**changed: Any) -> dict[str, Any]:
     return _merged(base, own | {"policy_kwargs": policy_kwargs}, changed)
 
 
+def tqc(**changed: Any) -> dict[str, Any]:
+    """TQC: quantile critics, of which targets leave the largest out, arXiv:2005.04269.
+
+    - ``critic_head="quantile"`` with ``n_quantiles=25``: M quantiles; ``n_critics=5``: N
+    - ``n_dropped=2``: d, for each critic; the paper takes 5 for Hopper and 0 for HalfCheetah
+    - ``net_arch``: critics of three layers of 512 units, an actor of two of 256
+    - ``actor_q_reduction="mean"``: the actor follows the mean of all quantiles
+    - the others as in SAC
+
+    :param changed: arguments that take the place of the paper's
+    :return: arguments of SoftAC
+    """
+    policy_kwargs = {
+        "net_arch": {"pi": [256, 256], "qf": [512, 512, 512]},
+        "n_critics": 5,
+        "critic_head": "quantile",
+        "critic_head_kwargs": {"n_quantiles": 25, "n_dropped": 2},
+    }
+    return _merged(_SAC, {"actor_q_reduction": "mean", "policy_kwargs": policy_kwargs}, changed)
+
+
+def simba(**changed: Any) -> dict[str, Any]:
+    """SimBa: residual blocks, and observations that are normalised, arXiv:2410.09754.
+
+    - ``blocks="simba"``: two blocks of 512 units in the critics, one of 128 in the actor
+    - ``normalize_obs=True``; ``weight_decay=0.01`` of all weights, which is ``decoupled`` as in AdamW
+    - ``learning_rate=1e-4``, ``ent_coef="auto_0.01"``, ``target_entropy="auto_0.5"``: -dim(A) / 2
+    - ``learning_starts=5000`` random steps; the others as in SAC
+
+    The paper makes two gradient steps for each step where an action is repeated twice, takes a single critic
+    (``n_critics=1``) where episodes do not end early, and the discount from the length of an episode.
+
+    :param changed: arguments that take the place of the paper's
+    :return: arguments of SoftAC
+    """
+    policy_kwargs = {
+        "net_arch": {"pi": [128], "qf": [512, 512]},
+        "blocks": "simba",
+        "normalize_obs": True,
+        "optimizer_kwargs": {"weight_decay": 0.01, "decoupled_weight_decay": True},
+    }
+    own = {"learning_rate": 1e-4, "learning_starts": 5000, "policy_kwargs": policy_kwargs}
+    return _merged(_SAC, _SMALL_ENTROPY, own, changed)
+
+
+def xqc(**changed: Any) -> dict[str, Any]:
+    """XQC: batch normalisation, unit norm, and critics that learn a distribution, arXiv:2509.25174.
+
+    - ``blocks="xqc"``: critics of four layers of 512 units, an actor of four of 256, with batch normalisation
+    - ``unit_norm_weights="linear"``: rows of all layers; ``joint_pass=True``: both states are one batch
+    - ``critic_head="categorical"``: 101 returns from -5 to 5, and ``normalize_rewards=True``
+    - ``learning_rate="lin_3e-4_3e-5"``, ``policy_delay=3``, ``gradient_steps=2``
+    - ``ent_coef="auto_0.01"``, ``target_entropy="auto_0.5"``: -dim(A) / 2; ``log_std_bounds=(-10.0, 2.0)``
+    - ``learning_starts=5000`` random steps; the others as in SAC
+
+    :param changed: arguments that take the place of the paper's
+    :return: arguments of SoftAC
+    """
+    policy_kwargs = {
+        **{"net_arch": {"pi": [256] * 4, "qf": [512] * 4}, "blocks": "xqc", "unit_norm_weights": "linear"},
+        "log_std_bounds": (-10.0, 2.0),
+    }
+    own = {"learning_rate": "lin_3e-4_3e-5", "policy_delay": 3, "gradient_steps": 2, "learning_starts": 5000}
+    return _merged(_SAC, _SMALL_ENTROPY, _BY_BATCH, own | {"policy_kwargs": policy_kwargs}, changed)
+
+
+def flashsac(**changed: Any) -> dict[str, Any]:
+    """FlashSAC: residual blocks with batch normalisation, unit norm, and noise that is held, arXiv:2604.04539.
+
+    - ``blocks="flashsac"``: two blocks of 256 units in the critics, two of 128 in the actor
+    - ``unit_norm_weights="all"``: of all layers and normalisations; ``joint_pass=True``: both states are one batch
+    - ``critic_head="categorical"``: 101 returns from -5 to 5; ``normalize_rewards=True``, ``max_normalized_return=5``
+    - ``noise_repeat=16``; ``squash_log_std=True`` with ``log_std_bounds=(-10.0, 2.0)``
+    - ``learning_rate="lin_3e-4_1.5e-4"``: the paper's goes down by a cosine; ``policy_delay=2``, ``tau=0.01``
+    - ``ent_coef="auto_0.01"``, ``target_entropy="auto_0.478"``: of a Gaussian with standard deviation 0.15
+    - ``batch_size=512``, ``learning_starts=10_000`` random steps, one gradient step for each step: as its authors have
+      it for simulators on a CPU
+
+    Small differences from its published code: the temperature steps before the critics, the actor's own pass has one
+    state and not both, batch normalisation has an epsilon of 1e-3 in place of 1e-5.
+
+    :param changed: arguments that take the place of the paper's
+    :return: arguments of SoftAC
+    """
+    policy_kwargs = {
+        **{"net_arch": {"pi": [128] * 2, "qf": [256] * 2}, "blocks": "flashsac", "unit_norm_weights": "all"},
+        **{"log_std_bounds": (-10.0, 2.0), "squash_log_std": True},
+    }
+    own = {
+        **{"learning_rate": "lin_3e-4_1.5e-4", "policy_delay": 2, "tau": 0.01, "target_entropy": "auto_0.478"},
+        **{"batch_size": 512, "learning_starts": 10_000, "noise_repeat": 16, "max_normalized_return": 5.0},
+    }
+    return _merged(_SAC, _SMALL_ENTROPY, _BY_BATCH, own | {"policy_kwargs": policy_kwargs}, changed)
+
+
+# What SimBa, XQC and FlashSAC share.
+_SMALL_ENTROPY = {"ent_coef": "auto_0.01", "target_entropy": "auto_0.5"}
+# What XQC and FlashSAC share.
+_BY_BATCH = {
+    "joint_pass": True,
+    "normalize_rewards": True,
+    "policy_kwargs": {
+        **{"batch_norm": True, "batch_norm_momentum": 0.01, "renorm_warmup_steps": None},
+        **{"critic_head": "categorical", "critic_head_kwargs": {"n_atoms": 101, "low": -5.0, "high": 5.0}},
+    },
+}
 _MANY_UPDATES = {"learning_starts": 5000, "gradient_steps": 20, "policy_delay": 20, "actor_q_reduction": "mean"}
 
 

@@ -20,7 +20,7 @@ from sb3_softac.engines.keeper import EngineKeeper
 from sb3_softac.exporting import onnx_file, statistics
 from sb3_softac.exporting.deployed import DeployedPolicy
 from sb3_softac.policies import SoftACPolicy
-from sb3_softac.saving import archive, callbacks, checkpoint, files, replay, sac
+from sb3_softac.saving import archive, callbacks, checkpoint, files, foreign, replay
 from sb3_softac.saving import parameters as saved
 from sb3_softac.saving.agent import build
 from sb3_softac.settings.rows import check_known
@@ -285,15 +285,51 @@ class SavedAlgorithm(OffPolicyAlgorithm):
         :raises ValueError: a file that is not allowed to run code, not a SAC of Stable-Baselines3, one with a policy
             class of its own, or returns that the model's replay buffer does not give
         """
-        source = path_or_model if isinstance(path_or_model, SAC) else None
+        return cls._from(foreign.SB3_SAC, path_or_model, env, device, allow_pickle, kwargs)
+
+    @classmethod
+    def from_tqc(
+        cls: type[SelfAlgorithm],
+        path_or_model: files.PathOrFile | OffPolicyAlgorithm,
+        env: GymEnv | str | None = None,
+        device: th.device | str = "auto",
+        allow_pickle: bool | None = None,
+        **kwargs: Any,
+    ) -> SelfAlgorithm:
+        """Import a TQC of sb3-contrib, as critics with ``critic_head="quantile"``. Needs the extra ``zoo``.
+
+        :param path_or_model: its zip file, or the model itself, whose environment and replay buffer are then shared
+        :param env: to go on learning in, or its registered id; None: the model's, or none
+        :param device: to put the model on
+        :param allow_pickle: as for :meth:`from_sac`
+        :param kwargs: arguments of the constructor to change
+        :return: a model that acts as the imported one does, and makes its updates
+        :raises ValueError: as for :meth:`from_sac`
+        :raises ImportError: sb3-contrib is not installed
+        """
+        return cls._from(foreign.contrib_tqc(), path_or_model, env, device, allow_pickle, kwargs)
+
+    @classmethod
+    def _from(
+        cls: type[SelfAlgorithm],
+        other: foreign.Foreign,
+        path_or_model: files.PathOrFile | OffPolicyAlgorithm,
+        env: GymEnv | str | None,
+        device: th.device | str,
+        allow_pickle: bool | None,
+        changed: dict[str, Any],
+    ) -> SelfAlgorithm:
+        """Import a model of another algorithm, with some arguments changed."""
+        source = path_or_model if isinstance(path_or_model, OffPolicyAlgorithm) else None
         if env is None and source is not None:
             env = source.get_env()
-        file, classes = sac.open_sac(path_or_model, allow_pickle)
-        model = cls.load(file, env, device, classes, allow_pickle=source is not None or allow_pickle, **kwargs)
-        for name in sac.SAC_ONLY_ATTRIBUTES:
+        file, attributes = foreign.open_foreign(other, path_or_model, allow_pickle)
+        may_run = source is not None or allow_pickle
+        model = cls.load(file, env, device, attributes, allow_pickle=may_run, **{**other.arguments, **changed})
+        for name in foreign.UNUSED_ATTRIBUTES:
             vars(model).pop(name, None)
         if source is not None and source.replay_buffer is not None:
-            if not {"n_steps", "gamma"}.isdisjoint(kwargs):
+            if not {"n_steps", "gamma"}.isdisjoint(changed):
                 buffers.check_returns(source.replay_buffer, model.n_steps, model.gamma)
             model.replay_buffer = source.replay_buffer
         return model

@@ -21,10 +21,11 @@ from stable_baselines3.common.type_aliases import (
     RolloutReturn,
     Schedule,
 )
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_softac.buffers import make as buffers
 from sb3_softac.buffers.first_look import first_rows, warn_of_environment
+from sb3_softac.buffers.returns import RunningReturns
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
 from sb3_softac.collecting.episodes import return_statistics, successes
 from sb3_softac.collecting.explore import Explorer, random_allowed_action, ready_to_explore
@@ -119,6 +120,9 @@ class SoftAC(SavedAlgorithm):
         with the transitions themselves, as in CrossQ (arXiv:1902.05605, with ``policy_kwargs=dict(batch_norm=True,
         optimizer_kwargs=dict(betas=(0.5, 0.999)))``, ``policy_delay=3`` and wide critics). ``tau`` and
         ``target_update_interval`` then have no effect
+    :param joint_pass: for ``batch_norm`` beside target networks: critics (v1: state value) and their target see a state
+        and its successor in one pass, by the statistics of both (arXiv:2502.07523). False: in a pass for each, the
+        target by running statistics. Without target networks the pass is always one
     :param actor_tau: in (0, 1]; keeps a moving average of the actor's weights (arXiv:1803.05407), which moves by this
         part towards the actor after each of its steps. The average takes all ``deterministic`` actions; learning stays
         the same. 0.001 makes the returns of an agent that wavers steadier; None: the actor itself acts
@@ -128,6 +132,16 @@ class SoftAC(SavedAlgorithm):
         (arXiv:2509.09838)
     :param ent_coef_bounds: smallest and largest value of a learned temperature; None for none
     :param reward_scale: factor on the rewards of a batch (not of the buffer): a number above 0, or a schedule
+    :param normalize_rewards: divide the rewards of a batch (not of the buffer) by the standard deviation of the
+        discounted returns that the agent has collected so far (arXiv:2502.15280), before ``reward_scale``
+    :param max_normalized_return: with ``normalize_rewards``, divide by more where it takes more to keep the largest
+        discounted return so far at this size (arXiv:2502.15280: 5); None for no bound
+    :param noise_repeat: largest number of steps for which the noise of an exploring action is held; the number n is
+        drawn anew each time, with P(n) ~ n^-2, for all environments together (arXiv:2604.04539: 16). 1: each step has
+        its own noise
+    :param reset_networks: environment steps at which actor, critics, targets, optimizers and temperature begin anew,
+        while the replay buffer stays (arXiv:2205.07802; BRO, arXiv:2405.16158, with many gradient steps:
+        ``[15_000, 50_000, 250_000, 500_000, 750_000]``); a number: every so many steps; None: never
     :param actor_learning_rate: learning rate of the actor; None: ``learning_rate``
     :param critic_learning_rate: learning rate of the critics; None: ``learning_rate``
     :param ent_coef_learning_rate: learning rate of the temperature; None: ``learning_rate``
@@ -198,11 +212,16 @@ class SoftAC(SavedAlgorithm):
         n_target_critics: int | None = None,
         policy_delay: int = 1,
         target_networks: bool = True,
+        joint_pass: bool = False,
         actor_tau: float | None = None,
         q_target_clip: float | None = None,
         critic_ent_coef: float | None = None,
         ent_coef_bounds: tuple[float, float] | None = None,
         reward_scale: float | str | Schedule = 1.0,
+        normalize_rewards: bool = False,
+        max_normalized_return: float | None = None,
+        noise_repeat: int = 1,
+        reset_networks: int | list[int] | None = None,
         actor_learning_rate: float | str | Schedule | None = None,
         critic_learning_rate: float | str | Schedule | None = None,
         ent_coef_learning_rate: float | str | Schedule | None = None,
@@ -262,11 +281,16 @@ class SoftAC(SavedAlgorithm):
         self.n_target_critics = n_target_critics
         self.policy_delay = policy_delay
         self.target_networks = target_networks
+        self.joint_pass = joint_pass
         self.actor_tau = actor_tau
         self.q_target_clip = q_target_clip
         self.critic_ent_coef = critic_ent_coef
         self.ent_coef_bounds = ent_coef_bounds
         self.reward_scale = reward_scale
+        self.normalize_rewards = normalize_rewards
+        self.max_normalized_return = max_normalized_return
+        self.noise_repeat = noise_repeat
+        self.reset_networks = reset_networks
         self.actor_learning_rate = actor_learning_rate
         self.critic_learning_rate = critic_learning_rate
         self.ent_coef_learning_rate = ent_coef_learning_rate
@@ -277,6 +301,9 @@ class SoftAC(SavedAlgorithm):
         self.engine = engine
         self.overlap = overlap
         self._metrics: dict[str, float] = {}
+        self._n_resets = 0
+        #: of the agent's episodes so far, with ``normalize_rewards``
+        self._running_returns: RunningReturns | None = None
         #: a part of each batch, by :meth:`add_demonstrations`; None: all of it is from the replay buffer
         self.demonstrations: buffers.Demonstrations | None = None
         self._is_loaded = not _init_setup_model
@@ -310,27 +337,43 @@ class SoftAC(SavedAlgorithm):
         buffers.check_replay_kwargs(self.replay_buffer_class, self.replay_buffer_kwargs)
         with buffers.without_allocation(self):
             super()._setup_model()
-        if self.policy.obs_normalizer is not None and self._vec_normalize_env is not None:
-            self._warn_of_two_normalizers(self._vec_normalize_env)
+        self._warn_of_two_normalizers()
         for name in ("actor", "critic", *VARIANT_NETWORKS):
             setattr(self, name, getattr(self.policy, name))
         check_ensemble(settings.update.n_target_critics, self.critic.n_critics)
         self._engine = EngineKeeper(self.policy, settings.engine, self._is_loaded)
         self._watch = DivergenceWatch()
         self._attributes = Attributes(self)  # read again, since the set-up has changed some
-        self._explorer = Explorer(self.policy, settings.run.train_freq, self.n_envs)
+        self.explorer = self._make_explorer(settings)
         self._step_check = StepCheck(self.observation_space, self.n_envs, self._vec_normalize_env)
         self._seen = SeenObservations(self.policy.obs_normalizer)
+        self._set_up_returns(settings)
         self._setup_temperature(settings.run.ent_coef)
 
-    @staticmethod
-    def _warn_of_two_normalizers(env: VecNormalize) -> None:
-        if env.norm_obs:
+    def _warn_of_two_normalizers(self) -> None:
+        env = self._vec_normalize_env
+        if env is not None and env.norm_obs and self.policy.obs_normalizer is not None:
             warnings.warn(
                 "Observations are normalised twice: by `policy_kwargs=dict(normalize_obs=True)` and by `VecNormalize`. "
                 "Pass `VecNormalize(env, norm_obs=False)`, or leave `normalize_obs` out",
                 stacklevel=4,
             )
+        if env is not None and env.norm_reward and self.normalize_rewards:
+            warnings.warn(
+                "Rewards are normalised twice: by `normalize_rewards=True` and by `VecNormalize`. Pass "
+                "`VecNormalize(env, norm_reward=False)`, or leave `normalize_rewards` out",
+                stacklevel=4,
+            )
+
+    def _make_explorer(self, settings: Settings) -> Explorer:
+        return Explorer(self.policy, settings.run.train_freq, self.n_envs, settings.run.noise_repeat)
+
+    def _set_up_returns(self, settings: Settings) -> None:
+        """Begin or end to follow the returns, as ``normalize_rewards`` says; those that a file brought stay."""
+        if not settings.run.normalize_rewards:
+            self._running_returns = None
+        elif self._running_returns is None:
+            self._running_returns = RunningReturns(self.n_envs)
 
     def _arguments_of_policy(self) -> dict[str, Any]:
         """Arguments of the policy that follow from those of the algorithm."""
@@ -384,8 +427,10 @@ class SoftAC(SavedAlgorithm):
             self._setup_lr_schedule()
         if "ent_coef" in changed:
             self._setup_temperature(settings.run.ent_coef)
-        if "train_freq" in changed:
-            self._explorer = Explorer(self.policy, settings.run.train_freq, self.n_envs)
+        if "normalize_rewards" in changed:
+            self._set_up_returns(settings)
+        if changed & {"train_freq", "noise_repeat"}:
+            self.explorer = self._make_explorer(settings)
         return settings
 
     def _check_change(self, settings: Settings, changed: set[str]) -> None:
@@ -432,7 +477,7 @@ class SoftAC(SavedAlgorithm):
             if action is not None:
                 return action, action
         elif not self._predicts_by_own_code():
-            return self._explorer.action(self._last_obs, self._n_updates, action_noise)
+            return self.explorer.action(self._last_obs, self._n_updates, action_noise)
         return super()._sample_action(learning_starts, action_noise, n_envs)
 
     def _predicts_by_own_code(self) -> bool:
@@ -471,6 +516,8 @@ class SoftAC(SavedAlgorithm):
         if normalize is not None:
             check.keep_statistics(normalize)
         self._seen.add(self._last_obs)
+        if self._running_returns is not None:
+            self._running_returns.see(reward, dones, self._attributes.settings.run.gamma)
         is_kept = type(replay_buffer).add is SingleCopyReplayBuffer.add  # another buffer may write into its arguments
         if not is_kept or normalize is not None or ended:
             super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
@@ -489,7 +536,10 @@ class SoftAC(SavedAlgorithm):
     # Learning
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        last_obs = self._last_obs
         ready = super()._setup_learn(*args, **kwargs)
+        if self._running_returns is not None and self._last_obs is not last_obs:  # the environments were reset
+            self._running_returns.begin(self.n_envs)
         self._last_callback = ready[1]
         callbacks.restore(self._last_callback, self._states_of_callbacks)
         self._states_of_callbacks = {}
@@ -708,12 +758,14 @@ class SoftAC(SavedAlgorithm):
         self.logger.record_mean("train/policy_lag", gradient_steps)
 
     def _learn_from(self, batches: Iterable[ReplayBufferSamples], settings: Settings) -> None:
+        if settings.run.reset_networks is not None:
+            self._reset_if_due(settings)
         self.policy.set_training_mode(True)
         self._update_learning_rates(settings)
         engine = self._current_engine(settings)
         progress = self._current_progress_remaining
         self.temperature.set_target_entropy(*settings.run.target_entropy.at(progress))
-        reward_scale = value_at(settings.run.reward_scale, progress)
+        reward_scale = value_at(settings.run.reward_scale, progress) / self._reward_divisor(settings)
         if self._n_updates == 0:
             self._begin_learning(reward_scale, settings.run.gamma)
         if not self._watch.begin(self.policy, self._n_updates):
@@ -725,6 +777,30 @@ class SoftAC(SavedAlgorithm):
                 self._watch.see(batch, self._n_updates)
                 engine.update(batch, self._n_updates)
         self._log_training(engine.read_metrics())
+
+    def _reset_if_due(self, settings: Settings) -> None:
+        """Let networks, optimizers and temperature begin anew, if the run has come to a step where they are to."""
+        assert settings.run.reset_networks is not None
+        due = settings.run.reset_networks.due_until(self.num_timesteps)
+        if due > self._n_resets:
+            self.policy.begin_anew()
+            self._setup_temperature(settings.run.ent_coef)
+            self._engine.forget()
+            self.logger.record("train/resets", due)
+        self._n_resets = due
+
+    def _reward_divisor(self, settings: Settings) -> float:
+        """Number that the rewards of a batch are divided by; 1 without ``normalize_rewards``."""
+        returns = self._running_returns
+        if returns is None:
+            return 1.0
+        if returns.is_empty:  # a buffer that came from elsewhere
+            shown = [] if self.demonstrations is None else [self.demonstrations.buffer]
+            for buffer in (self.replay_buffer, *shown):
+                returns.see_buffer(buffer, settings.run.gamma)
+        divisor = returns.divisor(settings.run.max_normalized_return)
+        self.logger.record("train/reward_divisor", divisor)
+        return divisor
 
     def _begin_learning(self, reward_scale: float, gamma: float) -> None:
         """Look at the replay buffer before the first gradient step."""
@@ -813,7 +889,7 @@ class SoftAC(SavedAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         networks = ["actor", "critic", *VARIANT_NETWORKS]
-        made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "_explorer", "_attributes"]
+        made_anew = ["lr_schedule", "temperature", "_parts_of_temperature", "_engine", "explorer", "_attributes"]
         made_anew += ["_step_check", "_watch", "_between_rollouts", "_metrics", "_seen", "demonstrations"]
         made_anew += ["_last_callback", "_states_of_callbacks", "_overlap"]
         return [*super()._excluded_save_params(), *networks, *made_anew, "_is_loaded"]

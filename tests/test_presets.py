@@ -6,11 +6,12 @@ import sys
 import numpy as np
 import pytest
 import yaml
+from gymnasium import spaces
 
 from sb3_softac import SoftAC, presets
 from tests.helpers import DiscreteTarget, Target
 
-NAMES = ("sac_v1", "discrete_sac", "redq", "droq", "crossq")
+NAMES = ("sac_v1", "discrete_sac", "redq", "droq", "crossq", "tqc", "simba", "xqc", "flashsac")
 #: less to compute, and nothing else
 SMALL = {"learning_starts": 16, "batch_size": 8, "buffer_size": 500}
 
@@ -21,7 +22,7 @@ def make(name: str, **changed) -> SoftAC:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_preset_constructs_and_trains(name):
+def test_each_preset_constructs_trains_and_loads(name, tmp_path):
     net_arch = {"pi": [8], "qf": [16]}
     model = make(name, **SMALL, policy_kwargs={"net_arch": net_arch}).learn(130)
     settings = getattr(presets, name)()
@@ -29,6 +30,9 @@ def test_each_preset_constructs_and_trains(name):
     assert abs(model._n_updates - updates) <= 1
     action, _ = model.predict(model.observation_space.sample(), deterministic=True)
     assert np.isfinite(action).all()
+    model.save(tmp_path / "agent")
+    loaded = SoftAC.load(tmp_path / "agent", env=model.get_env(), device="cpu").learn(5, reset_num_timesteps=False)
+    assert loaded._n_updates > model._n_updates
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,7 +43,9 @@ def test_the_numbers_reach_the_agent(name):
     assert {key: getattr(model, key) for key in kwargs if key not in ("target_entropy", "learning_rate")} == {
         key: value for key, value in kwargs.items() if key not in ("target_entropy", "learning_rate")
     }
-    assert model.lr_schedule(1.0) == given["learning_rate"]
+    rate = given["learning_rate"]
+    start, end = map(float, rate.split("_")[1:]) if isinstance(rate, str) else (rate, rate)
+    assert [model.lr_schedule(1.0), model.lr_schedule(0.0)] == pytest.approx([start, end])
     assert model.train_freq.frequency == given["train_freq"]
     assert model.critic.n_critics == given["policy_kwargs"].get("n_critics", 2)
     assert (model.policy.critic_target is None) == (name in ("sac_v1", "crossq"))
@@ -70,6 +76,60 @@ def test_the_papers_numbers():
     target = {"tau": 1.0, "target_update_interval": 2000, "train_freq": 4, "gradient_steps": 1}  # 8000 steps
     assert discrete.items() >= ({"batch_size": 64, "learning_starts": 20_000, "gamma": 0.99} | target).items()
     assert discrete["target_entropy"] == "auto_0.98"
+
+
+def test_the_numbers_of_newer_recipes():
+    """Part by part, as their papers and published code have them."""
+    common = {"buffer_size": 1_000_000, "gamma": 0.99, "ent_coef": "auto_0.01"}
+    tqc = presets.tqc()
+    assert tqc.items() >= {"learning_rate": 3e-4, "batch_size": 256, "tau": 0.005, "actor_q_reduction": "mean"}.items()
+    assert tqc["policy_kwargs"] == {
+        **{"net_arch": {"pi": [256, 256], "qf": [512, 512, 512]}, "n_critics": 5, "critic_head": "quantile"},
+        "critic_head_kwargs": {"n_quantiles": 25, "n_dropped": 2},
+    }
+    simba = presets.simba()
+    numbers = {"learning_rate": 1e-4, "batch_size": 256, "tau": 0.005, "target_entropy": "auto_0.5"}
+    assert simba.items() >= (common | numbers | {"learning_starts": 5000, "gradient_steps": 1}).items()
+    assert simba["policy_kwargs"] == {
+        **{"net_arch": {"pi": [128], "qf": [512, 512]}, "n_critics": 2, "blocks": "simba", "normalize_obs": True},
+        "optimizer_kwargs": {"weight_decay": 0.01, "decoupled_weight_decay": True},
+    }
+    by_batch = {
+        **{"n_critics": 2, "batch_norm": True, "batch_norm_momentum": 0.01, "renorm_warmup_steps": None},
+        **{"critic_head": "categorical", "critic_head_kwargs": {"n_atoms": 101, "low": -5.0, "high": 5.0}},
+        "log_std_bounds": (-10.0, 2.0),
+    }
+    xqc = presets.xqc()
+    numbers |= {"learning_rate": "lin_3e-4_3e-5", "learning_starts": 5000, "gradient_steps": 2, "policy_delay": 3}
+    assert xqc.items() >= (common | numbers | {"joint_pass": True, "normalize_rewards": True}).items()
+    assert "max_normalized_return" not in xqc
+    assert xqc["policy_kwargs"] == by_batch | {
+        **{"net_arch": {"pi": [256] * 4, "qf": [512] * 4}, "blocks": "xqc", "unit_norm_weights": "linear"},
+    }
+    flashsac = presets.flashsac()
+    numbers = {"learning_rate": "lin_3e-4_1.5e-4", "batch_size": 512, "tau": 0.01, "target_entropy": "auto_0.478"}
+    numbers |= {"learning_starts": 10_000, "gradient_steps": 1, "policy_delay": 2, "joint_pass": True}
+    numbers |= {"noise_repeat": 16, "normalize_rewards": True, "max_normalized_return": 5.0}
+    assert flashsac.items() >= (common | numbers).items()
+    assert flashsac["policy_kwargs"] == by_batch | {
+        **{"net_arch": {"pi": [128] * 2, "qf": [256] * 2}, "blocks": "flashsac", "unit_norm_weights": "all"},
+        "squash_log_std": True,
+    }
+    # sigma = 0.15, for each dimension: log(2 pi e sigma^2) / 2
+    assert 0.5 * np.log(2 * np.pi * np.e * 0.15**2) == pytest.approx(-0.478, abs=5e-4)
+
+
+@pytest.mark.parametrize("name", ["simba", "xqc", "flashsac"])
+def test_the_networks_are_as_large_as_those_of_the_papers(name):
+    """Weights of a critic for HalfCheetah's 17 observations and 6 actions, counted by hand."""
+    expected = {
+        "simba": 23 * 512 + 512 + 2 * (2 * 512 + 8 * 512 * 512 + 5 * 512) + 2 * 512 + 512 + 1,
+        "xqc": 2 * 23 + 23 * 512 + 3 * 512 * 512 + 4 * 2 * 512 + 512 * 101 + 101,
+        "flashsac": 2 * 23 + 23 * 256 + 2 * (8 * 256 * 256 + 2 * 1280) + 256 + 256 * 101 + 101,
+    }[name]
+    env = Target(spaces.Box(-1.0, 1.0, (17,)), spaces.Box(-1.0, 1.0, (6,)))
+    model = SoftAC("auto", env, **getattr(presets, name)(buffer_size=10), device="cpu")
+    assert sum(parameter.numel() for parameter in model.critic.qf0.parameters()) == expected
 
 
 def test_arguments_take_the_place_of_the_papers_and_those_of_the_policy_are_merged():

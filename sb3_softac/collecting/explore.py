@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import TrainFreq
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_softac.collecting.actor_copy import ActorCopy, is_copy_faster
+from sb3_softac.collecting.noise_repeat import NoiseRepeat
 from sb3_softac.policies import SoftACPolicy, check_actions
 from sb3_softac.spaces import masks_in, sample_allowed
 
@@ -26,13 +27,17 @@ class Explorer:
     :param policy: the policy
     :param train_freq: training frequency, after which the weights of the policy change
     :param n_envs: number of environments
+    :param noise_repeat: largest number of steps for which the noise of an action is held
     """
 
-    def __init__(self, policy: SoftACPolicy, train_freq: TrainFreq, n_envs: int) -> None:
+    def __init__(self, policy: SoftACPolicy, train_freq: TrainFreq, n_envs: int, noise_repeat: int = 1) -> None:
         self._policy = policy
         copies = not policy.settings.use_sde and is_copy_faster(policy.actor, train_freq, n_envs)
         #: acts in place of the actor; None: the actor itself acts
         self.actor_copy = ActorCopy(policy.actor, policy.obs_normalizer) if copies else None
+        #: holds the noise of an action; None: each step has its own
+        self.repeat = NoiseRepeat(noise_repeat, CPU if copies else policy.device) if noise_repeat > 1 else None
+        self._sample = self._sampled if self.repeat is None else self._repeated
 
     def action(
         self, observation: Any, n_updates: int, action_noise: ActionNoise | None = None
@@ -49,12 +54,7 @@ class Explorer:
         masks_in(observation, action_space)
         policy.set_training_mode(False)  # as predict() does, since a callback may have called train()
         with th.no_grad():
-            if self.actor_copy is None:
-                action = policy(obs_as_tensor(observation, policy.device))
-            else:
-                action = self.actor_copy.up_to_date(n_updates, policy.structure_version)(
-                    obs_as_tensor(observation, CPU)
-                )
+            action = self._sample(observation, n_updates)
         scaled = action.cpu().numpy().reshape(-1, *action_space.shape)  # type: ignore[misc]
         if not isinstance(action_space, spaces.Box):
             return scaled, scaled
@@ -62,6 +62,19 @@ class Explorer:
         if action_noise is not None:
             scaled = np.clip(scaled + action_noise(), -1.0, 1.0)
         return policy.unscale_action(scaled), scaled
+
+    def _sampled(self, observation: Any, n_updates: int) -> th.Tensor:
+        """Sample of the actor, or of its copy."""
+        if self.actor_copy is None:
+            return self._policy(obs_as_tensor(observation, self._policy.device))
+        copy = self.actor_copy.up_to_date(n_updates, self._policy.structure_version)
+        return copy(obs_as_tensor(observation, CPU))
+
+    def _repeated(self, observation: Any, n_updates: int) -> th.Tensor:
+        """Sample with the noise of the last step, as long as that is held."""
+        assert self.repeat is not None
+        with self.repeat.draws():
+            return self._sampled(observation, n_updates)
 
 
 def ready_to_explore(policy: SoftACPolicy, train: Callable[[], None]) -> None:

@@ -19,9 +19,10 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.distributions import Normal
 
-from sb3_softac.networks.batch_renorm import MakeNorm
-from sb3_softac.networks.blocks import MLP, HiddenLayers, VectorShortcut, make_mlp, plain_linears
+from sb3_softac.networks.blocks import MLP, PLAIN, HiddenLayers, VectorShortcut, make_mlp, plain_linears
 from sb3_softac.networks.distributions import (
+    DEFAULT_RANGE,
+    LogStdRange,
     PolicySupport,
     SquashedGaussianSample,
     StateDependentNoise,
@@ -29,10 +30,6 @@ from sb3_softac.networks.distributions import (
     hard_clip,
     squashed_gaussian_log_prob,
 )
-
-# Bounds of the log standard deviation: those of the published implementation and of Stable-Baselines3.
-LOG_STD_MIN = -20.0
-LOG_STD_MAX = 2.0
 
 
 class SoftActor(VectorShortcut, BasePolicy):
@@ -45,7 +42,7 @@ class SoftActor(VectorShortcut, BasePolicy):
     :param features_dim: number of features
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
-    :param batch_norm: function from a number of features to a layer of batch renormalisation; None: no such layers
+    :param hidden: normalisation, dropout and norm of the hidden layers
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -59,7 +56,7 @@ class SoftActor(VectorShortcut, BasePolicy):
         features_dim: int,
         activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
-        batch_norm: MakeNorm | None = None,
+        hidden: HiddenLayers = PLAIN,
     ) -> None:
         super().__init__(
             observation_space,
@@ -72,8 +69,8 @@ class SoftActor(VectorShortcut, BasePolicy):
         self.features_dim = features_dim
         self.activation_fn = activation_fn
         self.latent_dim = net_arch[-1] if net_arch else features_dim
-        self.batch_norm = batch_norm
-        self.latent_pi = make_mlp(features_dim, -1, net_arch, activation_fn, HiddenLayers(batch_norm=batch_norm))
+        self.hidden = hidden
+        self.latent_pi = make_mlp(features_dim, -1, net_arch, activation_fn, hidden)
         self.latent_pi.acts = True
 
     #: Whether gradients of Q reach the actor through the actions of :meth:`support`.
@@ -165,7 +162,7 @@ class SoftActor(VectorShortcut, BasePolicy):
             "features_extractor": self.features_extractor,
             "features_dim": self.features_dim,
             "activation_fn": self.activation_fn,
-            "batch_norm": self.batch_norm,
+            "hidden": self.hidden,
         }
 
 
@@ -179,6 +176,7 @@ class SquashedGaussianActor(SoftActor):
     :param log_std_init: initial log standard deviation of the gSDE weights
     :param use_expln: grow the gSDE standard deviation like ``log`` above 1 in place of ``exp``
     :param clip_mean: with gSDE, limit the mean before tanh to [-clip_mean, clip_mean]; 0 for no limit
+    :param log_std_range: of the log standard deviation without gSDE
     :param kwargs: the arguments of :class:`SoftActor`
     """
 
@@ -191,6 +189,7 @@ class SquashedGaussianActor(SoftActor):
         log_std_init: float = -3.0,
         use_expln: bool = False,
         clip_mean: float = 2.0,
+        log_std_range: LogStdRange = DEFAULT_RANGE,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -198,6 +197,7 @@ class SquashedGaussianActor(SoftActor):
         self.log_std_init = log_std_init
         self.use_expln = use_expln
         self.clip_mean = clip_mean
+        self.log_std_range = log_std_range
 
         action_dim = get_action_dim(self.action_space)
         self.mu: nn.Module = nn.Linear(self.latent_dim, action_dim)
@@ -234,7 +234,7 @@ class SquashedGaussianActor(SoftActor):
             parameter.requires_grad for parameter in self.features_extractor.parameters()
         )
         is_fused = isinstance(self.latent_pi, MLP) and self.latent_pi.is_fused
-        if self.use_sde or not is_fused or trains_features:
+        if self.use_sde or self.log_std_range.is_squashed or not is_fused or trains_features:
             return super().supports(obs, next_obs, n_samples)
         heads = plain_linears((self.mu, self.log_std))
         if len(heads) < 2:
@@ -245,7 +245,7 @@ class SquashedGaussianActor(SoftActor):
         shape = (n_states, n_samples, outputs[0].shape[-1] // 2)
         # Two draws, so that the random numbers are those of two passes.
         noise = th.cat([th.randn(shape, dtype=features.dtype, device=features.device) for _ in range(2)])
-        samples = SquashedGaussianSample.apply(*outputs, noise, (LOG_STD_MIN, LOG_STD_MAX))
+        samples = SquashedGaussianSample.apply(*outputs, noise, self.log_std_range[:2])
         return equally_weighted(*samples[:2]), equally_weighted(*samples[2:])
 
     def score_support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
@@ -296,7 +296,7 @@ class SquashedGaussianActor(SoftActor):
     def _gaussian(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
         """Gaussian before tanh without gSDE: mean and log standard deviation, both (B, 1, D)."""
         mean, log_std = self.heads(obs, self.mu, self.log_std)
-        return mean.unsqueeze(1), log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).unsqueeze(1)
+        return mean.unsqueeze(1), self.log_std_range(log_std).unsqueeze(1)
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         """Action to take.
@@ -322,7 +322,7 @@ class SquashedGaussianActor(SoftActor):
         mean = self.mu(latent)
         if self.use_sde:
             return mean, self.log_std, {"latent_sde": latent}
-        return mean, self.log_std(latent).clamp(LOG_STD_MIN, LOG_STD_MAX), {}
+        return mean, self.log_std_range(self.log_std(latent)), {}
 
     def action_log_prob(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor]:
         """One reparameterised action for each state, in the form of Stable-Baselines3's actor.
@@ -384,4 +384,5 @@ class SquashedGaussianActor(SoftActor):
             "log_std_init": self.log_std_init,
             "use_expln": self.use_expln,
             "clip_mean": self.clip_mean,
+            "log_std_range": self.log_std_range,
         }

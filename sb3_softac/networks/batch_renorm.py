@@ -3,6 +3,7 @@
 Shapes: B rows, F features.
 """
 
+import math
 from collections.abc import Callable
 from types import TracebackType
 
@@ -35,14 +36,14 @@ class BatchRenorm(nn.Module):
 
     :param n_features: F
     :param momentum: in (0, 1]; how far the running statistics move towards those of a batch
-    :param warmup_steps: number of passes without a correction
+    :param warmup_steps: number of passes without a correction; None: all of them
     """
 
     running_mean: th.Tensor
     running_var: th.Tensor
     num_batches_tracked: th.Tensor
 
-    def __init__(self, n_features: int, momentum: float = 0.01, warmup_steps: int = WARMUP_STEPS) -> None:
+    def __init__(self, n_features: int, momentum: float = 0.01, warmup_steps: int | None = WARMUP_STEPS) -> None:
         super().__init__()
         self.n_features = n_features
         self.momentum = momentum
@@ -88,7 +89,8 @@ class BatchRenorm(nn.Module):
 
     def limits(self) -> tuple[th.Tensor, th.Tensor]:
         """Limits r_max and d_max of the next pass, each () and on the device."""
-        passes = self.num_batches_tracked.to(self.running_mean.dtype) - self.warmup_steps
+        warmup_steps = math.inf if self.warmup_steps is None else self.warmup_steps
+        passes = self.num_batches_tracked.to(self.running_mean.dtype) - warmup_steps
         r_max = passes * ((R_MAX - 1.0) / R_PASSES) + 1.0
         d_max = passes * (D_MAX / D_PASSES)
         return r_max.clamp(1.0, R_MAX), d_max.clamp(0.0, D_MAX)
@@ -124,11 +126,11 @@ class BatchStatistics:
     the running statistics. The algorithm decides this pass by pass: a network uses batch statistics in the pass of its
     own loss only, and the actor's loss sees critics with running statistics.   arXiv:1902.05605
 
-    :param network: a network with or without layers of batch renormalisation
+    :param network: a network with or without layers of batch renormalisation; None: there is no network
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.layers = layers_of(network)
+    def __init__(self, network: nn.Module | None) -> None:
+        self.layers = [] if network is None else layers_of(network)
 
     def __enter__(self) -> None:
         for layer in self.layers:

@@ -16,6 +16,7 @@ from sb3_softac.networks.fused import stack as fused
 from sb3_softac.networks.fused.ensemble import Ensemble, fits, lay_side_by_side
 from sb3_softac.networks.fused.unchanged import Unchanged, has_hooks
 from sb3_softac.networks.observations import preprocess
+from sb3_softac.networks.residual import BLOCKS, block_modules
 
 # Without gradients, fewer rows than this are faster module by module.
 MIN_ROWS = 32
@@ -193,16 +194,20 @@ class VectorShortcut(BaseModel):
 
 @dataclass(frozen=True)
 class HiddenLayers:
-    """Normalisation and dropout around the linear layers of a network.
+    """Normalisation, dropout and norm of the linear layers of a network.
 
     :param layer_norm: normalise each hidden layer before its activation
     :param dropout: probability that a hidden unit is set to zero in training mode
     :param batch_norm: function from a number of features to a layer of batch renormalisation; None: no such layers
+    :param blocks: a key of :data:`~sb3_softac.networks.residual.BLOCKS`; None: plain layers
+    :param unit_norm: weights of a fixed norm, see :class:`~sb3_softac.networks.unit_norm.UnitNorm`; None: none
     """
 
     layer_norm: bool = False
     dropout: float = 0.0
     batch_norm: MakeNorm | None = None
+    blocks: str | None = None
+    unit_norm: str | None = None
 
 
 PLAIN = HiddenLayers()
@@ -226,6 +231,9 @@ def make_mlp(
     :param activation_fn: activation of the hidden layers
     :param hidden: normalisation and dropout of the hidden layers
     """
+    if hidden.blocks is not None:
+        kind = BLOCKS[hidden.blocks]
+        return MLP(*block_modules(kind, input_dim, output_dim, net_arch, activation_fn, hidden.batch_norm))
     after_linear: list = [lambda _: nn.Dropout(hidden.dropout)] if hidden.dropout > 0.0 else []
     after_linear += [nn.LayerNorm] if hidden.layer_norm else []
     before_linear: list = [] if hidden.batch_norm is None else [hidden.batch_norm]

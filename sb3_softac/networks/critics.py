@@ -16,7 +16,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_softac.networks.blocks import MLP, PLAIN, HiddenLayers, VectorShortcut, make_mlp
-from sb3_softac.networks.heads import HEADS
+from sb3_softac.networks.heads import make_head
 from sb3_softac.networks.observations import one_hot
 from sb3_softac.spaces import discrete_sizes, joint_strides
 
@@ -32,7 +32,7 @@ class FeaturesNetwork(VectorShortcut):
     :param activation_fn: activation of the hidden layers
     :param normalize_images: divide uint8 images by 255
     :param share_features_extractor: the loss of another network trains the features extractor
-    :param hidden: normalisation and dropout of the hidden layers
+    :param hidden: normalisation, dropout and norm of the hidden layers
     """
 
     features_extractor: BaseFeaturesExtractor
@@ -113,13 +113,21 @@ class Critic(FeaturesNetwork):
 
     :param n_critics: N
     :param head: a row of :data:`~sb3_softac.networks.heads.HEADS`
+    :param head_kwargs: arguments of the head; None for none
     :param kwargs: the arguments of :class:`FeaturesNetwork`
     """
 
-    def __init__(self, *args: Any, n_critics: int = 2, head: str = "scalar", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        n_critics: int = 2,
+        head: str = "scalar",
+        head_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.n_critics = n_critics
-        self.head = HEADS[head]()
+        self.head = make_head(head, head_kwargs or {})
         self.q_networks: list[nn.Module] = []
         for index in range(n_critics):
             q_network = self._make_q_network()

@@ -10,6 +10,9 @@ import torch as th
 from torch import nn
 from torch.nn.functional import softplus
 
+# Bounds of the log standard deviation: those of the published implementation and of Stable-Baselines3.
+LOG_STD_MIN = -20.0
+LOG_STD_MAX = 2.0
 aten = th.ops.aten
 LOG_2 = math.log(2.0)
 LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
@@ -98,6 +101,30 @@ def squashed_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor, pre_tanh: t
     :return: (...)
     """
     return standardized_gaussian_log_prob(noise, log_std) - tanh_log_det(pre_tanh)
+
+
+class LogStdRange(NamedTuple):
+    """Range of a log standard deviation, and how an output of a network is brought into it."""
+
+    low: float = LOG_STD_MIN  #: smallest log standard deviation
+    high: float = LOG_STD_MAX  #: largest log standard deviation
+    is_squashed: bool = False  #: by tanh, which has a gradient everywhere; False: by clipping
+
+    def __call__(self, raw: th.Tensor) -> th.Tensor:
+        """Log standard deviation of an output of a network.
+
+        ``clip(x, low, high)``, arXiv:1812.05905v2, or ``low + (high - low) (1 + tanh x) / 2``, arXiv:2604.04539
+
+        :param raw: of any shape
+        :return: of that shape
+        """
+        if self.is_squashed:
+            return self.low + 0.5 * (self.high - self.low) * (1.0 + raw.tanh())
+        return raw.clamp(self.low, self.high)
+
+
+#: as in the published implementation, and in Stable-Baselines3
+DEFAULT_RANGE = LogStdRange()
 
 
 class SquashedGaussianSample(th.autograd.Function):

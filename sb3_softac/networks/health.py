@@ -9,8 +9,9 @@ import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_softac.networks.batch_renorm import BatchRenorm
+from sb3_softac.networks.layer_kinds import NORMS
 from sb3_softac.networks.networks import Networks
+from sb3_softac.networks.residual import Residual
 
 # A unit whose mean activation is at most this part of its layer's counts as dead.   arXiv:2302.12902, figure 2
 DEAD_BELOW = 0.025
@@ -60,8 +61,10 @@ def hidden_layers(network: nn.Sequential, inputs: th.Tensor) -> Iterator[th.Tens
     :return: each (B, W)
     """
     for module in network:
+        if isinstance(module, Residual):
+            yield from hidden_layers(nn.Sequential(*module), inputs)
         inputs = module(inputs)
-        if not isinstance(module, (nn.Linear, nn.LayerNorm, nn.Dropout, BatchRenorm)):
+        if not isinstance(module, (nn.Linear, nn.Dropout, Residual, *NORMS)):
             yield inputs
 
 

@@ -11,8 +11,10 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_softac.networks.actors import LOG_STD_MAX, LOG_STD_MIN, SoftActor
+from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.distributions import (
+    DEFAULT_RANGE,
+    LogStdRange,
     PolicySupport,
     equally_weighted,
     mixture_log_prob,
@@ -29,14 +31,18 @@ class SquashedMixtureActor(SoftActor):
     arXiv:2605.09157
 
     :param n_components: C
+    :param log_std_range: of the log standard deviations
     :param kwargs: the arguments of :class:`SoftActor`
     """
 
     action_space: spaces.Box
 
-    def __init__(self, *args: Any, n_components: int = 4, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, n_components: int = 4, log_std_range: LogStdRange = DEFAULT_RANGE, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.n_components = n_components
+        self.log_std_range = log_std_range
         self.action_dim = get_action_dim(self.action_space)
         self.mu = nn.Linear(self.latent_dim, n_components * self.action_dim)
         self.log_std = nn.Linear(self.latent_dim, n_components * self.action_dim)
@@ -60,7 +66,7 @@ class SquashedMixtureActor(SoftActor):
         """
         log_weight, mean, log_std = self.heads(obs, self.log_weight, self.mu, self.log_std)
         shape = (self.n_components, self.action_dim)
-        log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        log_std = self.log_std_range(log_std)
         return log_weight.log_softmax(dim=-1), mean.unflatten(-1, shape), log_std.unflatten(-1, shape)
 
     def support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
@@ -127,4 +133,7 @@ class SquashedMixtureActor(SoftActor):
         return mean.gather(1, heaviest).squeeze(1).tanh()
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | {"n_components": self.n_components}
+        return super()._get_constructor_parameters() | {
+            "n_components": self.n_components,
+            "log_std_range": self.log_std_range,
+        }

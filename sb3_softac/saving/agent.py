@@ -19,6 +19,8 @@ from sb3_softac.settings.parsing import whole_number
 
 AgentT = TypeVar("AgentT", bound=OffPolicyAlgorithm)
 COUNTS = {"n_envs", "num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_n_updates", "_episode_num"}
+#: arguments of the policy whose whole numbers are no sizes of layers
+NO_SIZES = ("renorm_warmup_steps",)
 NEEDED = ("policy_class", "policy_kwargs", "observation_space", "action_space", "verbose")
 
 
@@ -90,7 +92,8 @@ def _check_sizes(data: Mapping[str, Any], parameters: Mapping[str, Any]) -> None
     if not isinstance(policy, Mapping):
         raise SavedFileError("it has no parameters of a policy")
     n_parameters = sum(each.numel() for each in policy.values() if isinstance(each, th.Tensor))
-    sizes = [spaces.flatdim(data["action_space"]), *_sizes_in(data["policy_kwargs"])]
+    policy_kwargs = {name: value for name, value in data["policy_kwargs"].items() if name not in NO_SIZES}
+    sizes = [spaces.flatdim(data["action_space"]), *_sizes_in(policy_kwargs)]
     sizes += [_one_hot(space) for space in _leaves(data["observation_space"])]
     if max(sizes) > max(n_parameters, 1):
         raise SavedFileError(

@@ -267,6 +267,7 @@ def save(
         "random": random_states(model.device),
         "action_space": environments.read_generators(model.action_space),
         "noise": _noise_of(model),
+        "noise_repeat": model.explorer.repeat and model.explorer.repeat.state(),
         "environment": None if env is None or reasons else env.links,
         "callbacks": callbacks,
         "due": list(model._overlap.due),
@@ -326,6 +327,8 @@ def _restore(model: Any, state: Mapping[str, Any]) -> None:
     model._overlap.due = tuple(state.get("due", (0, 0)))  # earlier checkpoints do not have the key
     if state["noise"] is not None:
         model.actor.sde_noise.set_draws(*(th.as_tensor(draw, device=model.device) for draw in state["noise"]))
+    if state.get("noise_repeat") is not None and model.explorer.repeat is not None:
+        model.explorer.repeat.restore(state["noise_repeat"])
     if state["environment"] is not None:
         environments.restore(model.env, state["environment"])
     else:

@@ -29,6 +29,7 @@ from stable_baselines3.common.vec_env.stacked_observations import StackedObserva
 from stable_baselines3.her.goal_selection_strategy import GoalSelectionStrategy
 from torch import nn
 
+from sb3_softac.buffers.returns import RunningReturns
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
 from sb3_softac.saving.files import SavedFileError
 
@@ -163,6 +164,7 @@ ROWS = {
         _attributes(LinearSchedule, "start", "end", "end_fraction"),
         _attributes(FloatSchedule, "value_schedule"),
         _whole_state(RunningMeanStd),
+        _whole_state(RunningReturns),
         _whole_state(StackedObservations),
         _whole_state(noise.NormalActionNoise),
         _whole_state(noise.OrnsteinUhlenbeckActionNoise),

@@ -179,6 +179,44 @@ def read_ent_coef_bounds(name: str, value: Any) -> tuple[float, float]:
     return low, high
 
 
+@dataclass(frozen=True)
+class Resets:
+    """Environment steps at which networks begin anew.
+
+    :param interval: every so many steps; None: only at ``steps``
+    :param steps: these steps, in rising order
+    """
+
+    interval: int | None = None
+    steps: tuple[int, ...] = ()
+
+    def due_until(self, num_timesteps: int) -> int:
+        """Number of resets that are due in the first steps of a run.
+
+        :param num_timesteps: environment steps so far
+        """
+        regular = 0 if self.interval is None else num_timesteps // self.interval
+        return regular + sum(step <= num_timesteps for step in self.steps)
+
+
+def read_resets(name: str, value: Any) -> Resets:
+    """Read when networks begin anew: a number of steps, or a list of steps.
+
+    :param name: name of the argument, for the error message
+    :param value: what the user gave
+    :raises ValueError: for any other value
+    """
+    if not isinstance(value, (list, tuple)):
+        return Resets(interval=whole_number(name, value))
+    steps = tuple(whole_number(name, step) for step in value)
+    if not steps or list(steps) != sorted(set(steps)):
+        raise ValueError(
+            f"`{name}` must be None, a number of steps, or a list of steps in rising order, as [15_000, 50_000], but "
+            f"{value!r} was given"
+        )
+    return Resets(steps=steps)
+
+
 def read_device(name: str, value: Any) -> th.device | str:
     """Read a device of PyTorch, or ``"auto"``.
 
@@ -235,6 +273,7 @@ class UpdateSettings:
     actor_q_reduction: str | None = row(optional(word(Q_REDUCTIONS)))
     n_target_critics: int | None = row(optional(whole()))
     policy_delay: int = row(whole())
+    joint_pass: bool = row(flag)
     actor_tau: float | None = row(optional(number_in(POSITIVE_FRACTION)))
     q_target_clip: float | None = row(optional(number_in(POSITIVE)))
     critic_ent_coef: float | None = row(optional(number_in(NOT_NEGATIVE)))
@@ -263,6 +302,8 @@ class RunSettings:
     critic_learning_rate: Schedule | None = row(optional(schedule_in(NOT_NEGATIVE)))
     ent_coef_learning_rate: Schedule | None = row(optional(schedule_in(NOT_NEGATIVE)))
     reward_scale: float | Schedule = row(lambda name, value: number_or_schedule(name, value, POSITIVE))
+    normalize_rewards: bool = row(flag)
+    max_normalized_return: float | None = row(optional(number_in(POSITIVE)))
     target_entropy: Any = row(lambda _, value: value)  # a TargetEntropy, once the spaces are known
     ent_coef: Any = row(lambda _, value: value)  # an EntCoef, once the variant is known
     gamma: float = row(number_in(FRACTION))
@@ -271,6 +312,8 @@ class RunSettings:
     learning_starts: int = row(whole(minimum=0))
     train_freq: TrainFreq = row(read_train_freq)
     gradient_steps: int = row(whole(-1, MAX_STEPS))
+    noise_repeat: int = row(whole())
+    reset_networks: Resets | None = row(optional(read_resets))
     action_noise: ActionNoise | None = row(optional(instance_of(ActionNoise, "None or an `ActionNoise`")))
     sde_sample_freq: int = row(whole(minimum=-1))
     use_sde_at_warmup: bool = row(flag)
@@ -318,6 +361,12 @@ def check_combinations(values: Mapping[str, Any], action_space: spaces.Space, n_
             "`q_target_clip` bounds how far a critic leaves its target network, but `target_networks=False` was given; "
             "pass `q_target_clip=None`, or `target_networks=True`"
         )
+    _check_critic_head(values)
+    if values["max_normalized_return"] is not None and not values["normalize_rewards"]:
+        raise ValueError(
+            f"`max_normalized_return={values['max_normalized_return']}` bounds returns that `normalize_rewards=True` "
+            "normalises, but `normalize_rewards=False` was given; pass True, or `max_normalized_return=None`"
+        )
     for name, reason in VARIANTS[values["variant"]].refuses.items():
         if values[name] is not None:
             raise ValueError(f"`{name}` {reason}")
@@ -334,6 +383,20 @@ def check_combinations(values: Mapping[str, Any], action_space: spaces.Space, n_
         )
 
 
+def _check_critic_head(values: Mapping[str, Any]) -> None:
+    head = values["policy_kwargs"].get("critic_head", "scalar")
+    if head != "scalar" and values["q_target_clip"] is not None:
+        raise ValueError(
+            f"`q_target_clip` bounds the distance of scalar values, but `critic_head={head!r}` was given; pass "
+            "`q_target_clip=None`, or `critic_head='scalar'`"
+        )
+    if head == "quantile" and values["n_target_critics"] is not None:
+        raise ValueError(
+            "`n_target_critics` chooses some critics for a target, but one of `critic_head='quantile'` is made of the "
+            "quantiles of all; pass `n_target_critics=None`, and more `n_dropped` for lower targets"
+        )
+
+
 def _check_sde(values: Mapping[str, Any]) -> None:
     use_sde = values["use_sde"]
     made_with_sde = values["policy_kwargs"].get("use_sde", use_sde)
@@ -346,6 +409,11 @@ def _check_sde(values: Mapping[str, Any]) -> None:
         raise ValueError(
             f"`n_action_samples={values['n_action_samples']}` needs independent samples, which gSDE does not give: "
             "it holds its noise. Pass `n_action_samples=1` or `use_sde=False`"
+        )
+    if use_sde and values["noise_repeat"] > 1:
+        raise ValueError(
+            f"`noise_repeat={values['noise_repeat']}` holds the noise of actions, but gSDE holds its own; pass "
+            "`noise_repeat=1` and set `sde_sample_freq`, or `use_sde=False`"
         )
     if use_sde and values["actor_gradient"] == "score_function":
         raise ValueError(

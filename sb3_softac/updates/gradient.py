@@ -26,14 +26,20 @@ class GradientStep:
     :param optimizer: the optimizer that holds the parameters
     :param max_grad_norm: clip the gradient to this norm; None for no clipping
     :param step: function that makes the optimizer step; engines pass a faster one
+    :param project: projection of the parameters, which follows each step; None for none
     """
 
     def __init__(
-        self, optimizer: th.optim.Optimizer, max_grad_norm: float | None = None, step: Stepper = plain_step
+        self,
+        optimizer: th.optim.Optimizer,
+        max_grad_norm: float | None = None,
+        step: Stepper = plain_step,
+        project: Callable[[], None] | None = None,
     ) -> None:
         self._optimizer = optimizer
         self._max_grad_norm = max_grad_norm
         self._step = step
+        self._project = project
 
     def __call__(self, loss: th.Tensor) -> None:
         """Differentiate the loss, clip the gradient, and let the optimizer step.
@@ -77,6 +83,8 @@ class GradientStep:
         if self._max_grad_norm is not None:
             th.nn.utils.clip_grad_norm_(parameters, self._max_grad_norm)
         self._step(self._optimizer)
+        if self._project is not None:
+            self._project()
 
 
 def in_layout_of(parameter: th.Tensor, gradient: th.Tensor | None) -> th.Tensor | None:

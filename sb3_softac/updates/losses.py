@@ -8,30 +8,7 @@ Scalars of a batch are always (B,), so that nothing broadcasts to (B, B) by acci
 
 import torch as th
 
-
-def _check_same_shape(**tensors: th.Tensor) -> None:
-    """Refuse tensors of different shapes, such as (B, 1) with (B,), which PyTorch would broadcast.
-
-    Python compares the shapes on the host, so that a captured update does not contain the check.
-
-    :param tensors: tensors by the name of the argument
-    :raises ValueError: naming all shapes
-    """
-    shapes = [tensor.shape for tensor in tensors.values()]
-    if any(shape != shapes[0] for shape in shapes):
-        given = ", ".join(f"`{name}` is {tuple(tensor.shape)}" for name, tensor in tensors.items())
-        raise ValueError(f"These must be of the same shape, but {given}")
-
-
-def _check_dimensions(**expected: tuple[th.Tensor, int]) -> None:
-    """Refuse tensors with a wrong number of dimensions.
-
-    :param expected: tensor and its number of dimensions, by the name of the argument
-    :raises ValueError: naming the argument
-    """
-    for name, (tensor, n_dimensions) in expected.items():
-        if tensor.dim() != n_dimensions:
-            raise ValueError(f"`{name}` must have {n_dimensions} dimension(s), but its shape is {tuple(tensor.shape)}")
+from sb3_softac.updates.shapes import check_dimensions, check_same_shape
 
 
 def min_q(q_NBK: th.Tensor) -> th.Tensor:
@@ -40,7 +17,7 @@ def min_q(q_NBK: th.Tensor) -> th.Tensor:
     :param q_NBK: (N, B, K)
     :return: (B, K)
     """
-    _check_dimensions(q_NBK=(q_NBK, 3))
+    check_dimensions(q_NBK=(q_NBK, 3))
     return q_NBK.amin(dim=0)
 
 
@@ -50,7 +27,7 @@ def mean_q(q_NBK: th.Tensor) -> th.Tensor:
     :param q_NBK: (N, B, K)
     :return: (B, K)
     """
-    _check_dimensions(q_NBK=(q_NBK, 3))
+    check_dimensions(q_NBK=(q_NBK, 3))
     return q_NBK.mean(dim=0)
 
 
@@ -63,7 +40,7 @@ def random_subset(q_NBK: th.Tensor, n_critics: int) -> th.Tensor:
     :param n_critics: M, at most N
     :return: (M, B, K)
     """
-    _check_dimensions(q_NBK=(q_NBK, 3))
+    check_dimensions(q_NBK=(q_NBK, 3))
     drawn = th.rand(len(q_NBK), device=q_NBK.device).topk(n_critics, sorted=False).indices
     return q_NBK.index_select(0, drawn)
 
@@ -81,8 +58,8 @@ def soft_value(q: th.Tensor, log_pi: th.Tensor, weight: th.Tensor, alpha: th.Ten
     :param alpha: () or (1,), the temperature
     :return: (B,)
     """
-    _check_dimensions(q=(q, 2))
-    _check_same_shape(q=q, log_pi=log_pi, weight=weight)
+    check_dimensions(q=(q, 2))
+    check_same_shape(q=q, log_pi=log_pi, weight=weight)
     return (weight * (q - alpha * log_pi)).sum(dim=-1)
 
 
@@ -93,8 +70,8 @@ def entropy(log_pi: th.Tensor, weight: th.Tensor) -> th.Tensor:
     :param weight: (B, K)
     :return: (B,)
     """
-    _check_dimensions(log_pi=(log_pi, 2))
-    _check_same_shape(log_pi=log_pi, weight=weight)
+    check_dimensions(log_pi=(log_pi, 2))
+    check_same_shape(log_pi=log_pi, weight=weight)
     return -(weight * log_pi).sum(dim=-1)
 
 
@@ -109,10 +86,10 @@ def td_target(reward: th.Tensor, done: th.Tensor, discount: th.Tensor | float, n
     :param next_value: (B,), soft value of s' under the target networks
     :return: (B,)
     """
-    _check_dimensions(reward=(reward, 1))
-    _check_same_shape(reward=reward, done=done, next_value=next_value)
+    check_dimensions(reward=(reward, 1))
+    check_same_shape(reward=reward, done=done, next_value=next_value)
     if isinstance(discount, th.Tensor) and discount.dim() > 0:
-        _check_same_shape(reward=reward, discount=discount)
+        check_same_shape(reward=reward, discount=discount)
     return reward + (1.0 - done) * discount * next_value
 
 
@@ -123,8 +100,8 @@ def critic_loss(q_NB: th.Tensor, target: th.Tensor) -> th.Tensor:
     :param target: y, (B,), must carry no gradient
     :return: ()
     """
-    _check_dimensions(q_NB=(q_NB, 2))
-    _check_same_shape(target=target, first_critic=q_NB[0])
+    check_dimensions(q_NB=(q_NB, 2))
+    check_same_shape(target=target, first_critic=q_NB[0])
     return 0.5 * (q_NB - target).square().mean(dim=1).sum()
 
 
@@ -141,9 +118,9 @@ def clipped_critic_loss(q_NB: th.Tensor, q_target_NB: th.Tensor, target: th.Tens
     :param clip: c, above 0
     :return: ()
     """
-    _check_dimensions(q_NB=(q_NB, 2))
-    _check_same_shape(q_NB=q_NB, q_target_NB=q_target_NB)
-    _check_same_shape(target=target, first_critic=q_NB[0])
+    check_dimensions(q_NB=(q_NB, 2))
+    check_same_shape(q_NB=q_NB, q_target_NB=q_target_NB)
+    check_same_shape(target=target, first_critic=q_NB[0])
     near = q_target_NB + (q_NB - q_target_NB).clamp(-clip, clip)
     return 0.5 * th.maximum((q_NB - target).square(), (near - target).square()).mean(dim=1).sum()
 
@@ -157,8 +134,8 @@ def value_loss(value: th.Tensor, target: th.Tensor) -> th.Tensor:
     :param target: (B,), :func:`soft_value` of fresh actions under the current critics; detached here
     :return: ()
     """
-    _check_dimensions(value=(value, 1))
-    _check_same_shape(value=value, target=target)
+    check_dimensions(value=(value, 1))
+    check_same_shape(value=value, target=target)
     return 0.5 * (value - target.detach()).square().mean()
 
 
@@ -171,7 +148,7 @@ def reparameterized_actor_loss(value: th.Tensor) -> th.Tensor:
     :param value: (B,), soft value of s under the current critics
     :return: ()
     """
-    _check_dimensions(value=(value, 1))
+    check_dimensions(value=(value, 1))
     return -value.mean()
 
 
@@ -191,9 +168,9 @@ def score_function_actor_loss(
     :param baseline: b, (B, K) or (B, 1), in units of value; must not depend on the action it belongs to
     :return: ()
     """
-    _check_dimensions(log_pi=(log_pi, 2), baseline=(baseline, 2))
-    _check_same_shape(log_pi=log_pi, weight=weight, q=q)
-    _check_same_shape(log_pi=log_pi, baseline=baseline.expand(-1, log_pi.shape[1]))
+    check_dimensions(log_pi=(log_pi, 2), baseline=(baseline, 2))
+    check_same_shape(log_pi=log_pi, weight=weight, q=q)
+    check_same_shape(log_pi=log_pi, baseline=baseline.expand(-1, log_pi.shape[1]))
     cost = (alpha * log_pi - q + baseline).detach()
     return (weight.detach() * log_pi * cost).sum(dim=-1).mean()
 
@@ -209,8 +186,8 @@ def leave_one_out_baseline(q: th.Tensor, log_pi: th.Tensor, alpha: th.Tensor) ->
     :param alpha: () or (1,)
     :return: (B, K)
     """
-    _check_dimensions(q=(q, 2))
-    _check_same_shape(q=q, log_pi=log_pi)
+    check_dimensions(q=(q, 2))
+    check_same_shape(q=q, log_pi=log_pi)
     soft_q = q - alpha * log_pi
     return (soft_q.sum(dim=-1, keepdim=True) - soft_q) / (soft_q.shape[-1] - 1)
 
@@ -225,9 +202,9 @@ def temperature_gradient(policy_entropy: th.Tensor, target_entropy: th.Tensor) -
     :param target_entropy: (), or (B,) where it depends on the state
     :return: (), without gradient
     """
-    _check_dimensions(policy_entropy=(policy_entropy, 1))
+    check_dimensions(policy_entropy=(policy_entropy, 1))
     if target_entropy.dim() > 0:
-        _check_same_shape(policy_entropy=policy_entropy, target_entropy=target_entropy)
+        check_same_shape(policy_entropy=policy_entropy, target_entropy=target_entropy)
     return (policy_entropy - target_entropy).detach().mean()
 
 
@@ -241,5 +218,5 @@ def masked_target_entropy(offset: th.Tensor, factor: th.Tensor, max_entropy: th.
     :param max_entropy: (B,), log|A(s)|
     :return: (B,)
     """
-    _check_dimensions(max_entropy=(max_entropy, 1))
+    check_dimensions(max_entropy=(max_entropy, 1))
     return offset + factor * max_entropy

@@ -136,6 +136,8 @@ class CriticPart:
     :param critic: the trained ensemble
     :param step: gradient step over the critics' parameters
     :param statistics: enables batch statistics during the critics' own pass
+    :param target_statistics: enables those of the target network, in a joint pass
+    :param is_joint: whether a state and its successor are one batch; always so without a target network
     :param td: TD target and loss
     :param reduce_q: reduces the critics' values, (N, B, K) to (B, K), in the actor's loss
     :param through_actions: whether the actor's loss needs the gradient of Q with respect to the actions
@@ -146,6 +148,8 @@ class CriticPart:
     critic: Critic
     step: GradientStep
     statistics: BatchStatistics
+    target_statistics: BatchStatistics
+    is_joint: bool
     td: TD
     reduce_q: QReduction
     through_actions: bool
@@ -181,9 +185,15 @@ class CriticPart:
 
     def _outputs_of_both(self, batch: Batch, next_support: PolicySupport) -> tuple[th.Tensor, th.Tensor]:
         """Outputs of the critics at (s, a), (N, B, M), and of the target critics at s', (N, B, K, M)."""
-        if self.target is None:
+        if self.is_joint:
+            both = (batch.obs, batch.action, batch.next_obs, next_support.actions)
             with self.statistics:
-                return self.critic.outputs_joint(batch.obs, batch.action, batch.next_obs, next_support.actions)
+                outputs, next_outputs = self.critic.outputs_joint(*both)
+            if self.target is not None:
+                with th.no_grad(), self.target_statistics:
+                    _, next_outputs = self.target.outputs_joint(*both)
+            return outputs, next_outputs
+        assert self.target is not None, "without a target the pass is joint"
         with th.no_grad():
             next_outputs = self.target.outputs(batch.next_obs, next_support.actions)
         with self.statistics:

@@ -24,6 +24,8 @@ class ValuePart:
     :param value_net: V
     :param step: gradient step over the parameters of V
     :param statistics: enables batch statistics during the pass of V's own loss
+    :param target_statistics: enables those of the target network, in a joint pass
+    :param is_joint: whether a state and its successor are one batch; always so without a target network
     :param reduce_q: reduces the critics' values, (N, B, K) to (B, K), in the target of V. In v1 the critics' target
         comes through V, so that REDQ's random subset (arXiv:2101.05982) is drawn for V's target. None: as in the
         actor's loss
@@ -34,6 +36,8 @@ class ValuePart:
     value_net: ValueNetwork
     step: GradientStep
     statistics: BatchStatistics
+    target_statistics: BatchStatistics
+    is_joint: bool
     reduce_q: QReduction | None
     target: ValueNetwork | None
     follower: TargetNetwork | NoTarget
@@ -45,10 +49,14 @@ class ValuePart:
         :param next_obs: next observations, first dimension B
         :return: V(s) and V(s'), both (B,)
         """
-        if self.target is None:
+        if self.is_joint:
             with self.statistics:
                 value, next_value = self.value_net.joint(obs, next_obs)
+            if self.target is not None:
+                with th.no_grad(), self.target_statistics:
+                    _, next_value = self.target.joint(obs, next_obs)
             return value, next_value.detach()
+        assert self.target is not None, "without a target the pass is joint"
         with th.no_grad():
             next_value = self.target(next_obs)
         with self.statistics:

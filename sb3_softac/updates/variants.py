@@ -1,11 +1,15 @@
 """Factories of the update: one function for each variant, from networks, temperature and settings."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
+from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.batch_renorm import BatchStatistics
+from sb3_softac.networks.critics import FeaturesNetwork
 from sb3_softac.networks.networks import Networks
+from sb3_softac.networks.unit_norm import unit_norm_of
 from sb3_softac.settings.arguments import UpdateSettings
 from sb3_softac.updates import losses
 from sb3_softac.updates.actor_gradient import (
@@ -73,13 +77,17 @@ def _make_actor_part(
     return ActorPart(
         actor=actor,
         gradient=_make_actor_gradient(networks, settings),
-        step=GradientStep(actor.optimizer, settings.max_grad_norm, step),
+        step=_make_step(actor, settings, step),
         temperature=temperature,
         statistics=BatchStatistics(actor),
         average=_make_actor_average(networks, settings.actor_tau),
         n_samples=settings.n_action_samples,
         delay=settings.policy_delay,
     )
+
+
+def _make_step(network: SoftActor | FeaturesNetwork, settings: UpdateSettings, step: Stepper) -> GradientStep:
+    return GradientStep(network.optimizer, settings.max_grad_norm, step, unit_norm_of(network, network.hidden))
 
 
 def _make_actor_average(networks: Networks, tau: float | None) -> WeightAverage | None:
@@ -118,14 +126,23 @@ def _make_critic_part(networks: Networks, settings: UpdateSettings, step: Steppe
     td = TDS[type(critic.head)](critic.head, reduce_q, settings.critic_ent_coef, settings.q_target_clip)
     return CriticPart(
         critic=critic,
-        step=GradientStep(critic.optimizer, settings.max_grad_norm, step),
-        statistics=BatchStatistics(critic),
+        step=_make_step(critic, settings, step),
+        **_batch_statistics(critic, networks.critic_target, settings),
         td=td,
         reduce_q=actor_q_reduction(settings),
         through_actions=through_actions,
         target=networks.critic_target,
         follower=_make_follower(critic, networks.critic_target, settings),
     )
+
+
+def _batch_statistics(online: nn.Module, target: nn.Module | None, settings: UpdateSettings) -> dict[str, Any]:
+    """Arguments of a part that say over what batch its statistics are."""
+    return {
+        "statistics": BatchStatistics(online),
+        "target_statistics": BatchStatistics(target),
+        "is_joint": settings.joint_pass or target is None,
+    }
 
 
 def _make_follower(online: nn.Module, target: nn.Module | None, settings: UpdateSettings) -> TargetNetwork | NoTarget:
@@ -152,8 +169,8 @@ def _make_v1(networks: Networks, temperature: Temperature, settings: UpdateSetti
     is_reduced_alike = settings.actor_q_reduction in (None, settings.q_reduction)
     values = ValuePart(
         value_net=value_net,
-        step=GradientStep(value_net.optimizer, settings.max_grad_norm, step),
-        statistics=BatchStatistics(value_net),
+        step=_make_step(value_net, settings, step),
+        **_batch_statistics(value_net, networks.value_target, settings),
         reduce_q=None
         if is_reduced_alike and not draws_subset
         else _target_q_reduction(settings, networks.critic.n_critics),

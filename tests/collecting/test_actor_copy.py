@@ -29,7 +29,7 @@ def test_learning_is_the_same(space, arguments):
     def learned(copied: bool) -> list[th.Tensor]:
         model = SoftAC("MlpPolicy", Target(action_space=space), seed=0, train_freq=4, **{**SMALL, **arguments})
         if copied:
-            model._explorer.actor_copy = ActorCopy(model.actor)
+            model.explorer.actor_copy = ActorCopy(model.actor)
         model.learn(60)
         return list(model.policy.parameters())
 
@@ -75,21 +75,21 @@ def test_follows_whatever_changes_the_weights_and_nothing_else():
 )
 def test_pays_for_several_steps_of_a_small_network(arguments, expected):
     model = SoftAC(**{"policy": "MlpPolicy", "env": Target(), "buffer_size": 500, **arguments})
-    assert model._explorer.actor_copy is None, "nothing to gain on a CPU"
+    assert model.explorer.actor_copy is None, "nothing to gain on a CPU"
     with patch.object(type(model.actor), "device", th.device("cuda")):
         assert (Explorer(model.policy, model.train_freq, model.n_envs).actor_copy is not None) is expected
 
 
 def test_checkpoints_do_not_hold_it(tmp_path):
     model = SoftAC("MlpPolicy", Target(), seed=0, **SMALL)
-    model._explorer.actor_copy = ActorCopy(model.actor)
+    model.explorer.actor_copy = ActorCopy(model.actor)
     model.save(tmp_path / "model.zip")
-    assert SoftAC.load(tmp_path / "model.zip")._explorer.actor_copy is None
+    assert SoftAC.load(tmp_path / "model.zip").explorer.actor_copy is None
 
 
 def test_another_head_explores():
     model = SoftAC("MlpPolicy", Target(), seed=0, train_freq=4, **SMALL)
-    model._explorer.actor_copy = ActorCopy(model.actor)
+    model.explorer.actor_copy = ActorCopy(model.actor)
     model.learn(40)
     model.actor.mu = th.nn.Linear(16, 2)
     with th.no_grad():

@@ -1,6 +1,7 @@
 """The Gaussian actor: its support, its actions, its gSDE noise."""
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -8,7 +9,10 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
-from sb3_softac.networks.actors import LOG_STD_MAX, LOG_STD_MIN, SquashedGaussianActor
+from sb3_softac import SoftAC
+from sb3_softac.networks.actors import SquashedGaussianActor
+from sb3_softac.networks.distributions import LOG_STD_MAX, LOG_STD_MIN, LogStdRange
+from tests.helpers import DiscreteTarget, Target
 
 OBSERVATIONS = spaces.Box(-1.0, 1.0, (3,))
 ACTIONS = spaces.Box(-2.0, 2.0, (2,))
@@ -191,3 +195,45 @@ def test_one_action_and_its_log_probability_as_in_stable_baselines3(use_sde):
     support = actor.support(obs)
     th.testing.assert_close(actions, support.actions[:, 0])
     th.testing.assert_close(log_pi, support.log_pi[:, 0])
+
+
+# The range of the log standard deviation
+
+
+def test_a_squashed_log_std_is_between_its_bounds_and_has_a_gradient_everywhere():
+    squash = LogStdRange(-10.0, 2.0, is_squashed=True)
+    raw = th.tensor([-50.0, 0.0, 0.5, 50.0], requires_grad=True)
+    expected = [-10.0, -4.0, -10.0 + 6.0 * (1.0 + math.tanh(0.5)), 2.0]
+    th.testing.assert_close(squash(raw).detach(), th.tensor(expected))
+    th.testing.assert_close(LogStdRange(-10.0, 2.0)(raw).detach(), th.tensor([-10.0, 0.0, 0.5, 2.0]))
+    far = th.tensor([4.0], requires_grad=True)
+    assert th.autograd.grad(squash(far).sum(), far)[0].item() > 0.0
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"n_components": 2}])
+@pytest.mark.parametrize("is_squashed", [False, True])
+def test_every_gaussian_keeps_to_its_range(kwargs, is_squashed):
+    policy_kwargs = {"net_arch": [8], "log_std_bounds": (-2.0, -1.0), "squash_log_std": is_squashed} | kwargs
+    actor = SoftAC("MlpPolicy", Target(), buffer_size=10, policy_kwargs=policy_kwargs).actor
+    obs = th.randn(50, 3)
+    for bias in (-30.0, 0.0, 30.0):
+        actor.log_std.bias.data.fill_(bias)
+        log_std = actor.components(obs)[2] if kwargs else actor._gaussian(obs)[1]
+        expected = actor.log_std_range(th.tensor(bias))
+        th.testing.assert_close(log_std, expected.expand_as(log_std), atol=0.5, rtol=0.0)
+        assert -2.0 <= log_std.min() <= log_std.max() <= -1.0
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"policy_kwargs": {"log_std_bounds": (2.0, -1.0)}}, "`log_std_bounds` must be two numbers"),
+        ({"policy_kwargs": {"log_std_bounds": 3.0}}, "`log_std_bounds` must be two numbers"),
+        ({"policy_kwargs": {"squash_log_std": True}, "use_sde": True}, "are for Box actions without gSDE"),
+        ({"policy_kwargs": {"log_std_bounds": (-5.0, 0.0)}, "env": DiscreteTarget()}, "are for Box actions"),
+    ],
+    ids=str,
+)
+def test_other_ranges_are_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        SoftAC("MlpPolicy", **{"env": Target(), "buffer_size": 10} | kwargs)

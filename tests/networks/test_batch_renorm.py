@@ -266,6 +266,18 @@ def test_saved_and_loaded(env, variant, tmp_path):
     assert counts(loaded.critic) == {next(iter(before)) + 20}
 
 
+def test_without_an_end_of_the_warm_up_it_is_batch_normalisation_for_ever():
+    layer = BatchRenorm(3, momentum=0.5, warmup_steps=None)
+    layer.num_batches_tracked.fill_(10**9)
+    assert [limit.item() for limit in layer.limits()] == [1.0, 0.0]
+    x = th.randn(40, 3)
+    layer.running_mean.fill_(5.0)
+    expected = (x - x.mean(dim=0)) / (x.var(dim=0, correction=0) + 1e-3).sqrt()
+    th.testing.assert_close(layer(x), expected)
+    policy = make_model(policy_kwargs={"renorm_warmup_steps": None}).policy
+    assert {each.warmup_steps for each in layers_of(policy)} == {None}
+
+
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match=r"`q_target_clip`.*`target_networks=False`"):
         make_model(target_networks=False, q_target_clip=0.5)

@@ -169,7 +169,7 @@ def test_the_policy_acts_on_normalised_observations(deterministic, kwargs):
     th.manual_seed(1)
     np.testing.assert_allclose(model.predict(obs, deterministic=deterministic)[0], expected, atol=1e-5)
     th.manual_seed(1)
-    explored, _ = model._explorer.action(obs, 0)
+    explored, _ = model.explorer.action(obs, 0)
     if not deterministic:
         np.testing.assert_allclose(explored, expected, atol=1e-5)
 
@@ -179,7 +179,7 @@ def test_a_copy_of_the_actor_follows_the_statistics(batch_norm):
     def learned(copied: bool) -> list[th.Tensor]:
         model = agent(train_freq=4, policy_kwargs={"batch_norm": batch_norm})
         if copied:
-            model._explorer.actor_copy = ActorCopy(model.actor, model.policy.obs_normalizer)
+            model.explorer.actor_copy = ActorCopy(model.actor, model.policy.obs_normalizer)
         return list(model.learn(60).policy.state_dict().values())
 
     assert all(map(th.equal, learned(True), learned(False)))

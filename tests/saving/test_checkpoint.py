@@ -98,7 +98,7 @@ def test_nothing_that_set_up_makes_is_pickled(tmp_path):
     make_model().learn(20).save(tmp_path / "model")
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
         data = archive.read("data").decode()
-    for name in ("replay_buffer", "temperature", "_engine", "_explorer", "_attributes", "actor", "critic"):
+    for name in ("replay_buffer", "temperature", "_engine", "explorer", "_attributes", "actor", "critic"):
         assert f'"{name}":' not in data
 
 

@@ -72,6 +72,18 @@ CASES: dict[str, dict[str, Any]] = {
     "overlapped": {"env": "Pendulum-v1", "overlap": True},
     "overlapped rollouts": {"env": "four", "overlap": True, "train_freq": 3, "gradient_steps": 7, "use_sde": True},
     "overlapped processes": {"env": "processes", "overlap": True, "train_freq": 2, "gradient_steps": -1},
+    "resets": {"env": "Pendulum-v1", "reset_networks": [40, 70], "actor_tau": 0.1},
+    "held noise": {"env": "target", "noise_repeat": 16},
+    "overlapped parts": {"env": "four", "overlap": True, "normalize_rewards": True, "noise_repeat": 4, "train_freq": 2},
+    "held noise, discrete": {"env": "discrete", "noise_repeat": 16},
+    "FlashSAC": {
+        **{"env": "Pendulum-v1", "joint_pass": True, "normalize_rewards": True, "noise_repeat": 16},
+        "policy_kwargs": {
+            **{"net_arch": [8, 8], "blocks": "flashsac", "batch_norm": True, "unit_norm_weights": "all"},
+            **{"critic_head": "categorical", "squash_log_std": True},
+        },
+    },
+    "returns": {"env": "four", "normalize_rewards": True, "max_normalized_return": 5.0, "n_steps": 2},
 }
 
 

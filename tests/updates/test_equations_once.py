@@ -1,12 +1,15 @@
-"""Every equation of ``losses.py`` stands once in the package, and is used."""
+"""Every equation of ``losses.py`` and ``distributional.py`` stands once in the package, and is used."""
 
 import ast
 from pathlib import Path
 
-from sb3_softac.updates import losses
+import pytest
 
-LOSSES = Path(losses.__file__)
-PACKAGE = LOSSES.parents[1]
+from sb3_softac.updates import distributional, losses
+
+EQUATIONS = [Path(module.__file__) for module in (losses, distributional)]
+PACKAGE = EQUATIONS[0].parents[1]
+every_file = pytest.mark.parametrize("file", EQUATIONS, ids=lambda path: path.name)
 
 
 def shape(expression: ast.expr) -> str:
@@ -26,28 +29,31 @@ def formulas(source: str) -> dict[str, str]:
     return {shape(v): name for name, v in returns if sum(isinstance(part, operations) for part in ast.walk(v)) >= 3}
 
 
-def copies(source: str) -> list[str]:
-    """Equations of ``losses.py`` whose formula stands in a source, whatever the names in it."""
-    known = formulas(LOSSES.read_text())
+def copies(source: str, file: Path) -> list[str]:
+    """Equations of a file whose formula stands in a source, whatever the names in it."""
+    known = formulas(file.read_text())
     return [
         known[s] for node in ast.walk(ast.parse(source)) if isinstance(node, ast.expr) and (s := shape(node)) in known
     ]
 
 
-def test_no_equation_is_written_twice():
-    assert sorted(copies(LOSSES.read_text())) == sorted(formulas(LOSSES.read_text()).values())
-    others = [path for path in PACKAGE.rglob("*.py") if path != LOSSES]
-    assert {path.name: found for path in others if (found := copies(path.read_text()))} == {}
+@every_file
+def test_no_equation_is_written_twice(file):
+    assert sorted(copies(file.read_text(), file)) == sorted(formulas(file.read_text()).values())
+    others = [path for path in PACKAGE.rglob("*.py") if path != file]
+    assert {path.name: found for path in others if (found := copies(path.read_text(), file))} == {}
 
 
 def test_a_copy_is_found_whatever_its_names():
-    assert copies("def value(p, qs, lp, a):\n    return (p * (qs - a * lp)).sum(dim=-1)\n") == ["soft_value"]
-    assert copies("def value(p, qs, lp, a):\n    return (p * (qs + a * lp)).sum(dim=-1)\n") == []
+    (file, _) = EQUATIONS
+    copy = "def value(p, qs, lp, a):\n    return (p * (qs - a * lp)).sum(dim=-1)\n"
+    assert copies(copy, file) == ["soft_value"]
+    assert copies(copy.replace("-", "+", 1), file) == []
 
 
-def test_every_equation_is_used():
-    functions = {node.name for node in ast.parse(LOSSES.read_text()).body if isinstance(node, ast.FunctionDef)}
-    equations = {name for name in functions if not name.startswith("_")}  # the others check shapes
-    trees = [ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py") if path != LOSSES]
+@every_file
+def test_every_equation_is_used(file):
+    functions = {node.name for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef)}
+    trees = [ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py") if path != file]
     used = {getattr(node, "attr", getattr(node, "id", None)) for tree in trees for node in ast.walk(tree)}
-    assert equations - used == set()
+    assert functions - used == set()

@@ -15,7 +15,7 @@ from torch import nn
 
 from sb3_softac.networks.fused.layers import LinearLayer
 from sb3_softac.networks.fused.products import TorchProducts
-from sb3_softac.networks.fused.stack import Stack, regroup
+from sb3_softac.networks.fused.stack import Stack, put_back, taken_out
 
 # For fewer inputs or outputs, a library computes a product of a batch in another way than the same product alone.
 NARROW = 16
@@ -93,8 +93,9 @@ class _Node(th.autograd.Function):
         joined = ensemble.joined(parameters)
         outputs, saved = ensemble.forward(x.expand(len(ensemble.stacks), *x.shape), joined)
         ctx.ensemble = ensemble
-        ctx.n_saved = [len(kept) for kept in saved]
-        ctx.save_for_backward(*[tensor for kept in saved for tensor in kept])
+        tensors: list[th.Tensor] = []
+        ctx.saved = taken_out(saved, tensors)
+        ctx.save_for_backward(*tensors)
         return outputs
 
     @staticmethod
@@ -103,9 +104,8 @@ class _Node(th.autograd.Function):
         n_networks = len(ctx.ensemble.stacks)
         n_each = len(needs) // n_networks
         needed = [any(needs[i::n_each]) for i in range(n_each)]  # a user may have frozen a layer of one network
-        grad_x, *joined = ctx.ensemble.backward(
-            grad_outputs, regroup(ctx.saved_tensors, ctx.n_saved), (needs_x, *needed)
-        )
+        saved = put_back(ctx.saved, ctx.saved_tensors)
+        grad_x, *joined = ctx.ensemble.backward(grad_outputs, saved, (needs_x, *needed))
         gradients = [None if own is None else own[i] for i in range(n_networks) for own in joined]
         chosen = [own if is_needed else None for own, is_needed in zip(gradients, needs, strict=True)]
         return None, reduce(add, grad_x) if needs_x else None, *chosen

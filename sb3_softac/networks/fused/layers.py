@@ -5,7 +5,7 @@ Shapes: B rows, I inputs, O outputs.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch as th
 from torch import nn
@@ -14,8 +14,8 @@ from sb3_softac.networks.batch_renorm import EPSILON, BatchRenorm, moments
 from sb3_softac.networks.fused.products import Products, as_dtype
 
 aten = th.ops.aten
-#: tensors that a layer keeps for its backward pass
-Saved = tuple[th.Tensor, ...]
+#: tensors that a layer keeps for its backward pass; those of the layers inside of it are tuples in this one
+Saved = tuple[Any, ...]
 #: gradients of a layer's input and of its parameters; None where none is needed
 Gradients = tuple[th.Tensor | None, ...]
 
@@ -206,6 +206,39 @@ class BatchRenormLayer(Layer):
         return grad_x, grad_scale * r + grad_shift * d, grad_shift
 
 
+class RMSNormLayer(Layer):
+    """Root mean square normalisation over the last dimension.   arXiv:1910.07467
+
+    :param module: the plain layer
+    """
+
+    parameter_names = ("weight",)
+    module: nn.RMSNorm
+
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
+        (weight,) = parameters
+        assert weight is not None
+        x = as_dtype(x, weight.dtype)
+        epsilon = self.module.eps or th.finfo(x.dtype).eps
+        rstd = (x.square().mean(dim=-1, keepdim=True) + epsilon).rsqrt()
+        unscaled = x * rstd
+        return unscaled * weight, (weight, unscaled, rstd)
+
+    def first_rows(self, saved: Saved, n_rows: int) -> Saved:
+        weight, *rows = saved
+        return weight, *super().first_rows(tuple(rows), n_rows)
+
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+        weight, unscaled, rstd = saved
+        grad = as_dtype(grad, weight.dtype)
+        grad_weight = (grad * unscaled).sum(dim=0) if needs[1] else None
+        if not needs[0]:
+            return None, grad_weight
+        scaled = grad * weight
+        along = (scaled * unscaled).mean(dim=-1, keepdim=True)
+        return (scaled - unscaled * along) * rstd, grad_weight
+
+
 class DropoutLayer(Layer):
     """Dropout with the random numbers of the plain layer; the identity in evaluation mode.
 
@@ -259,6 +292,7 @@ def relu_backward_(grad: th.Tensor, y: th.Tensor) -> None:
 
 LAYERS: dict[type[nn.Module], type[Layer]] = {
     nn.LayerNorm: LayerNormLayer,
+    nn.RMSNorm: RMSNormLayer,
     BatchRenorm: BatchRenormLayer,
     nn.Dropout: DropoutLayer,
     **dict.fromkeys(ActivationLayer.GRADIENTS, ActivationLayer),

@@ -14,9 +14,10 @@ from typing import Any
 import torch as th
 from torch import nn
 
-from sb3_softac.networks.fused.layers import LAYERS, HeadsLayer, Layer, LinearLayer, Saved
+from sb3_softac.networks.fused.layers import LAYERS, Gradients, HeadsLayer, Layer, LinearLayer, Saved
 from sb3_softac.networks.fused.products import as_dtype, choose_products
 from sb3_softac.networks.fused.unchanged import has_hooks
+from sb3_softac.networks.residual import Residual
 
 
 class Stack:
@@ -59,11 +60,13 @@ class Stack:
             self.layers.append(LinearLayer(module, products, **relu))
         elif type(module) is nn.ReLU and self.layers and self.layers[-1].takes_relu:
             return
+        elif type(module) is Residual:
+            self.layers.append(ResidualLayer(module, Stack(module, device, self.dtype)))
         elif type(module) in LAYERS:
             kind = LAYERS[type(module)]
             self.layers.append(kind(module, **relu) if kind.takes_relu else kind(module))
         else:
-            known = ", ".join(sorted(kind.__name__ for kind in {nn.Linear} | LAYERS.keys()))
+            known = ", ".join(sorted(kind.__name__ for kind in {nn.Linear, Residual} | LAYERS.keys()))
             raise ValueError(f"{module} is not one of the layers with a written-out gradient: {known}")
 
     def parameters(self) -> list[th.Tensor | None]:
@@ -106,6 +109,34 @@ class Stack:
             grad, end = grad_input, start
         gradients[0] = grad
         return gradients
+
+
+class ResidualLayer(Layer):
+    """Block whose input is added to its output: a stack inside of a stack.   arXiv:1512.03385
+
+    :param module: the plain block
+    :param inside: of its modules
+    """
+
+    def __init__(self, module: nn.Module, inside: Stack) -> None:
+        super().__init__(module)
+        self._inside = inside
+        self.n_parameters = len(inside.parameters())
+
+    def parameters(self) -> list[th.Tensor | None]:
+        return self._inside.parameters()
+
+    def forward(self, x: th.Tensor, parameters: Sequence[th.Tensor | None]) -> tuple[th.Tensor, Saved]:
+        y, saved = self._inside.forward(x, parameters)
+        return x + y, tuple(saved)
+
+    def first_rows(self, saved: Saved, n_rows: int) -> Saved:
+        layers = zip(self._inside.layers, saved, strict=True)
+        return tuple(layer.first_rows(kept, n_rows) for layer, kept in layers)
+
+    def backward(self, grad: th.Tensor, saved: Saved, needs: Sequence[bool]) -> Gradients:
+        grad_input, *gradients = self._inside.backward(grad, saved, needs)
+        return None if grad_input is None else grad_input + grad, *gradients
 
 
 def run(stacks: Sequence[Stack], x: th.Tensor) -> th.Tensor:
@@ -163,34 +194,43 @@ class _Network(th.autograd.Function):
             layers = stacks[0].layers
             saved = [[layer.first_rows(kept, n_trained) for layer, kept in zip(layers, saved[0], strict=True)]]
         ctx.stacks, ctx.dtype = stacks, x.dtype
-        ctx.n_saved = [len(kept) for stack_saved in saved for kept in stack_saved]
-        ctx.save_for_backward(*[tensor for stack_saved in saved for kept in stack_saved for tensor in kept])
+        tensors: list[th.Tensor] = []
+        ctx.saved = taken_out(saved, tensors)
+        ctx.save_for_backward(*tensors)
         return outputs, other
 
     @staticmethod
     def backward(ctx: Any, grad_outputs: th.Tensor, _: Any) -> Any:
         needs_x, *needs = ctx.needs_input_grad[2:]
-        saved = regroup(ctx.saved_tensors, ctx.n_saved)
-        n_layers, n_parameters = len(saved) // len(ctx.stacks), len(needs) // len(ctx.stacks)
+        saved = put_back(ctx.saved, ctx.saved_tensors)
+        n_parameters = len(needs) // len(ctx.stacks)
         grad_x: th.Tensor | None = None
         gradients: list[th.Tensor | None] = []
         for i, (stack, grad) in enumerate(zip(ctx.stacks, grad_outputs.unbind(), strict=True)):
             own_needs = (needs_x, *needs[i * n_parameters : (i + 1) * n_parameters])
-            grad_input, *own = stack.backward(grad, saved[i * n_layers : (i + 1) * n_layers], own_needs)
+            grad_input, *own = stack.backward(grad, saved[i], own_needs)
             gradients += own
             if needs_x:
                 grad_x = grad_input if grad_x is None else grad_x + grad_input
         return None, None, *[as_dtype(gradient, ctx.dtype) for gradient in (grad_x, *gradients)]
 
 
-def regroup(tensors: Sequence[th.Tensor], sizes: Sequence[int]) -> list[Saved]:
-    """Split tensors into consecutive groups.
+def taken_out(saved: Any, tensors: list[th.Tensor]) -> Any:
+    """Nested tuples with indices in the place of their tensors.
 
-    :param tensors: all of them
-    :param sizes: number of tensors in each group
+    :param saved: nested tuples of tensors
+    :param tensors: to which the tensors are appended
     """
-    groups, start = [], 0
-    for size in sizes:
-        groups.append(tuple(tensors[start : start + size]))
-        start += size
-    return groups
+    if isinstance(saved, th.Tensor):
+        tensors.append(saved)
+        return len(tensors) - 1
+    return tuple([taken_out(each, tensors) for each in saved])
+
+
+def put_back(indices: Any, tensors: Sequence[th.Tensor]) -> Any:
+    """Nested tuples with the tensors in their places again.
+
+    :param indices: result of :func:`taken_out`
+    :param tensors: all of them
+    """
+    return tensors[indices] if type(indices) is int else tuple([put_back(each, tensors) for each in indices])
