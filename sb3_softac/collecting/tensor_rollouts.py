@@ -77,6 +77,7 @@ class TensorRollouts(OffPolicyAlgorithm):
     """The part of SoftAC that collects from simulators on a device, if nothing that was asked for needs numpy."""
 
     policy: SoftACPolicy
+    overlap: bool
     replay_buffer: Any
     _engine: Any  #: an ``EngineKeeper``
     _seen: SeenObservations
@@ -129,6 +130,8 @@ class TensorRollouts(OffPolicyAlgorithm):
             return f"`{type(self.replay_buffer).__name__}` takes numpy arrays. Pass `replay_buffer_class=None`"
         if self.action_noise is not None:
             return "`action_noise` is drawn in numpy. Leave it out: the policy explores by itself"
+        if self.overlap:
+            return "`overlap` makes gradient steps beside steps of numpy. Leave it out: a device computes both anyway"
         assert isinstance(self.train_freq, TrainFreq)
         if self.train_freq.unit is TrainFrequencyUnit.EPISODE:
             return "`train_freq` counts episodes, whose ends the host has to see. Count steps"

@@ -420,8 +420,9 @@ def test_another_device_than_that_of_the_networks_is_refused():
         (VecMonitor, {}, "`VecMonitor` computes in numpy. Leave it out"),
         (None, {"replay_buffer_class": SingleCopyReplayBuffer}, "`SingleCopyReplayBuffer` takes numpy arrays"),
         (None, {"action_noise": NormalActionNoise(np.zeros(1), np.ones(1))}, "`action_noise` is drawn in numpy"),
+        (None, {"overlap": True}, "`overlap` makes gradient steps beside steps of numpy"),
     ],
-    ids=["wrapper", "buffer", "noise"],
+    ids=["wrapper", "buffer", "noise", "overlap"],
 )
 def test_a_reason_is_given_where_steps_pass_the_host(wrap, kwargs, words):
     env = TensorPendulum(N_ENVS)
