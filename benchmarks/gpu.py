@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from timeit import timeit
@@ -23,7 +24,7 @@ if __package__ in (None, ""):  # started as a file: its folder is on the path, t
 import torch as th
 from stable_baselines3.common.utils import obs_as_tensor
 
-from benchmarks import _machine
+from benchmarks import _machine, tensors
 from benchmarks._algorithms import load_algorithm
 from benchmarks._output import grid, write_atomically
 from benchmarks._speed import markdown, store
@@ -85,6 +86,8 @@ def steps(options: argparse.Namespace) -> Iterator[Step]:
     yield from (equality(first, engine) for engine in engines)
     yield speed(first, ("softac", *(f"softac-{engine}" for engine in everyone), *OTHERS), "sac", ("updates", "learn"))
     yield f"acting/{first}", lambda: acting(cases[first])
+    for n_envs in options.simulators:
+        yield f"tensors/{n_envs}", partial(simulator, n_envs, options.device)
     yield from (equality(name, engine) for name in others for engine in engines if engine != "compile")
     yield from (speed(name, ("softac",), "softac-eager", ("updates",)) for name in others)
     yield from (equality(name, "compile") for name in others if "compile" in engines)
@@ -122,12 +125,23 @@ def acting(case: Case, actions: int = 100, rounds: int = 9) -> dict[str, float]:
     return {name: round(1e3 * median(each[name] for each in times) / actions, 4) for name in ways}
 
 
+def simulator(n_envs: int, device: str) -> dict[str, float]:
+    """Microseconds of a transition of a simulator on the device, with an actor of 256 x 2; medians, in turn.
+
+    :param n_envs: number of environments
+    :param device: of simulator and networks
+    """
+    times = tensors.compared(n_envs, "256 x 2", tensors.ROUNDS, tensors.SECONDS, device)
+    return {name: round(median(each), 4) for name, each in times.items()}
+
+
 def run(wanted: list[Step], seconds: float, path: Path) -> dict[str, Any]:
     """Do one step after the other while there is time; what fails is named and does not end the run."""
     content: dict[str, Any] = {
         "equality": {},
         "points": {},
         "acting": {},
+        "tensors": {},
         "not_done": [],
         "machine": _machine.machine(),
     }
@@ -157,7 +171,7 @@ def report(kind: str, result: dict[str, Any]) -> None:
     if kind == "points":
         store.report(result)
     else:
-        print(f"  {_verdict(result) if kind == 'equality' else _acting(result)}", flush=True)
+        print(f"  {SENTENCES[kind](result)}", flush=True)
 
 
 def tables(content: dict[str, Any]) -> str:
@@ -171,6 +185,7 @@ def tables(content: dict[str, Any]) -> str:
         "",
         grid(("", ""), ((name, _verdict(row)) for name, row in content["equality"].items())),
         *(f"- Exploring, {name}: {_acting(row)}." for name, row in content["acting"].items()),
+        *(f"- A simulator of {n_envs} environments: {_simulator(row)}." for n_envs, row in content["tensors"].items()),
         *(f"- Not done: {reason}" for reason in content["not_done"]),
         "",
     ]
@@ -194,6 +209,14 @@ def _acting(row: dict[str, float]) -> str:
     )
 
 
+def _simulator(row: dict[str, float]) -> str:
+    return f"{row['device_us']:.3f} us a transition on the device, {row['numpy_us']:.3f} through numpy"
+
+
+#: what is printed of a step that is done
+SENTENCES = {"equality": _verdict, "acting": _acting, "tensors": _simulator}
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     root = argparse.ArgumentParser(
@@ -207,6 +230,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--device", default=device, help="torch device")
     root.add_argument("--cases", nargs="+", default=list(CASES), metavar="CASE", help="the first against SB3's SAC")
     root.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES, help="beside the plain path")
+    root.add_argument("--simulators", nargs="*", type=int, default=[1000, 4096], help="environments of a simulator")
     root.add_argument("--seconds", type=float, default=380.0, help="after which no step is begun")
     root.add_argument("--updates", type=int, default=5, help="in each phase of an equality")
     root.add_argument("--pairs", type=int, default=PLAN.pairs, help="pairs of blocks for each contender")

@@ -6,6 +6,7 @@ Map of the package, from the top down. A room imports only rooms below it, and n
 2. ``saved_algorithm``: the half of it that deals with files
 3. ``exporting``: files of a policy that other programs run
    ``offline``: data from elsewhere, and for elsewhere
+   ``distributed``: simulators on a device
 4. ``engines``: run an update, and record it once to replay it faster
    ``collecting``: explore in the environment, and train beside it
    ``saving``: files that are written as a whole and run no code, and checkpoints of a run

@@ -41,6 +41,7 @@ from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.networks.networks import Networks
 from sb3_softac.networks.normalizer import CLIP, ObservationNormalizer
 from sb3_softac.networks.residual import check_blocks
+from sb3_softac.networks.observations import on_host
 from sb3_softac.networks.small_cnn import fitting, is_image
 from sb3_softac.networks.unit_norm import unit_norm_of
 from sb3_softac.settings.policy import PolicySettings
@@ -515,6 +516,7 @@ class SoftACPolicy(BasePolicy):
         :return: one action, or B of them, and the state
         :raises ValueError: a Box action that is not a number, or a mask that allows no action
         """
+        observation = on_host(observation)
         masks_in(observation, self.action_space)
         if deterministic:
             self._episode_lengths.see(episode_start)

@@ -19,6 +19,7 @@ from sb3_softac.buffers import make as buffers
 from sb3_softac.engines.keeper import EngineKeeper
 from sb3_softac.exporting import onnx_file, statistics
 from sb3_softac.exporting.deployed import DeployedPolicy
+from sb3_softac.networks.observations import on_host
 from sb3_softac.policies import SoftACPolicy
 from sb3_softac.saving import archive, callbacks, checkpoint, files, foreign, replay
 from sb3_softac.saving import parameters as saved
@@ -262,6 +263,7 @@ class SavedAlgorithm(OffPolicyAlgorithm):
         torch_names = {name.split(".")[0] for name in (*state_dicts, *names)}
         excluded = {*self._excluded_save_params(), *torch_names}
         data = {name: value for name, value in vars(self).items() if name not in excluded}
+        data["_last_obs"] = on_host(self._last_obs)
         return archive.Parts(data, self.get_parameters(), {name: getattr(self, name) for name in names})
 
     @classmethod

@@ -32,6 +32,8 @@ from sb3_softac.collecting.explore import Explorer, random_allowed_action, ready
 from sb3_softac.collecting.overlap import Overlap
 from sb3_softac.collecting.seen import SeenObservations
 from sb3_softac.collecting.steps import StepCheck, unusable_value
+from sb3_softac.collecting.tensor_rollouts import TensorRollouts
+from sb3_softac.collecting.tensor_steps import takes_tensors
 from sb3_softac.engines import adam
 from sb3_softac.engines.base import Engine
 from sb3_softac.engines.denormals import denormals_as_zero
@@ -60,7 +62,7 @@ SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
 OFFLINE_BLOCK = 10
 
 
-class SoftAC(SavedAlgorithm):
+class SoftAC(TensorRollouts, SavedAlgorithm):
     """Soft Actor-Critic: off-policy maximum-entropy reinforcement learning with a stochastic actor.
 
     Papers: arXiv:1812.05905 (v2), arXiv:1801.01290 (v1), arXiv:1910.07207 (Discrete actions). The action space decides
@@ -80,8 +82,9 @@ class SoftAC(SavedAlgorithm):
     :param train_freq: environment steps between trainings, or ``(number, "step" or "episode")``
     :param gradient_steps: gradient steps in one training; -1: as many as environment steps since the last training
     :param action_noise: noise added to the actions while exploring; None for none
-    :param replay_buffer_class: None: ``sb3_softac.buffers.SingleCopyReplayBuffer``; ``"auto"``: for an environment with
-        goals Stable-Baselines3's ``HerReplayBuffer``, else as None
+    :param replay_buffer_class: None: ``sb3_softac.buffers.SingleCopyReplayBuffer``, or ``TensorReplayBuffer`` for a
+        simulator on a device (``sb3_softac.distributed.TensorVecEnv``); ``"auto"``: for an environment with goals
+        Stable-Baselines3's ``HerReplayBuffer``, else as None
     :param replay_buffer_kwargs: arguments of the replay buffer; ``{"storage": "device"}`` keeps it on a GPU
     :param optimize_memory_usage: Stable-Baselines3's single-copy replay buffer, which cannot tell time limits
         from terminal states; the default one saves the same memory
@@ -332,7 +335,7 @@ class SoftAC(SavedAlgorithm):
             "policy_kwargs", self.policy_kwargs, self.policy_class, ("observation_space", "action_space", "lr_schedule")
         )
         self.replay_buffer_class = buffers.choose_class(
-            self.replay_buffer_class, self.optimize_memory_usage, self.n_steps, self.env
+            self.replay_buffer_class, self.optimize_memory_usage, self.n_steps, self.env, takes_tensors(self.env)
         )
         buffers.check_replay_kwargs(self.replay_buffer_class, self.replay_buffer_kwargs)
         with buffers.without_allocation(self):
@@ -528,6 +531,9 @@ class SoftAC(SavedAlgorithm):
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         self._step_check.check_ends(dones, infos, self.num_timesteps)  # here, as nothing reads them before
+        self._count_episodes(infos, dones)
+
+    def _count_episodes(self, infos: list[dict[str, Any]], dones: np.ndarray | None) -> None:
         super()._update_info_buffer(infos, dones)
         if self.success_return is not None:
             assert self.ep_success_buffer is not None
@@ -776,7 +782,8 @@ class SoftAC(SavedAlgorithm):
                 batch = Batch.from_samples(samples, settings.run.gamma, reward_scale)
                 self._watch.see(batch, self._n_updates)
                 engine.update(batch, self._n_updates)
-        self._log_training(engine.read_metrics())
+        if not self._reads_later:
+            self._log_training(engine.read_metrics())
 
     def _reset_if_due(self, settings: Settings) -> None:
         """Let networks, optimizers and temperature begin anew, if the run has come to a step where they are to."""

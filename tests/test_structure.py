@@ -17,7 +17,7 @@ FLOORS = (
     {"__init__", "hub"},
     {"softac"},
     {"saved_algorithm"},
-    {"exporting", "offline"},
+    {"exporting", "offline", "distributed"},
     {"engines", "collecting", "saving"},
     {"policies", "updates"},
     {"networks", "buffers", "callbacks"},

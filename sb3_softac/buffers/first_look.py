@@ -12,6 +12,8 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
+from sb3_softac.buffers.storage import to_numpy
+from sb3_softac.buffers.tensors import TensorReplayBuffer
 
 # Fewer show too little.
 MIN_ROWS, MIN_EPISODES = 10, 5
@@ -42,14 +44,15 @@ def first_rows(buffer: ReplayBuffer, n_rows: int = 10_000) -> FirstRows | None:
     """
     try:
         n_rows = min(n_rows, buffer.size())
-        if isinstance(buffer, SingleCopyReplayBuffer):
+        if isinstance(buffer, (SingleCopyReplayBuffer, TensorReplayBuffer)):
             observations = buffer.first_observations(n_rows)
         else:
             of_class: Any = buffer.observations
             leaves = of_class if isinstance(of_class, dict) else {None: of_class}
             observations = {key: values[:n_rows] for key, values in leaves.items()}
         in_order = 0 if buffer.full else n_rows
-        return FirstRows(observations, buffer.rewards[:n_rows], buffer.dones[:in_order], buffer.timeouts[:in_order])
+        scalars = (buffer.rewards[:n_rows], buffer.dones[:in_order], buffer.timeouts[:in_order])
+        return FirstRows(observations, *map(to_numpy, scalars))
     except (AttributeError, TypeError):
         return None
 

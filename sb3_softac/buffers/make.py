@@ -16,6 +16,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
+from sb3_softac.buffers.tensors import TensorReplayBuffer
 from sb3_softac.settings.arguments import MAX_RETURN_STEPS, SetUpSettings
 from sb3_softac.settings.parsing import FRACTION, flag
 from sb3_softac.settings.rows import check_known, number_in, read_given, row, whole
@@ -31,6 +32,8 @@ GIVEN_BY_SOFTAC = (
     "n_envs",
     "optimize_memory_usage",
 )
+#: buffers of this package, which take ``n_steps`` and ``gamma`` from the algorithm
+OWN = (SingleCopyReplayBuffer, TensorReplayBuffer)
 # Placeholder: Stable-Baselines3's set-up allocates no replay buffer if the attribute is not None.
 _NO_BUFFER: Any = "no replay buffer yet"
 
@@ -60,6 +63,7 @@ def choose_class(
     optimize_memory_usage: bool,
     n_steps: int,
     env: VecEnv | None,
+    takes_tensors: bool,
 ) -> type[ReplayBuffer] | None:
     """Choose the class of the replay buffer.
 
@@ -67,12 +71,13 @@ def choose_class(
     :param optimize_memory_usage: Stable-Baselines3's way to store an observation once
     :param n_steps: steps of reward in the TD target
     :param env: the environment; None for none
+    :param takes_tensors: whether it makes steps of tensors
     :return: the class; None: Stable-Baselines3 chooses
     """
     if isinstance(replay_buffer_class, str):
         replay_buffer_class = class_for(env)
     if replay_buffer_class is None and not optimize_memory_usage:
-        return SingleCopyReplayBuffer
+        return TensorReplayBuffer if takes_tensors else SingleCopyReplayBuffer
     if n_steps > 1 and replay_buffer_class is NStepReplayBuffer:
         return None  # an earlier set-up chose it, and `n_steps` may have changed since
     return replay_buffer_class
@@ -106,9 +111,9 @@ def asks_environment(buffer: ReplayBuffer) -> bool:
     return isinstance(buffer, HerReplayBuffer)
 
 
-def is_single_copy(replay_buffer_class: type[ReplayBuffer] | None) -> bool:
-    """Whether a class is a ``SingleCopyReplayBuffer``, which takes ``n_steps`` and ``gamma`` from the algorithm."""
-    return replay_buffer_class is not None and issubclass(replay_buffer_class, SingleCopyReplayBuffer)
+def is_own(replay_buffer_class: type[ReplayBuffer] | None) -> bool:
+    """Whether a class is of this package, and takes ``n_steps`` and ``gamma`` from the algorithm."""
+    return replay_buffer_class is not None and issubclass(replay_buffer_class, OWN)
 
 
 @contextmanager
@@ -120,7 +125,7 @@ def without_allocation(model: OffPolicyAlgorithm) -> Iterator[None]:
     :param model: a model that is not yet set up
     """
     is_new, n_steps = model.__dict__.get("replay_buffer") is None, model.n_steps
-    if is_single_copy(model.replay_buffer_class):
+    if is_own(model.replay_buffer_class):
         model.n_steps = 1  # else Stable-Baselines3 warns that a class it does not know ignores `n_steps`
     if is_new:
         model.__dict__["replay_buffer"] = _NO_BUFFER
@@ -170,7 +175,7 @@ def make_replay_buffer(
     :raises ValueError: the class refuses its arguments
     """
     kwargs = dict(settings.replay_buffer_kwargs)
-    if is_single_copy(replay_buffer_class):
+    if is_own(replay_buffer_class):
         kwargs |= returns
     if issubclass(replay_buffer_class, HerReplayBuffer):
         if env is None:
@@ -213,7 +218,7 @@ def return_arguments(n_steps: int, gamma: float, replay_buffer_kwargs: Mapping[s
 def batches(
     buffer: ReplayBuffer, n_batches: int, batch_size: int, returns: Mapping[str, Any], env: VecNormalize | None
 ) -> Iterator[ReplayBufferSamples]:
-    """Draw batches from a replay buffer; a ``SingleCopyReplayBuffer`` gathers many at once.
+    """Draw batches from a replay buffer; those of this package gather many at once.
 
     :param buffer: a buffer with transitions
     :param n_batches: number of batches
@@ -221,7 +226,7 @@ def batches(
     :param returns: result of :func:`return_arguments`, which may have changed since the buffer was made
     :param env: normalises observations and rewards; None for none
     """
-    if isinstance(buffer, SingleCopyReplayBuffer):
+    if isinstance(buffer, OWN):
         for name, value in returns.items():
             setattr(buffer, name, value)
         if buffer.samples_uniformly():
@@ -283,14 +288,16 @@ def _joined(first: Any, second: Any, gamma: float) -> Any:
 def end_episodes(buffer: ReplayBuffer | None) -> None:
     """End the episodes that are being stored, as none of them goes on.
 
-    :param buffer: of hindsight, which takes goals from later in an episode, or Stable-Baselines3's of several steps of
-        reward; nothing needs to be done for another one
+    :param buffer: of hindsight, which takes goals from later in an episode, of tensors, or Stable-Baselines3's of
+        several steps of reward; nothing needs to be done for another one
     """
     if isinstance(buffer, HerReplayBuffer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns that it does
             buffer.truncate_last_trajectory()
-    elif isinstance(buffer, NStepReplayBuffer) and not isinstance(buffer, SingleCopyReplayBuffer) and buffer.size() > 0:
+    elif isinstance(buffer, TensorReplayBuffer):
+        buffer.end_episodes()
+    elif isinstance(buffer, NStepReplayBuffer) and not isinstance(buffer, OWN) and buffer.size() > 0:
         newest = buffer.pos - 1
         buffer.timeouts[newest] = np.maximum(buffer.timeouts[newest], 1.0 - buffer.dones[newest])
 
@@ -314,14 +321,14 @@ def check_spaces(buffer: ReplayBuffer, model: OffPolicyAlgorithm) -> None:
 def check_returns(buffer: ReplayBuffer, n_steps: int, gamma: float) -> None:
     """Refuse a replay buffer whose own ``n_steps`` and ``gamma`` differ from those of the algorithm.
 
-    The buffers of Stable-Baselines3 keep both values. A ``SingleCopyReplayBuffer`` follows the algorithm.
+    The buffers of Stable-Baselines3 keep both values. Those of this package follow the algorithm.
 
     :param buffer: any replay buffer
     :param n_steps: steps of reward of the algorithm
     :param gamma: discount of the algorithm
     :raises ValueError: naming both values
     """
-    if isinstance(buffer, SingleCopyReplayBuffer):
+    if isinstance(buffer, OWN):
         return
     own_n_steps = getattr(buffer, "n_steps", 1)
     own_gamma = gamma if own_n_steps == 1 else getattr(buffer, "gamma", gamma)

@@ -71,3 +71,7 @@ class EngineKeeper:
             self._engine = make_engine(self.name, update, policy, optimizers)
             self._made_of = made_of
         return self._engine
+
+    def read_metrics(self) -> dict[str, float]:
+        """Mean of each metric since the last call; empty if there was no gradient step."""
+        return {} if self._engine is None else self._engine.read_metrics()

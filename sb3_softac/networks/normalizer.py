@@ -86,14 +86,15 @@ class ObservationNormalizer(nn.Module):
         return ((values - shift) * scale).clamp(-self.clip, self.clip)
 
     @th.no_grad()
-    def update(self, observations: Any) -> None:
+    def update(self, observations: Any, are_finite: bool = False) -> None:
         """Take observations into the statistics.
 
         :param observations: (..., shape of one) numpy array or tensor, or a dict of such; further keys are ignored
+        :param are_finite: True: do not look whether they are, as that waits for a device
         :raises ValueError: another shape, a missing key, or numbers that are not finite; then nothing has changed
         """
         leaves = observations if isinstance(observations, Mapping) else {None: observations}
-        rows = {key: _rows(leaves.get(key), part.shape, key) for key, part in self._part_of.items()}
+        rows = {key: _rows(leaves.get(key), part.shape, key, are_finite) for key, part in self._part_of.items()}
         counts = {key: len(values) for key, values in rows.items()}
         if len({*counts.values()}) > 1:
             raise ValueError(f"Every key of the observations must have as many rows, but there are {counts}")
@@ -131,7 +132,7 @@ def _moments(rows: list[th.Tensor]) -> tuple[th.Tensor, th.Tensor]:
     return th.var_mean((th.cat(rows) if len(rows) > 1 else rows[0]).double(), dim=0, correction=0)
 
 
-def _rows(values: Any, shape: tuple[int, ...], key: str | None) -> th.Tensor:
+def _rows(values: Any, shape: tuple[int, ...], key: str | None, are_finite: bool) -> th.Tensor:
     """Observations as rows (B, D), of any leading dimensions."""
     name = "observations" if key is None else f"observations[{key!r}]"
     if values is None:
@@ -139,7 +140,7 @@ def _rows(values: Any, shape: tuple[int, ...], key: str | None) -> th.Tensor:
     tensor = th.as_tensor(values)
     if tensor.shape[tensor.dim() - len(shape) :] != shape:
         raise ValueError(f"The {name} must end in the shape {shape}, but {tuple(tensor.shape)} was given")
-    if not math.isfinite(tensor.sum(dtype=th.float64)):
+    if not are_finite and not math.isfinite(tensor.sum(dtype=th.float64)):
         raise ValueError(f"The {name} must be finite, but hold {tensor[~tensor.isfinite()][0].item()}")
     return tensor.reshape(-1, math.prod(shape))
 

@@ -1,4 +1,6 @@
-"""Preprocessing of observations for the networks."""
+"""Observations: their preprocessing for the networks, and their way to the host."""
+
+from typing import Any
 
 import torch as th
 from gymnasium import spaces
@@ -38,3 +40,13 @@ def one_hot(ids: th.Tensor, size: int, start: int = 0) -> th.Tensor:
     :return: (..., size)
     """
     return (ids.unsqueeze(-1) == th.arange(start, start + size, device=ids.device)).float()
+
+
+def on_host(obs: Any) -> Any:
+    """Observations as numpy arrays.
+
+    :param obs: tensors or arrays, or a dict of such; anything else stays as it is
+    """
+    if isinstance(obs, dict):
+        return {key: on_host(values) for key, values in obs.items()}
+    return obs.detach().cpu().numpy() if isinstance(obs, th.Tensor) else obs

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
+from sb3_softac.buffers.tensors import TensorReplayBuffer
+from sb3_softac.networks.observations import on_host
 from sb3_softac.offline import arrays, minari_files
 from sb3_softac.offline.fitting import unscaled
 from sb3_softac.offline.steps import Data, Leaves, Steps, make_steps
@@ -78,11 +81,11 @@ def _joined(all_data: list[Data]) -> Data:
                     f"The data of {other.name} has the `{name}` {given}, but that of {first.name} has {own}; read data "
                     "sets of different environments one by one"
                 )
-    spaces = [
+    of_all = [
         next((space for data in all_data if (space := getattr(data, name)) is not None), None)
         for name in ("observation_space", "action_space")
     ]
-    return Data(", ".join(data.name for data in all_data), blocks, *spaces)
+    return Data(", ".join(data.name for data in all_data), blocks, *of_all)
 
 
 # Replay buffers
@@ -95,15 +98,28 @@ def _of_buffer(buffer: ReplayBuffer, name: str) -> Data:
     """
 
     def blocks() -> Iterator[Steps]:
-        n_rows = buffer.size()
-        rows = (np.arange(n_rows) + (buffer.pos if buffer.full else 0)) % buffer.buffer_size
-        for env in range(buffer.n_envs):
-            ends = np.flatnonzero(buffer.dones[rows, env]) + 1
+        held = _in_numpy(buffer)
+        n_rows = held.size()
+        rows = (np.arange(n_rows) + (held.pos if held.full else 0)) % held.buffer_size
+        for env in range(held.n_envs):
+            ends = np.flatnonzero(held.dones[rows, env]) + 1
             for part in np.split(rows, ends):
                 if len(part) > 0:
-                    yield _block(buffer, part, env)
+                    yield _block(held, part, env)
 
     return Data(name, blocks, buffer.observation_space, buffer.action_space)
+
+
+def _in_numpy(buffer: ReplayBuffer) -> ReplayBuffer:
+    """A replay buffer of arrays: one of tensors is copied to the host."""
+    if not isinstance(buffer, TensorReplayBuffer):
+        return buffer
+    cls = DictReplayBuffer if isinstance(buffer.observation_space, spaces.Dict) else ReplayBuffer
+    held = cls(buffer.n_envs, buffer.observation_space, buffer.action_space, "cpu", buffer.n_envs)
+    for field in ("observations", "next_observations", "actions", "rewards", "dones", "timeouts"):
+        setattr(held, field, on_host(getattr(buffer, field)))
+    held.buffer_size, held.pos, held.full = buffer.buffer_size, buffer.pos, buffer.full
+    return held
 
 
 def _block(buffer: ReplayBuffer, rows: np.ndarray, env: int) -> Steps:

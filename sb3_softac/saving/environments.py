@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+import torch as th
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.monitor import ResultsWriter
@@ -23,7 +24,7 @@ from sb3_softac.saving.files import SavedFileError
 
 # Attributes that lead to another link, that say how an environment was made, or that only draw pictures.
 NO_STATE = {
-    *("env", "venv", "envs", "class_attributes", "remotes", "work_remotes", "processes"),
+    *("env", "venv", "_tensor_episodes", "envs", "class_attributes", "remotes", "work_remotes", "processes"),
     *("spec", "_cached_spec", "metadata", "_metadata", "render_mode", "results_writer", "t_start"),
     *("screen", "surf", "clock", "isopen", "viewer", "renderer", "mujoco_renderer", "window"),
 }
@@ -146,7 +147,8 @@ def _read_attributes(link: Any, missing: list[str]) -> dict[str, Any]:
     """Attributes of one link that can be written; the names of those that cannot go to ``missing``."""
     state: dict[str, Any] = {"attributes": {}, "spaces": {}}
     skipped = NO_STATE | ({"model", "data"} if _is_mujoco(link) else set())
-    for name, value in vars(link).items():
+    for name, each in vars(link).items():
+        value = _on_host(each)
         if isinstance(value, spaces.Space):
             state["spaces"][name] = read_generators(value)
         elif name in skipped or isinstance(value, CONSTANT):
@@ -156,6 +158,14 @@ def _read_attributes(link: Any, missing: list[str]) -> dict[str, Any]:
         else:
             missing.append(f"{type(link).__name__}.{name} ({type(value).__name__})")
     return state
+
+
+def _on_host(value: Any) -> Any:
+    """A tensor, or the state of torch's random generator, as an array; anything else as it is."""
+    if isinstance(value, th.Generator):
+        return value.get_state().numpy()
+    is_tensor = isinstance(value, th.Tensor) and value.dtype is not th.bfloat16  # numpy has no such type
+    return value.detach().cpu().numpy() if is_tensor else value
 
 
 def read_generators(space: spaces.Space) -> list[Any]:
@@ -244,6 +254,10 @@ def _restore_attributes(link: Any, state: Mapping[str, Any]) -> None:
         own = vars(link).get(name)
         if isinstance(own, np.random.Generator) and isinstance(value, np.random.Generator):
             own.bit_generator.state = value.bit_generator.state  # others may hold it
+        elif isinstance(own, th.Generator):
+            own.set_state(th.tensor(value))
+        elif isinstance(own, th.Tensor):
+            own.data = th.tensor(value, device=own.device)
         elif isinstance(own, np.ndarray) and isinstance(value, np.ndarray) and own.shape == value.shape:
             own[...] = value
         else:

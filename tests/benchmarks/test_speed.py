@@ -269,7 +269,7 @@ gpu.PLAN = gpu.PLAN._replace(warmup_pairs=0, block_seconds=0.01, transitions=100
 speed.starter = lambda options: gpu.start_here
 assert speed.main([*{TINY!r}, "--contenders", "softac-eager", "sbx", "--out", "speed"]) == 0
 small = ["--device", "cpu", "--cases", "v2", "--width", "8", "--pairs", "1", "--updates", "1", "--threads", "1"]
-sys.exit(gpu.main([*small, "--engines", "fused", "cuda_graph", "--seconds", "240", "--out", "gpu"]))
+sys.exit(gpu.main([*small, "--engines", "fused", "cuda_graph", "--simulators", "10", "--out", "gpu"]))
 """
 
 
@@ -285,6 +285,7 @@ def test_the_scripts_run_where_only_the_bare_requirements_are(tmp_path: Path) ->
     found = content["points"]["v2"]["measures"]["updates"]["contenders"]
     assert {"softac", "softac-eager", "softac-fused", "plain-sac"} <= set(found)
     assert set(content["acting"]["v2"]) == {"device_ms", "copy_ms", "transfer_ms"}
+    assert set(content["tensors"]["10"]) == {"device_us", "numpy_us", "gymnasium_us"}
     text = (tmp_path / "gpu" / "gpu.md").read_text()
     assert "case v2" in text
     assert "to bring the weights over" in text
