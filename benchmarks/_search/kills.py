@@ -42,7 +42,7 @@ def study_in(storage: str) -> Any:
     """The study in a storage; None if it is not there yet."""
     import optuna
 
-    from sb3_softac.zoo.storages import open_storage
+    from sb3_softac.zoo.search.storages import open_storage
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -128,7 +128,7 @@ def outcome(study: Any, total: int) -> dict[str, int]:
 
 def _surplus(study: Any) -> set[int]:
     """Trials that no worker began, since another one had taken the last."""
-    from sb3_softac.zoo.shared_study import NOT_RUN
+    from sb3_softac.zoo.search.study import NOT_RUN
 
     return {trial.number for trial in study.get_trials(deepcopy=False) if NOT_RUN in trial.user_attrs}
 

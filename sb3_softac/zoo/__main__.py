@@ -46,9 +46,9 @@ def main() -> None:
         hub.main(arguments[1:], ALGO)
         return
     if arguments[0] == "sweep":
-        from sb3_softac.zoo import sweep
+        from sb3_softac.zoo.sweep import command
 
-        sweep.main(arguments[1:])
+        command.main(arguments[1:])
         return
     if arguments[0] == "resume":
         arguments = ["train", *_arguments_to_resume(arguments[1:])]

@@ -1,8 +1,6 @@
 """``python -m sb3_softac.zoo sweep``: the zoo's training for each environment, algorithm and seed, then one report."""
 
 import argparse
-import csv
-import io
 import json
 import os
 import sys
@@ -11,12 +9,11 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from sb3_softac.saving import files
-from sb3_softac.zoo import cell as cells
-from sb3_softac.zoo.cell import Cell
-from sb3_softac.zoo.executors import LOCAL, EngineError, make_executor, run_all
+from sb3_softac.zoo.sweep import cell as cells
+from sb3_softac.zoo.sweep import comparison
+from sb3_softac.zoo.sweep.cell import Cell
+from sb3_softac.zoo.sweep.executors import LOCAL, make_executor, run_all
 
-TABLE = "table.csv"
-COLUMNS = ("environment", "algorithm", "seeds", "steps", "mean return", "low", "high")
 #: options of the training command that the sweep gives itself, or that make no run
 TAKEN = ("--seed", "-i", "--trained-agent", "-uuid", "--uuid", "-optimize", "--optimize-hyperparameters")
 DESCRIPTION = """Train on each environment with each seed, and compare: what is finished is not run again, and what was
@@ -34,8 +31,8 @@ def main(arguments: Sequence[str]) -> None:
         failed = sweep(_cells(options, others), options.ray, options.workers, options.retries)
     except KeyboardInterrupt:
         sys.exit("Stopped; the same command goes on.")
-    except (EngineError, ValueError) as error:
-        sys.exit(f"error: {error}.")
+    except ValueError as error:
+        sys.exit(f"error: {str(error).rstrip('.')}.")
     if failed:
         sys.exit(f"error: {len(failed)} runs failed; the same command tries them again.\n\n" + "\n\n".join(failed))
 
@@ -63,7 +60,7 @@ def parse_seeds(items: Iterable[str]) -> tuple[int, ...]:
     for item in items:
         first, dash, last = item.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise ValueError(f"Seeds are numbers or ranges such as 0-4, got {item!r}")
+            raise ValueError(f"Seeds are numbers or ranges such as 0-4, got {item!r}.")
         seeds.update(dict.fromkeys(range(int(first), int(last if dash else first) + 1)))
     return tuple(seeds)
 
@@ -136,7 +133,7 @@ def sweep(wanted: Sequence[Cell], ray: str | None, workers: int, retries: int) -
             executor.shutdown()
     finished = [cell.run for cell in wanted if cell.is_finished]
     if finished:
-        _report([run for run in finished if run is not None], Path(wanted[0].sweep))
+        comparison.write([run for run in finished if run is not None], Path(wanted[0].sweep))
     return failed
 
 
@@ -156,28 +153,3 @@ def _run(executor: Executor, missing: Sequence[Cell], retries: int) -> list[str]
             cells.stop_cells()
             raise
     return failed
-
-
-def _report(runs: Sequence[Path], folder: Path) -> None:
-    from sb3_softac.report import find_runs, write_report
-    from sb3_softac.report.groups import CONFIDENCE, evaluation_curve, grouped, training_curve
-
-    rows = []
-    for env, groups in grouped(find_runs(runs)).items():
-        for group in groups:
-            curve = evaluation_curve(group) or training_curve(group)
-            seeds = len(group.runs)
-            if curve is not None:
-                last = [f"{float(each[-1]):.1f}" for each in (curve.mean, curve.low, curve.high)]
-                rows.append([env, group.label, str(seeds), f"{int(curve.steps[-1])}", *last])
-    print(_in_columns([list(COLUMNS), *rows]))
-    print(f"low, high: {CONFIDENCE:.0%} interval over the seeds; of one seed, the spread of its last episodes.")
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
-    files.write(folder / TABLE, lambda file: file.write(text.getvalue().encode()))
-    print(f"Table: {folder / TABLE}\nReport: {write_report(runs, folder / 'report.html', video=False)}")
-
-
-def _in_columns(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows)

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import Trial, TrialState
 
-from sb3_softac.zoo.storages import seconds_between_beats
+from sb3_softac.zoo.search.storages import seconds_between_beats
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 #: states of the trials that the total is of. A failed trial is replaced by another one.

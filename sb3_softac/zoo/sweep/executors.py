@@ -1,7 +1,9 @@
 """Engines that run many jobs, behind the interface of :mod:`concurrent.futures`: this machine, or a cluster of Ray."""
 
 import os
+import pickle
 import platform
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
@@ -11,10 +13,12 @@ from sb3_softac.version import __version__
 T = TypeVar("T")
 #: address that stands for a Ray of this machine alone, which begins and ends with the command
 LOCAL = "local"
+# in which a cluster answers
+SECONDS = 10
 EXTRA = "pip install 'sb3_softac[ray]'"
 
 
-class EngineError(RuntimeError):
+class EngineError(ValueError):
     """An engine that cannot be used, or cannot run a job; the message says what to do."""
 
 
@@ -71,6 +75,8 @@ class RayExecutor(Executor):
             import ray
         except ImportError:
             raise EngineError(f"Ray is not installed: {EXTRA}") from None
+        if ":" in address:
+            _check_port(address)
         own = {"num_cpus": n_cpus, "include_dashboard": False} if address == LOCAL else {}
         try:
             ray.init(address, log_to_driver=False, logging_level="error", **own)
@@ -83,11 +89,23 @@ class RayExecutor(Executor):
         self._task = ray.remote(max_retries=0, num_cpus=1)(_task())
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
-        reference = self._task.remote(versions(), (fn.__module__, fn.__qualname__), args, kwargs)
+        reference = self._task.remote(versions(), pickle.dumps((fn, args, kwargs)))
         return _with_plain_errors(reference.future())
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._ray.shutdown()
+
+
+def _check_port(address: str) -> None:
+    """Refuse an address at which nothing answers: Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise EngineError(
+            f"Ray's cluster {address!r} cannot be reached ({error}). Give the address that `ray start --head` printed, "
+            "as host:6379, or ray://host:10001 from a machine that does not belong to the cluster"
+        ) from None
 
 
 def versions() -> dict[str, str]:
@@ -98,8 +116,9 @@ def versions() -> dict[str, str]:
 def _task() -> Callable[..., Any]:
     """A function that Ray sends as a whole, since it has no name in a module: it runs without this package, too."""
 
-    def run(expected: dict[str, str], name: tuple[str, str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def run(expected: dict[str, str], job: bytes) -> Any:
         import importlib
+        import pickle
         import platform
 
         here = {"Python": ".".join(platform.python_version_tuple()[:2])}
@@ -113,10 +132,8 @@ def _task() -> Callable[..., Any]:
                     f"{platform.node()} has {package} {here[package]}, and {version} is needed: install the same "
                     "version on all machines of the cluster"
                 )
-        job: Any = importlib.import_module(name[0])
-        for part in name[1].split("."):
-            job = getattr(job, part)
-        return job(*args, **kwargs)
+        function, args, kwargs = pickle.loads(job)  # only now, as this needs the package
+        return function(*args, **kwargs)
 
     return run
 

@@ -129,9 +129,7 @@ class BeatingDatabase(RDBStorage):
             self.record_heartbeat(trial._trial_id)
         return trial
 
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         changed = super().set_trial_state_values(trial_id, state, values)
         if changed and state == TrialState.RUNNING:
             self.record_heartbeat(trial_id)

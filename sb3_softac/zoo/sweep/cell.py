@@ -1,30 +1,22 @@
-"""One cell of a sweep: a training of the zoo in a process of its own, which ends with the one that started it.
-
-``python -m sb3_softac.zoo.cell`` is that process. It trains for as long as its standard input is open: when the other
-process ends, in whichever way, it saves a checkpoint and ends, too. The next one goes on from there.
-"""
+"""One cell of a sweep: a training of the zoo in a process of its own, by :mod:`sb3_softac.zoo.sweep.process`."""
 
 import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sb3_softac.saving.checkpoint import newest_whole
 from sb3_softac.saving.files import SavedFileError
-from sb3_softac.version import __version__
 
 #: file in the folder of a sweep that says what is swept
 MANIFEST = "sweep.json"
 LOG = "training.log"
-# Seconds in which a process saves its last checkpoint; longer, and it is ended at once.
-SECONDS_TO_SAVE = 120
+PROCESS = "sb3_softac.zoo.sweep.process"
 N_LINES = 12
 _PROCESSES: set["subprocess.Popen[bytes]"] = set()
 _STOPPED = threading.Event()
@@ -116,7 +108,7 @@ def run_cell(cell: Cell) -> None:
     environment = {"OMP_NUM_THREADS": "1"} | os.environ
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", __spec__.name, json.dumps(asdict(cell))],
+            [sys.executable, "-m", PROCESS, json.dumps(asdict(cell))],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -144,34 +136,3 @@ def stop_cells() -> None:
     for process in list(_PROCESSES):
         if process.stdin is not None and not process.stdin.closed:
             process.stdin.close()
-
-
-def _end_with_parent() -> None:
-    while os.read(0, 1):  # until the other process closes it, or ends; `sys.stdin` would have to be unlocked at the end
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(SECONDS_TO_SAVE)
-    os._exit(1)
-
-
-def main() -> None:
-    """Train the cell of the command line, unless another process still does or it is finished."""
-    from filelock import FileLock, Timeout
-
-    from sb3_softac.zoo.__main__ import main as zoo
-
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    given = json.loads(sys.argv[1])
-    cell = Cell(**given | {"options": tuple(given["options"])})
-    try:
-        with FileLock(cell.folder / ".lock", timeout=SECONDS_TO_SAVE):
-            if not cell.is_finished:
-                sys.argv[1:] = cell.arguments()
-                print(f"sb3_softac {__version__}: {' '.join(sys.argv[1:])}", flush=True)
-                zoo()
-    except Timeout:
-        sys.exit(f"error: another process trains {cell}: wait for it, or end it.")
-
-
-if __name__ == "__main__":
-    main()

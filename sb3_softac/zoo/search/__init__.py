@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 
-
 def shared(original: Callable[[Any], None]) -> Callable[[Any], None]:
     """Search as rl_zoo3 does, with a storage and a study of this package where workers share one.
 
@@ -34,7 +33,7 @@ def loaded(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, A
     """
 
     def load_trial(self: Any, storage: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        from sb3_softac.zoo.storages import with_driver
+        from sb3_softac.zoo.search.storages import with_driver
 
         return original(self, with_driver(storage), *args, **kwargs)
 
@@ -60,8 +59,8 @@ def _make(url: str, total: int | None, create: Callable[..., Any], storage: Any,
 
     from optuna.exceptions import ExperimentalWarning
 
-    from sb3_softac.zoo.shared_study import SharedStudy
-    from sb3_softac.zoo.storages import open_storage
+    from sb3_softac.zoo.search.storages import open_storage
+    from sb3_softac.zoo.search.study import SharedStudy
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
