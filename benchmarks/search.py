@@ -3,8 +3,8 @@
     python -m benchmarks.search kills sweep
     python -m benchmarks.search kills --quick        # fewer of everything, into logs/search
 
-Each study writes ``<name>.json`` and ``<name>.md``. ``kills`` needs PostgreSQL (``make test-scale`` installs it) and the
-extra ``search``, ``sweep`` the extra ``ray``.
+Each study writes ``<name>.json`` and ``<name>.md``. ``kills`` needs PostgreSQL (``make test-scale`` installs it) and
+the extra ``search``, ``sweep`` the extra ``ray``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks._search import kills, sweeps
 from benchmarks._studies import Study, run
 
 RESULTS = Path(__file__).resolve().parent / "results" / "search"
-TOTAL, KILLS, SEARCHES = 8, 4, 2
+TOTAL, KILLS, SEARCHES = 8, 4, 1
 
 
 def _range(values: list[float]) -> str:

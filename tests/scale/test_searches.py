@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
@@ -30,6 +31,7 @@ def test_no_trial_is_lost_or_run_twice_when_a_worker_is_killed(database):
 
 
 def test_the_dashboard_shows_the_study(database):
+    pytest.importorskip("optuna_dashboard", reason="needs the extra `search`")
     port = server.free_port()
     url = database.replace("postgresql://", "postgresql+psycopg://")
     program = os.path.join(os.path.dirname(sys.executable), "optuna-dashboard")
@@ -45,8 +47,6 @@ def test_the_dashboard_shows_the_study(database):
 
 
 def _ask(url: str, process: subprocess.Popen) -> str:
-    import time
-
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:

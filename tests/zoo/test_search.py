@@ -2,12 +2,10 @@
 
 import threading
 import time
-import warnings
 from collections import Counter
 
 import optuna
 import pytest
-from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from sb3_softac.zoo import search
@@ -125,8 +123,7 @@ def test_a_search_without_a_storage_is_the_zoos_own():
     ],
 )
 def test_a_storage_that_cannot_be_used_is_named(url, told):
-    with pytest.raises(ValueError, match=told), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with pytest.raises(ValueError, match=told):
         storages.open_storage(url)
 
 
