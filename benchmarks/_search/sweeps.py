@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-ENV, SEEDS, STEPS = "Pendulum-v1", 4, 2000
-OPTIONS = ["-n", str(STEPS), "--eval-freq", "1000", "--eval-episodes", "1"]
+ENV, SEEDS, STEPS = "Pendulum-v1", 4, 1000
+CASES = ((None, 1), (None, 2), ("local", 2))  # addresses of Ray, or None for processes, and cores
+OPTIONS = ["-n", str(STEPS), "--eval-freq", "500", "--eval-episodes", "1"]
 
 
 def seconds(ray: str | None, workers: int, seeds: int, options: list[str]) -> float:
@@ -28,10 +29,9 @@ def seconds(ray: str | None, workers: int, seeds: int, options: list[str]) -> fl
 
 def measure(repeats: int, seeds: int = SEEDS, options: list[str] = OPTIONS) -> list[dict[str, Any]]:
     """The engines and the numbers of cores by turns."""
-    cases = [(ray, workers) for ray in (None, "local") for workers in (1, 2)]
-    times: dict[tuple[str | None, int], list[float]] = {case: [] for case in cases}
+    times: dict[tuple[str | None, int], list[float]] = {case: [] for case in CASES}
     for _ in range(repeats):
-        for case in cases:
+        for case in CASES:
             times[case].append(seconds(*case, seeds, options))
     return [
         {"engine": "Ray" if ray else "processes", "cores": workers, "runs": seeds, "seconds": taken}

@@ -44,21 +44,22 @@ class SharedStudy(optuna.Study):
         super().__init__(study_name, storage, sampler, pruner)
         self.total = total
 
-    def optimize(self, func: Callable[[Trial], Any], n_trials: int | None = None, **kwargs: Any) -> None:
+    def optimize(self, func: Callable[[Trial], Any], *args: Any, **kwargs: Any) -> None:
         """Run trials; with a total, until it is reached: the last worker waits for those that others still run.
 
         :param func: the objective
-        :param n_trials: of this worker; not read with a total
-        :param kwargs: see :meth:`optuna.Study.optimize`
+        :param args: see :meth:`optuna.Study.optimize`; with a total, all are given by name
+        :param kwargs: the others; ``n_trials`` is not read with a total
         """
         if self.total is None:
-            super().optimize(func, n_trials=n_trials, **kwargs)
+            super().optimize(func, *args, **kwargs)
             return
         told = False
         while (left := self._left()) is not None:
             if left > 0:
                 at_once = 1 if kwargs.get("n_jobs", 1) == 1 else left
-                super().optimize(self._within_total(func), n_trials=at_once, catch=(BeyondTotalError,), **kwargs)
+                ours = {"n_trials": at_once, "catch": (BeyondTotalError,)}
+                super().optimize(self._within_total(func), *args, **kwargs | ours)
                 continue
             if not told:
                 print("Every trial is taken. Waiting, to run one again if its worker dies; Ctrl-C ends this worker.")
