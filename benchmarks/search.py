@@ -15,7 +15,7 @@ from benchmarks._search import kills, sweeps
 from benchmarks._studies import Study, run
 
 RESULTS = Path(__file__).resolve().parent / "results" / "search"
-TOTAL, KILLS, SEARCHES = 8, 4, 1
+TOTAL, KILLS, SEARCHES = 6, 3, 1
 
 
 def _range(values: list[float]) -> str:
