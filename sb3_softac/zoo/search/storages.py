@@ -33,7 +33,7 @@ EXTRA = "pip install 'sb3_softac[search]'"
 try:  # its name since Optuna 4.9
     from optuna.storages import RetryHeartbeatStaleTrialCallback as Retry
 except ImportError:
-    from optuna.storages import RetryFailedTrialCallback as Retry  # type: ignore[assignment]
+    from optuna.storages import RetryFailedTrialCallback as Retry
 
 
 def seconds_between_beats() -> int:

@@ -1,5 +1,6 @@
 """Engines that run many jobs, behind the interface of :mod:`concurrent.futures`: this machine, or a cluster of Ray."""
 
+import logging
 import os
 import pickle
 import platform
@@ -77,9 +78,9 @@ class RayExecutor(Executor):
             raise EngineError(f"Ray is not installed: {EXTRA}") from None
         if ":" in address:
             _check_port(address)
-        own = {"num_cpus": n_cpus, "include_dashboard": False} if address == LOCAL else {}
+        own: dict[str, Any] = {"num_cpus": n_cpus, "include_dashboard": False} if address == LOCAL else {}
         try:
-            ray.init(address, log_to_driver=False, logging_level="error", **own)
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
         except Exception as error:  # of several modules; a RuntimeError if versions differ
             raise EngineError(
                 f"Ray's cluster {address!r} cannot be used: {' '.join(str(error).split())[:500]}. Give the address "
