@@ -34,8 +34,8 @@ def worker(storage: str, total: int, folder: Path) -> subprocess.Popen[str]:
     """
     command = [sys.executable, *SEARCH, "--storage", storage, "--max-total-trials", str(total), "-f", str(folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SB3_SOFTAC_HEARTBEAT": str(BEAT)}
-    log = (folder / "workers.log").open("a")
-    return subprocess.Popen(command, stdout=log, stderr=log, text=True, env=environment)
+    with (folder / "workers.log").open("a") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, text=True, env=environment)
 
 
 def study_in(storage: str) -> Any:
