@@ -23,7 +23,7 @@ PY = $(VENV)/bin/python
 PACKAGING_FILES = setup.cfg setup.py pyproject.toml constraints.txt sb3_softac/version.py $(wildcard startup/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-rest test-docs docs notebooks lint format types check packaging packaging-full release compatibility clean
+.PHONY: help train test test-rest test-scale test-docs docs notebooks lint format types check packaging packaging-full release compatibility clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,12 +44,19 @@ train: $(VENV)/.installed-zoo ## train SoftAC on ENV with rl_zoo3's own command,
 	@$(PY) -m sb3_softac.report --video "$$(ls -td "$(LOGS)"/softac/$(subst /,-,$(ENV))_* | head -n 1)"
 
 # The networks of the tests are small.
-test test-rest test-docs: export OMP_NUM_THREADS = 1
+test test-rest test-scale test-docs: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev ## the test suite, but for what `make test-rest` runs
 	$(PY) -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 test-rest: $(VENV)/.installed-dev ## the tests of the benchmarks, and those that learn to a known optimum
 	$(PY) -m pytest tests/benchmarks tests/learning $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
+
+# The server is Debian's; each run has a cluster of its own in a temporary folder, and stops it.
+test-scale: $(VENV)/.installed-dev $(VENV)/.installed-scale ## searches in PostgreSQL with workers that are killed, sweeps on Ray
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+		{ apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql; } >/dev/null || \
+		echo "PostgreSQL cannot be installed (apt-get needs root): its tests are skipped"
+	$(PY) -m pytest tests/scale $(PYTEST_FLAGS)
 
 test-docs: $(VENV)/.installed-dev ## the code and the commands of README.md and of the manual
 	$(PY) -m pytest README.md docs $(PYTEST_PROCESSES) --dist=loadfile $(PYTEST_FLAGS)

@@ -69,7 +69,7 @@ def make(runs: list[RunSettings], store: Store, options: argparse.Namespace) -> 
     """Make the runs that are not there yet; the exit code says whether all of them are there now."""
     from benchmarks._learning.pool import run_all
 
-    outcome = run_all(runs, store, options.workers, options.force, options.quiet)
+    outcome = run_all(runs, store, options.workers, options.force, options.quiet, options.ray, options.retries)
     print(f"{outcome.done} runs made, {outcome.skipped} were there already, {len(outcome.failed)} failed.")
     for name, error in outcome.failed.items():
         print(f"\n{name}: {error}", file=sys.stderr)
@@ -179,6 +179,14 @@ def _add_making(to: argparse.ArgumentParser) -> None:
     to.add_argument("--threads", type=int, default=1, help="torch threads of each run")
     to.add_argument("--device", default="auto", help="torch device")
     to.add_argument("--force", action="store_true", help="make finished runs again")
+    to.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="on a cluster of Ray; without an address, on this one",
+    )
+    to.add_argument("--retries", type=int, default=0, help="how often a run that fails is tried again")
     to.add_argument("--quiet", action="store_true", help="no progress bar")
 
 

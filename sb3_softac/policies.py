@@ -40,8 +40,8 @@ from sb3_softac.networks.layer_kinds import layers_by_kind
 from sb3_softac.networks.mixture_actor import SquashedMixtureActor
 from sb3_softac.networks.networks import Networks
 from sb3_softac.networks.normalizer import CLIP, ObservationNormalizer
-from sb3_softac.networks.residual import check_blocks
 from sb3_softac.networks.observations import on_host
+from sb3_softac.networks.residual import check_blocks
 from sb3_softac.networks.small_cnn import fitting, is_image
 from sb3_softac.networks.unit_norm import unit_norm_of
 from sb3_softac.settings.policy import PolicySettings

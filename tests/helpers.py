@@ -1,6 +1,9 @@
 """Small environments and shorthands that several tests share."""
 
+import contextlib
+import os
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -175,3 +178,17 @@ def moved_since(before: dict[str, th.Tensor], model: SoftAC) -> set[str]:
 def parameters_of(model: SoftAC) -> dict[str, th.Tensor]:
     """A copy of every parameter of the policy."""
     return {name: value.clone() for name, value in model.policy.state_dict().items()}
+
+
+def processes_with(mark: str) -> list[str]:
+    """Command lines of other running processes that have a mark in them.
+
+    :param mark: as the path of a temporary folder
+    """
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            line = each.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if mark in line and int(each.parent.name) != os.getpid():
+                found.append(line)
+    return found

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of the package, from the top floor down: folders, and modules that stand alone. A room imports from floors
 #: below its own, and from nothing beside itself.
 FLOORS = (
-    {"zoo", "diagnostics", "export", "report"},
+    {"zoo"},
+    {"diagnostics", "export", "report"},
     {"__init__", "hub"},
     {"softac"},
     {"saved_algorithm"},

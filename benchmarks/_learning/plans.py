@@ -10,6 +10,9 @@ from typing import Any
 from benchmarks._algorithms import check_algorithm
 from benchmarks._learning.hyperparams import resolve
 from benchmarks._learning.settings import RunSettings, series_name
+from sb3_softac.zoo.sweep.command import parse_seeds
+
+__all__ = ["Experiment", "Series", "Target", "TimeTarget", "parse_seeds", "plan"]
 
 # The keys of a target that hold its return, and their names in the tables.
 KINDS = {"at_least": "at least", "aim": "aim"}
@@ -158,14 +161,3 @@ def plan(experiments: Iterable[Experiment], threads: int = 1, device: str = "aut
         if seed in experiment.seeds
         for series in experiment.series
     ]
-
-
-def parse_seeds(items: Iterable[str]) -> tuple[int, ...]:
-    """Seeds from ``0 1 2`` or ``0-4`` or a mixture, in order and without repeats."""
-    seeds: dict[int, None] = {}
-    for item in items:
-        first, dash, last = item.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
-            raise ValueError(f"Seeds are numbers or ranges such as 0-4, got {item!r}.")
-        seeds.update(dict.fromkeys(range(int(first), int(last if dash else first) + 1)))
-    return tuple(seeds)

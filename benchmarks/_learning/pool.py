@@ -1,17 +1,20 @@
-"""Many runs side by side, each in a process of its own, with a progress bar."""
+"""Many runs side by side, each in a process of its own or as a task of Ray, with a progress bar."""
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import traceback
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from threading import Thread
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from benchmarks._learning.settings import RunSettings
 from benchmarks._learning.store import Store
+from sb3_softac.zoo.sweep import executors
 
 _CONTEXT = multiprocessing.get_context("spawn")  # a forked torch may hang
 
@@ -24,7 +27,15 @@ class Outcome(NamedTuple):
     failed: dict[str, str]
 
 
-def run_all(runs: list[RunSettings], store: Store, workers: int, force: bool = False, quiet: bool = False) -> Outcome:
+def run_all(
+    runs: list[RunSettings],
+    store: Store,
+    workers: int,
+    force: bool = False,
+    quiet: bool = False,
+    ray: str | None = None,
+    retries: int = 0,
+) -> Outcome:
     """Make every run that is not stored yet.
 
     :param runs: what to run
@@ -32,6 +43,8 @@ def run_all(runs: list[RunSettings], store: Store, workers: int, force: bool = F
     :param workers: number of processes at a time; 0: all runs in this process, one after the other
     :param force: make stored runs again, too
     :param quiet: no progress bar
+    :param ray: address of a cluster of Ray whose machines make the runs; they are stored here
+    :param retries: how often a run that fails is tried again
     """
     if workers < 0:
         raise ValueError(f"workers must be at least 0, got {workers}.")
@@ -43,17 +56,28 @@ def run_all(runs: list[RunSettings], store: Store, workers: int, force: bool = F
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(max((run.threads for run in missing), default=1))
     )
     bar = _Bar(sum(run.steps for run in missing), quiet)
-    with bar, patch.dict(os.environ, threads), ThreadPoolExecutor(max(1, workers)) as waiting:
-        make = _make_apart if workers else _make
-        futures = {waiting.submit(make, run, store, bar): run for run in missing}
+    with bar, patch.dict(os.environ, threads), executors.make_executor(ray, max(1, workers)) as executor:
+        job = _job(store, bar, workers, ray)
         try:
-            for future in as_completed(futures):
+            for run, future in executors.run_all(executor, job, missing, retries):
                 if error := future.exception():
-                    failed[_name(futures[future])] = "".join(traceback.format_exception(error))[-4000:]
+                    failed[_name(run)] = "".join(traceback.format_exception(error))[-4000:]
+                elif ray is not None:
+                    store.write(future.result())
+                    bar.queue.put((_name(run), run.steps, future.result().curve[-1]["eval_mean"]))
         except BaseException:  # Ctrl-C reaches the processes, too; runs that have not begun are left
-            waiting.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)
             raise
     return Outcome(len(runs) - len(missing), len(missing) - len(failed), failed)
+
+
+def _job(store: Store, bar: _Bar, workers: int, ray: str | None) -> Callable[[RunSettings], Any]:
+    """What makes one run."""
+    if ray is not None:
+        from benchmarks._learning import training
+
+        return training.make
+    return functools.partial(_make_apart if workers else _make, store=store, bar=bar)
 
 
 class _Bar:

@@ -104,7 +104,12 @@ def _six_digits(value: float | None) -> float | None:
 
 
 def run(run_settings: RunSettings, store: Store, progress: Progress = lambda step, score: None) -> Path:
-    """Train and evaluate one agent, and store the run.
+    """Train and evaluate one agent, and store the run."""
+    return store.write(make(run_settings, progress))
+
+
+def make(run_settings: RunSettings, progress: Progress = lambda step, score: None) -> Run:
+    """Train and evaluate one agent.
 
     The clock starts before the agent is built and counts all but imports and evaluation.
     """
@@ -127,7 +132,7 @@ def run(run_settings: RunSettings, store: Store, progress: Progress = lambda ste
     }
     env.close()
     eval_env.close()
-    return store.write(Run(run_settings, meta, final, recorder.rows))
+    return Run(run_settings, meta, final, recorder.rows)
 
 
 def _final_episodes(

@@ -18,12 +18,14 @@ SCRIPTS = {
 }
 USAGE = f"""usage: python -m sb3_softac.zoo {{{",".join(SCRIPTS)}}} [options]
        python -m sb3_softac.zoo resume RUN_FOLDER [-n STEPS]
+       python -m sb3_softac.zoo sweep --env ID [ID ...] --seeds 0-9 [--ray [ADDRESS]] [options of train]
        python -m sb3_softac.zoo push_to_hub [options]
 
 Runs the script of rl_zoo3, which knows `--algo {ALGO}` then; `python -m sb3_softac.zoo train --help` lists
 its options. `resume` goes on with a run of `train` that was stopped, from its newest checkpoint, in its folder.
+`sweep` trains on each environment with each seed, on this machine or a cluster, and compares the runs.
 `push_to_hub` puts a run on the Hugging Face Hub, from where `load_from_hub` gets it."""
-OURS = ("resume", "push_to_hub")
+OURS = ("resume", "sweep", "push_to_hub")
 
 
 def main() -> None:
@@ -42,6 +44,11 @@ def main() -> None:
         from sb3_softac.zoo import hub
 
         hub.main(arguments[1:], ALGO)
+        return
+    if arguments[0] == "sweep":
+        from sb3_softac.zoo.sweep import command
+
+        command.main(arguments[1:])
         return
     if arguments[0] == "resume":
         arguments = ["train", *_arguments_to_resume(arguments[1:])]

@@ -18,6 +18,7 @@ from sb3_softac.saving.checkpoint import checkpoints, is_checkpoint, newest_whol
 from sb3_softac.saving.resumable import Resumable
 from sb3_softac.softac import SoftAC
 from sb3_softac.spaces import check_observation_space
+from sb3_softac.zoo import search
 from sb3_softac.zoo.progress import ProgressCallback
 
 #: folder of the checkpoints, in the folder of a run
@@ -45,6 +46,8 @@ def extend_runs(manager: Any, algo: str) -> None:
         ("_load_pretrained_agent", _from_checkpoint),
         ("learn", _without_starting_again),
         ("_preprocess_action_noise", _with_replay_buffer),  # the first step that sees hyperparameters and environment
+        ("hyperparameters_optimization", search.shared),
+        ("load_trial", search.loaded),
     ):
         original = getattr(manager, name)
         wrapped = functools.wraps(original)(_for_algorithm(algo, original, wrap(original)))
