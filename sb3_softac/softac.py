@@ -28,6 +28,7 @@ from sb3_softac.buffers.first_look import first_rows, warn_of_environment
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
 from sb3_softac.collecting.episodes import return_statistics, successes
 from sb3_softac.collecting.explore import Explorer, random_allowed_action
+from sb3_softac.collecting.lost import without_lost_steps
 from sb3_softac.collecting.seen import SeenObservations
 from sb3_softac.collecting.steps import StepCheck, unusable_value
 from sb3_softac.engines import adam
@@ -461,6 +462,7 @@ class SoftAC(SavedAlgorithm):
             check.check(normalize.old_obs, np.asarray(normalize.old_reward), self.num_timesteps)
         if ended:
             check.check_finals(dones, infos, self.num_timesteps)
+            replay_buffer = without_lost_steps(replay_buffer, infos)
         if normalize is not None:
             check.keep_statistics(normalize)
         self._seen.add(self._last_obs)
