@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -66,7 +67,8 @@ def connect(address: str | None = None, **init_kwargs: Any) -> Iterator[ModuleTy
         yield ray
     finally:
         _Held.count -= 1
-        if _Held.count == 0 and _Held.is_ours:
+        # As the interpreter ends, Ray has ended itself already.
+        if _Held.count == 0 and _Held.is_ours and not sys.is_finalizing():
             _Held.is_ours = False
             ray.shutdown()
 
@@ -150,6 +152,8 @@ def check_versions(ray: ModuleType) -> None:
             found = ray.get(there, timeout=PATIENCE)
         except (ray.exceptions.RayError, TimeoutError) as error:
             raise ClusterError(f"{name} did not answer within {PATIENCE:g} seconds: {error}") from error
-        wrong = [f"{what} {found[what]} where this process has {mine}" for what, mine in here.items() if found[what] != mine]
+        wrong = [
+            f"{what} {found[what]} where this process has {mine}" for what, mine in here.items() if found[what] != mine
+        ]
         if wrong:
             raise ClusterError(f"{name} has {' and '.join(wrong)}. Install the same versions on all machines")

@@ -52,11 +52,8 @@ class ObservationMemory:
     def __init__(self, space: spaces.Space, n_envs: int, node: str) -> None:
         self._space = space
         size = max(1, layout(space, n_envs).itemsize)
-        self._file = os.memfd_create("observations") if hasattr(os, "memfd_create") else None
-        buffer: Any = bytearray(size)
-        if self._file is not None:
-            os.posix_fallocate(self._file, 0, size)  # fails here, and not as an actor writes
-            buffer = mmap.mmap(self._file, size)
+        self._file = _new_file(size)
+        buffer = bytearray(size) if self._file is None else mmap.mmap(self._file, size)
         self._arrays = arrays_in(buffer, space, n_envs)
         #: None where the system has no such memory
         self.place = None if self._file is None else Place(node, os.getpid(), self._file)
@@ -86,6 +83,22 @@ class ObservationMemory:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _new_file(size: int) -> int | None:
+    """A file in memory, without a name; None where the system has none, or no room for it."""
+    if not hasattr(os, "memfd_create"):
+        return None
+    try:
+        file = os.memfd_create("observations")
+    except OSError:
+        return None
+    try:
+        os.posix_fallocate(file, 0, size)  # it fails here, and not as an actor writes
+    except OSError:
+        os.close(file)
+        return None
+    return file
 
 
 def layout(space: spaces.Space, n_envs: int) -> np.dtype:

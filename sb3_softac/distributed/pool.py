@@ -4,6 +4,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -14,7 +15,6 @@ from sb3_softac.collecting.workers import GO_ON, WorkerError
 from sb3_softac.distributed.actors import Actor, ActorLostError, jobs
 from sb3_softac.distributed.cluster import connect
 from sb3_softac.distributed.memory import ObservationMemory
-
 
 
 class Request(NamedTuple):
@@ -60,6 +60,7 @@ class ActorPool:
             self.actors = [Actor(ray, job, timeout, options) for job in work]
             held.callback(lambda: [actor.end() for actor in self.actors])
             self._start(ray)
+            held.callback(self._memory.close)
             self._held = held.pop_all()
 
     def _start(self, ray: Any) -> None:
@@ -76,19 +77,19 @@ class ActorPool:
                 )
         self._memory = ObservationMemory(self.spaces[0], self._n_envs, ray.get_runtime_context().get_node_id())
         for actor in self.actors:
-            self._or_give_up(actor, lambda actor=actor: actor.connect(self._memory.place, self._n_envs))
+            self._or_give_up(actor, partial(actor.connect, self._memory.place, self._n_envs))
 
     def _or_give_up(self, actor: Actor, start: Callable[[], Any]) -> Any:
         try:
             return start()
         except ActorLostError as error:
-            raise WorkerError(f"{actor.label} {error}; all were ended. Mend the environment, or allow more time") from None
+            raise WorkerError(
+                f"{actor.label} {error}; all were ended. Mend the environment, or allow more time"
+            ) from None
 
     # Steps
 
-    def reset(
-        self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]
-    ) -> tuple[Any, list[dict[str, Any]]]:
+    def reset(self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
         """Reset all environments.
 
         :param seeds: one for each; None: it goes on with its random numbers
@@ -271,4 +272,3 @@ class ActorPool:
     def end(self) -> None:
         """End all actors by force, and what was started of Ray."""
         self._held.close()
-

@@ -1,0 +1,184 @@
+"""Connecting to Ray: what we started ends with us, what was there stays, and what does not fit is refused in words."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sb3_softac.distributed.cluster import ClusterError, connect
+
+#: names the processes of one test, in their environment
+MARK = "SB3_SOFTAC_TEST_OF_RAY"
+ROOT = Path(__file__).parents[2]
+SOON = 30.0
+
+
+def marked(mark: str) -> set[int]:
+    """Processes that a test has started, and those that these have started."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes():
+                found.add(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def assert_soon_gone(mark: str) -> None:
+    end = time.monotonic() + SOON
+    while marked(mark) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not marked(mark)
+
+
+def start(program: str, mark: str, **env: str) -> subprocess.Popen[str]:
+    """Run a program in a process of its own, which is connected to no Ray yet."""
+    own = os.environ | {MARK: mark, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | env
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        env=own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def output(program: str, mark: str, **env: str) -> str:
+    process = start(program, mark, **env)
+    said, _ = process.communicate(timeout=180)
+    assert process.returncode == 0, said
+    return said
+
+
+ENVS = """
+import os, sys
+import gymnasium as gym
+from sb3_softac.distributed import RayVecEnv
+envs = RayVecEnv([lambda: gym.make("Pendulum-v1")], address={address!r})
+envs.reset()
+"""
+
+
+def test_what_was_started_here_ends_with_the_environments():
+    said = output(ENVS.format(address=None) + "\nenvs.close(); import ray; print(ray.is_initialized())", "closed")
+    assert said.splitlines()[-1] == "False"
+    assert_soon_gone("closed")
+
+
+def test_nothing_is_left_of_a_training_that_is_killed():
+    program = start(ENVS.format(address=None) + "\nprint('up', flush=True); sys.stdin.read()", "killed")
+    assert program.stdout is not None
+    assert program.stdout.readline() == "up\n"
+    assert len(marked("killed")) > 2
+    program.send_signal(signal.SIGKILL)
+    program.communicate()
+    assert_soon_gone("killed")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a cluster that is there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", f"--port={port}", "--num-cpus=1", "--block"]
+    environment = os.environ | {MARK: "cluster", "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
+    head = subprocess.Popen(
+        [*command, "--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert head.stdout is not None
+    said = ""
+    while "--block" not in said:
+        line = head.stdout.readline()
+        assert line, said
+        said += line
+    yield f"127.0.0.1:{port}"
+    head.terminate()
+    head.communicate()
+    assert_soon_gone("cluster")
+
+
+def test_a_cluster_that_is_there_is_left_running(cluster):
+    for _ in range(2):
+        said = output(ENVS.format(address=cluster) + "\nprint(envs.step([[0.0]])[0].shape); envs.close()", "joins")
+        assert said.splitlines()[-1] == "(1, 3)"
+    assert len(marked("cluster")) > 2
+    assert_soon_gone("joins")
+
+
+JOIN = """
+from sb3_softac.distributed import ClusterError, connect
+try:
+    with connect({address!r}, {arguments}):
+        print("joined")
+except ClusterError as error:
+    print(error)
+"""
+
+
+def test_a_cluster_with_another_version_of_this_package(cluster, tmp_path):
+    package = tmp_path / "sb3_softac"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "version.py").write_text('__version__ = "0.0.1"\n')
+    arguments = f"runtime_env={{'env_vars': {{'PYTHONPATH': {str(tmp_path)!r}}}}}"
+    said = output(JOIN.format(address=cluster, arguments=arguments), "other")
+    assert "The node" in said
+    assert "has sb3_softac 0.0.1 where this process has" in said
+    assert "Install the same versions" in said
+
+
+def test_a_cluster_with_another_version_of_python(cluster):
+    program = "import platform; platform.python_version = lambda: '3.9.1'\n" + JOIN.format(
+        address=cluster, arguments=""
+    )
+    said = output(program, "python")
+    assert "refused this process" in said
+    assert "3.9.1" in said
+
+
+@pytest.mark.usefixtures("_ray")
+def test_one_process_has_one_ray():
+    with connect() as ray:
+        with connect("auto"):
+            pass
+        with (
+            pytest.raises(ValueError, match=r"connected to Ray at .* cannot use '10.0.0.1:6379'"),
+            connect("10.0.0.1:6379"),
+        ):
+            pass
+        assert ray.is_initialized()
+    assert ray.is_initialized()  # of the fixture
+
+
+ADDRESSES = """
+import ray
+from sb3_softac.distributed import connect
+for address in ("127.0.0.1:9", "nowhere.invalid:6379", "auto", "ray://here:10001", "here", "here:port"):
+    try:
+        with connect(address):
+            print("joined")
+    except Exception as error:
+        print(type(error).__name__, error)
+assert not ray.is_initialized()
+"""
+
+
+def test_addresses_where_nothing_is(tmp_path):
+    said = output(ADDRESSES, "addresses", RAY_TMPDIR=str(tmp_path)).splitlines()
+    assert [line.split()[0] for line in said] == ["ClusterError"] * 3 + ["ValueError"] * 3
+    assert "Nothing answers at '127.0.0.1:9'" in said[0]
+    assert "ray start --head" in said[2]
+    assert issubclass(ClusterError, RuntimeError)
