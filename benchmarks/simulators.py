@@ -179,9 +179,9 @@ def measure_transport(quick: bool) -> list[dict[str, Any]]:
                 ray.kill(actor)
             with closing(ray_envs(n_envs, fns * n_actors)) as envs:
                 found["`RayVecEnv`"] = measured(envs, blocks)
-            with patch.object(memory.os, "memfd_create", side_effect=OSError):
-                with closing(ray_envs(n_envs, fns * n_actors)) as envs:
-                    found["`RayVecEnv`, observations over the socket"] = measured(envs, blocks)
+            no_memory = patch.object(memory.os, "memfd_create", side_effect=OSError)
+            with no_memory, closing(ray_envs(n_envs, fns * n_actors)) as envs:
+                found["`RayVecEnv`, observations over the socket"] = measured(envs, blocks)
             rows += [{"observation": name, "way": way, "seconds": seconds} for way, seconds in found.items()]
     return rows
 
@@ -254,7 +254,8 @@ STUDIES = {
             ("episode truncated", lambda row: f"{row['truncated']} times"),
             ("seconds until the next observation", lambda row: _spread(row["seconds"], 1.0, 1)),
         ),
-        "- Two actors with an environment each, of which one is killed by SIGKILL before a step. Median, least and most.",
+        "- Two actors with an environment each, of which one is killed by SIGKILL before a step.\n"
+        "- Median, least and most.",
         lambda rows: [
             {
                 "times": len(rows),

@@ -336,8 +336,8 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         """Transitions as they were added, whatever ``n_steps`` is.
 
         :param index: (k,), row * n_envs + environment
-        :return: observations and next observations by the key in a Dict, or None; actions (k, action_dim); rewards, dones
-            and timeouts (k,)
+        :return: observations and next observations (k, ...) by the key in a Dict, or None; actions (k, action_dim);
+            rewards, dones and timeouts (k,)
         """
         at = self._actions.index(index)
         obs = {key: to_numpy(store.rows.take(at)) for key, store in self._stores.items()}

@@ -89,6 +89,11 @@ def _join(ray: ModuleType, address: str, init_kwargs: dict[str, Any]) -> None:
     try:
         ray.init(address, logging_level=logging.ERROR, **quiet, **init_kwargs)
     except (ConnectionError, TimeoutError) as error:
+        if "AuthToken" in str(error.__cause__):
+            raise ClusterError(
+                f"The Ray cluster at {address!r} asks for a token. Set RAY_AUTH_MODE=token, and give this process the "
+                "cluster's token, as Ray's manual says under 'token authentication'"
+            ) from error
         raise ClusterError(
             f"No Ray cluster was found for the address {address!r} ({error}). `ray start --head` starts one; without "
             "`address` Ray is started on this machine"
@@ -152,8 +157,7 @@ def check_versions(ray: ModuleType) -> None:
             found = ray.get(there, timeout=PATIENCE)
         except (ray.exceptions.RayError, TimeoutError) as error:
             raise ClusterError(f"{name} did not answer within {PATIENCE:g} seconds: {error}") from error
-        wrong = [
-            f"{what} {found[what]} where this process has {mine}" for what, mine in here.items() if found[what] != mine
-        ]
+        wrong = [what for what in here if found[what] != here[what]]
         if wrong:
-            raise ClusterError(f"{name} has {' and '.join(wrong)}. Install the same versions on all machines")
+            told = " and ".join(f"{what} {found[what]} where this process has {here[what]}" for what in wrong)
+            raise ClusterError(f"{name} has {told}. Install the same versions on all machines")

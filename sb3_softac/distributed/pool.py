@@ -84,7 +84,7 @@ class ActorPool:
             return start()
         except ActorLostError as error:
             raise WorkerError(
-                f"{actor.label} {error}; all were ended. Mend the environment, or allow more time"
+                f"{actor.label} {error}; all were ended. Mend the environment, or allow more time (`timeout`)"
             ) from None
 
     # Steps

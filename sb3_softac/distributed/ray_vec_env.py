@@ -28,8 +28,8 @@ class RayVecEnv(VecEnv):
 
     :param env_fns: functions that make the environments; they are sent to the actors
     :param envs_per_actor: environments in each actor, which makes their steps one after the other
-    :param address: ``"<host>:<port>"`` of a Ray cluster, ``"auto"`` for the one that runs on this machine; None: the one
-        of ``RAY_ADDRESS``, else a Ray that is started here, and ends with :meth:`close`
+    :param address: ``"<host>:<port>"`` of a Ray cluster, ``"auto"`` for the one that runs on this machine; None: the
+        one of ``RAY_ADDRESS``, else a Ray that is started here, and ends with :meth:`close`
     :param timeout: seconds that an actor may take to answer: to be made, for a reset, or for the steps of its
         environments
     :param max_restarts: how often an actor may be started anew

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from sb3_softac.distributed.cluster import ClusterError, connect
+from sb3_softac.distributed.cluster import connect
 
 #: names the processes of one test, in their environment
 MARK = "SB3_SOFTAC_TEST_OF_RAY"
 ROOT = Path(__file__).parents[2]
 SOON = 30.0
+#: The clusters are on the loopback device, and ask for no token.
+OURS = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
 
 
 def marked(mark: str) -> set[int]:
@@ -41,7 +43,7 @@ def assert_soon_gone(mark: str) -> None:
 
 def start(program: str, mark: str, **env: str) -> subprocess.Popen[str]:
     """Run a program in a process of its own, which is connected to no Ray yet."""
-    own = os.environ | {MARK: mark, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | env
+    own = os.environ | OURS | {MARK: mark} | env
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
         env=own,
@@ -90,10 +92,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [str(Path(sys.executable).parent / "ray"), "start", "--head", f"--port={port}", "--num-cpus=1", "--block"]
-    environment = os.environ | {MARK: "cluster", "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
     head = subprocess.Popen(
         [*command, "--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"],
-        env=environment,
+        env=os.environ | OURS | {MARK: "cluster"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -141,10 +142,8 @@ def test_a_cluster_with_another_version_of_this_package(cluster, tmp_path):
 
 
 def test_a_cluster_with_another_version_of_python(cluster):
-    program = "import platform; platform.python_version = lambda: '3.9.1'\n" + JOIN.format(
-        address=cluster, arguments=""
-    )
-    said = output(program, "python")
+    older = "import platform; platform.python_version = lambda: '3.9.1'\n"
+    said = output(older + JOIN.format(address=cluster, arguments=""), "python")
     assert "refused this process" in said
     assert "3.9.1" in said
 
@@ -154,10 +153,8 @@ def test_one_process_has_one_ray():
     with connect() as ray:
         with connect("auto"):
             pass
-        with (
-            pytest.raises(ValueError, match=r"connected to Ray at .* cannot use '10.0.0.1:6379'"),
-            connect("10.0.0.1:6379"),
-        ):
+        other = "10.0.0.1:6379"
+        with pytest.raises(ValueError, match=rf"connected to Ray at .* cannot use '{other}'"), connect(other):
             pass
         assert ray.is_initialized()
     assert ray.is_initialized()  # of the fixture
@@ -166,7 +163,7 @@ def test_one_process_has_one_ray():
 ADDRESSES = """
 import ray
 from sb3_softac.distributed import connect
-for address in ("127.0.0.1:9", "nowhere.invalid:6379", "auto", "ray://here:10001", "here", "here:port"):
+for address in ("127.0.0.1:9", "nowhere.invalid:6379", "ray://here:10001", "here", "here:port"):
     try:
         with connect(address):
             print("joined")
@@ -176,9 +173,8 @@ assert not ray.is_initialized()
 """
 
 
-def test_addresses_where_nothing_is(tmp_path):
-    said = output(ADDRESSES, "addresses", RAY_TMPDIR=str(tmp_path)).splitlines()
-    assert [line.split()[0] for line in said] == ["ClusterError"] * 3 + ["ValueError"] * 3
+def test_addresses_where_nothing_is():
+    said = output(ADDRESSES, "addresses").splitlines()
+    assert [line.split()[0] for line in said] == ["ClusterError"] * 2 + ["ValueError"] * 3
     assert "Nothing answers at '127.0.0.1:9'" in said[0]
-    assert "ray start --head" in said[2]
-    assert issubclass(ClusterError, RuntimeError)
+    assert "ray start --head" in said[1]

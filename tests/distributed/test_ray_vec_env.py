@@ -30,7 +30,7 @@ class Simulated(Target):
 
     def __init__(self, space: spaces.Space | None = None, horizon: int = 4, truncate: bool = True) -> None:
         super().__init__(space, horizon=horizon, truncate=truncate)
-        self._trouble, self.told = "", None
+        self._trouble, self.told, self.deadly = "", None
 
     def trouble(self, what: str) -> str:
         self._trouble = what
@@ -54,6 +54,9 @@ class Simulated(Target):
         self._obey()
         return super().step(action)
 
+    def process(self) -> int:
+        return os.getpid()
+
     def lock(self) -> Any:
         return threading.Lock()
 
@@ -72,6 +75,14 @@ class Maker:
 
     def __call__(self) -> gym.Env:
         return Monitor(Simulated(*self._args), self._monitor)
+
+
+def kill(envs: RayVecEnv, env: int) -> None:
+    """Kill the process of an environment, and wait until it is gone."""
+    process = envs.env_method("process", indices=env)[0]
+    os.kill(process, signal.SIGKILL)
+    while os.path.exists(f"/proc/{process}"):
+        time.sleep(0.01)
 
 
 def actions(n_envs: int) -> np.ndarray:
@@ -169,10 +180,10 @@ def test_an_actor_that_is_lost_in_a_step(pair, what):
 def test_an_actor_that_dies_when_asked_or_reset(pair):
     pair.reset()
     before, *_ = pair.step(actions(2))
+    kill(pair, 0)
     with pytest.warns(UserWarning, match="Actor 0 of 2.*died"):
-        pair.env_method("trouble", "die", indices=0)
-        pair.step_async(actions(2))
-        _, _, dones, infos = pair.step_wait()
+        assert pair.env_method("render", indices=0)[0].max() == 0
+    _, _, dones, infos = pair.step(actions(2))
     np.testing.assert_array_equal(infos[0]["terminal_observation"], before[0])
     assert dones.tolist() == [True, False]
     pair.env_method("trouble", "die", indices=0)
@@ -248,8 +259,8 @@ def test_the_monitor_keeps_its_episodes(tmp_path):
     envs.reset()
     for _ in range(8):
         envs.step(actions(1))
+    envs.env_method("trouble", "die")
     with pytest.warns(UserWarning, match="started anew"):
-        envs.env_method("trouble", "die")
         envs.step(actions(1))
     for _ in range(4):
         envs.step(actions(1))
