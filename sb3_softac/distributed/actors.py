@@ -26,7 +26,7 @@ class ActorLostError(Exception):
 
 
 class Job(NamedTuple):
-    """What an actor has to do.
+    """Work of an actor.
 
     :param label: names the actor in messages
     :param envs: indices of its environments

@@ -21,7 +21,7 @@ class ClusterError(RuntimeError):
 
 
 class _Held:
-    """What this process has of Ray by :func:`connect`: how many hold it, and whether the first of them started it."""
+    """Contexts of :func:`connect` in this process: how many there are, and whether the first of them began with Ray."""
 
     count = 0
     is_ours = False

@@ -17,7 +17,7 @@ Arrays = dict[Any, np.ndarray]
 
 
 class Place(NamedTuple):
-    """Where memory is, for other processes: on a node of Ray, a file that a process has open."""
+    """Place of the memory, for other processes: on a node of Ray, a file that a process has open."""
 
     node: str
     process: int

@@ -203,7 +203,7 @@ class ActorPool:
             request.send(actor)
 
     def _gather(self, actors: Iterable[Actor], receive: Callable[[Actor], Any]) -> dict[Actor, Any]:
-        """What actors answer, of all before the first error of an environment is raised."""
+        """Answers of all actors; only then the first error of an environment is raised."""
         results, errors = {}, []
         for actor in actors:
             try:
