@@ -30,7 +30,7 @@ class Simulated(Target):
 
     def __init__(self, space: spaces.Space | None = None, horizon: int = 4, truncate: bool = True) -> None:
         super().__init__(space, horizon=horizon, truncate=truncate)
-        self._trouble, self.told, self.deadly = "", None
+        self._trouble, self.told = "", None
 
     def trouble(self, what: str) -> str:
         self._trouble = what
