@@ -51,6 +51,7 @@ class ActorPool:
         max_restarts: int,
         options: Mapping[str, Any],
     ) -> None:
+        self._is_over = False
         self._n_envs, self._max_restarts = len(env_fns), max_restarts
         self._seeds: list[int | None] = [None] * self._n_envs
         self._attributes: dict[int, dict[str, Any]] = defaultdict(dict)
@@ -224,6 +225,10 @@ class ActorPool:
         :param how: the one before was lost
         :raises WorkerError: it was lost too often; all were ended
         """
+        if self._is_over:
+            raise WorkerError(
+                "The actors of these environments were ended, by `close()` or after an error; make new ones"
+            )
         last_seen = actor.lost or [self._memory.read_one(env) for env in actor.envs]
         is_back = False
         while not is_back:
@@ -271,4 +276,5 @@ class ActorPool:
 
     def end(self) -> None:
         """End all actors by force, and what was started of Ray."""
+        self._is_over = True
         self._held.close()

@@ -72,12 +72,9 @@ def test_normalised_rewards_and_observations():
     np.testing.assert_array_equal(obs[None][19], obs[None][18])
 
 
-def test_the_first_step_has_none_before():
-    Losing.lost_at = (1,)
-    try:
-        buffer = learned(steps=4).replay_buffer
-    finally:
-        Losing.lost_at = (7, 8, 20)
+def test_the_first_step_has_none_before(monkeypatch):
+    monkeypatch.setattr(Losing, "lost_at", (1,))
+    buffer = learned(steps=4).replay_buffer
     assert buffer.timeouts[0].tolist() == [0, 1]
 
 

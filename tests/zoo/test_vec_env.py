@@ -11,20 +11,7 @@ from sb3_softac import GuardedSubprocVecEnv, SoftAC
 from sb3_softac.distributed import RayVecEnv
 from sb3_softac.zoo import runs
 
-TRAIN = [
-    "--algo",
-    "softac",
-    "--env",
-    "Pendulum-v1",
-    "-n",
-    "900",
-    "--eval-freq",
-    "-1",
-    "--seed",
-    "1",
-    "--num-threads",
-    "1",
-]
+TRAIN = ["--algo", "softac", "--env", "Pendulum-v1", "-n", "900", "--eval-freq", "-1", "--seed", "1"]
 PARAMS = ["policy_kwargs:dict(net_arch=[8])", "learning_starts:50", "n_envs:2"]
 PARAMS += ["vec_env_class:'sb3_softac.distributed.RayVecEnv'", "vec_env_kwargs:dict(envs_per_actor=2)"]
 
