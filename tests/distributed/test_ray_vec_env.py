@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from contextlib import closing
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_softac import SoftAC, WorkerError
 from sb3_softac.distributed import RayVecEnv, memory
+from sb3_softac.distributed.actors import Actor
 from tests.helpers import SMALL, Target, dict_space
 
 pytestmark = pytest.mark.usefixtures("_ray")
@@ -74,7 +76,7 @@ class Maker:
         self._args, self._monitor = args, monitor
 
     def __call__(self) -> gym.Env:
-        return Monitor(Simulated(*self._args), self._monitor)
+        return Monitor(Simulated(*deepcopy(self._args)), self._monitor)  # each has random numbers of its own
 
 
 def kill(envs: RayVecEnv, env: int) -> None:
@@ -153,13 +155,26 @@ def pair():
     envs.close()
 
 
+def be_impatient_once(actor: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait three seconds for the next answer; to be started anew takes longer on a busy machine."""
+    timeout, launch = actor.timeout, actor.launch
+
+    def patiently() -> None:
+        actor.timeout = timeout
+        launch()
+
+    actor.timeout = 3.0
+    monkeypatch.setattr(actor, "launch", patiently)
+
+
 @pytest.mark.parametrize("what", ["die", "hang"])
-def test_an_actor_that_is_lost_in_a_step(pair, what):
+def test_an_actor_that_is_lost_in_a_step(pair, what, monkeypatch):
     pair.seed(3)
     pair.set_attr("told", "this", indices=1)
     first = pair.reset()
     pair.env_method("trouble", what, indices=1)
-    pair.remotes.actors[1].timeout = 60.0 if what == "die" else 3.0
+    if what == "hang":
+        be_impatient_once(pair.remotes.actors[1], monkeypatch)
     how = "died: .*" if what == "die" else r"did not answer within 3 seconds \(`timeout`\)"
     with pytest.warns(UserWarning, match=rf"Actor 1 of 2 \(environment 1\) {how}.* started anew \(1 of 10\)"):
         obs, rewards, dones, infos = pair.step(actions(2))
