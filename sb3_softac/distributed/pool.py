@@ -59,7 +59,8 @@ class ActorPool:
         with ExitStack() as held:
             ray = held.enter_context(connect(address))
             self.actors = [Actor(ray, job, timeout, options) for job in work]
-            held.callback(lambda: [actor.end() for actor in self.actors])
+            for actor in self.actors:
+                held.callback(actor.end)
             self._start(ray)
             held.callback(self._memory.close)
             self._held = held.pop_all()

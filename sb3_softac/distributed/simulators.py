@@ -58,7 +58,8 @@ class Simulators:
         if os.path.isdir(folder):
             os.chdir(folder)
         if is_restarted:  # the episodes so far stay in the files of the monitors
-            Monitor.__init__ = partialmethod(Monitor.__init__, override_existing=False)  # type: ignore[method-assign]
+            appending = partialmethod(Monitor.__init__, override_existing=False)
+            Monitor.__init__ = appending  # type: ignore[assignment, method-assign]
         fns: list[Callable[[], Any]] = cloudpickle.loads(env_fns)
         self._envs = LocalEnvs(fns)
         self._node = ray.get_runtime_context().get_node_id()
