@@ -135,6 +135,23 @@ def check_versions(ray: ModuleType) -> None:
     :param ray: the module, connected
     :raises ClusterError: naming the node, and both versions
     """
+    here = {"Python": _python(), "sb3_softac": __version__}
+    for node in ray.nodes():
+        if not node["Alive"]:
+            continue
+        name = f"The node {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster"
+        try:
+            there = _versions_on(ray, node["NodeID"])
+        except (ray.exceptions.RayError, TimeoutError) as error:
+            raise ClusterError(f"{name} did not answer within {PATIENCE:g} seconds: {error}") from error
+        wrong = [what for what in here if there[what] != here[what]]
+        if wrong:
+            told = " and ".join(f"{what} {there[what]} where this process has {here[what]}" for what in wrong)
+            raise ClusterError(f"{name} has {told}. Install the same versions on all machines")
+
+
+def _versions_on(ray: ModuleType, node: str) -> dict[str, str]:
+    """Versions on a node of the cluster."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     def versions() -> dict[str, str]:  # inside, so that it is sent by value: a node may lack this package
@@ -144,20 +161,13 @@ def check_versions(ray: ModuleType) -> None:
             from sb3_softac.version import __version__
         except ImportError:
             __version__ = "none"
-        return {"Python": platform.python_version(), "sb3_softac": __version__}
+        return {"Python": ".".join(platform.python_version_tuple()[:2]), "sb3_softac": __version__}
 
-    ask = ray.remote(num_cpus=0, max_retries=0)(versions)
-    here = {"Python": platform.python_version(), "sb3_softac": __version__}
-    for node in ray.nodes():
-        if not node["Alive"]:
-            continue
-        name = f"The node {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster"
-        there = ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote()
-        try:
-            found = ray.get(there, timeout=PATIENCE)
-        except (ray.exceptions.RayError, TimeoutError) as error:
-            raise ClusterError(f"{name} did not answer within {PATIENCE:g} seconds: {error}") from error
-        wrong = [what for what in here if found[what] != here[what]]
-        if wrong:
-            told = " and ".join(f"{what} {found[what]} where this process has {here[what]}" for what in wrong)
-            raise ClusterError(f"{name} has {told}. Install the same versions on all machines")
+    here = NodeAffinitySchedulingStrategy(node, soft=False)
+    ask = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(versions)
+    return ray.get(ask.remote(), timeout=PATIENCE)
+
+
+def _python() -> str:
+    """Version of Python, in so far as processes must have the same: ``"3.11"``."""
+    return ".".join(platform.python_version_tuple()[:2])
