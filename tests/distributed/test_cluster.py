@@ -135,9 +135,9 @@ except ClusterError as error:
 """
 #: what makes this process another one than those of the cluster, and what it is told
 OTHERS = {
-    "import sb3_softac.version; sb3_softac.version.__version__ = '9.9'": r"The node .* has sb3_softac .* has 9\.9\. Install",
-    "import platform; platform.python_version = lambda: '3.9.1'": r"The node .* has Python 3\.\d+ where .* has 3\.9\. Install",
-    "import ray; ray.__version__ = '2.0.0'": r"refused this process: Version mismatch(.|\n)*2\.0\.0(.|\n)*Install the same",
+    "import sb3_softac.version; sb3_softac.version.__version__ = '9.9'": r"The node .* has 9\.9\. Install",
+    "import platform; platform.python_version = lambda: '3.9.1'": r"has Python 3\.\d+ where .* has 3\.9\. Install",
+    "import ray; ray.__version__ = '2.0.0'": r"refused this process(.|\n)*2\.0\.0(.|\n)*Install the same",
 }
 
 
