@@ -23,7 +23,7 @@ def test_least_time_and_overhead_of_a_kind():
     assert all(len(row["seconds"]) == 2 and min(row["seconds"]) >= row["least"] for row in rows)
 
 
-@pytest.mark.parametrize("name", simulators.STUDIES)
-def test_tables_come_out_of_the_data_beside_them(name):
-    table = simulators.RESULTS / f"{name}.md"
-    assert report(simulators.STUDIES[name], json.loads(table.with_suffix(".json").read_text())) == table.read_text()
+@pytest.mark.parametrize("table", [*simulators.RESULTS.glob("*.md")], ids=lambda table: table.stem)
+def test_tables_come_out_of_the_data_beside_them(table):
+    study = simulators.STUDIES[table.stem]
+    assert report(study, json.loads(table.with_suffix(".json").read_text())) == table.read_text()
