@@ -1,7 +1,7 @@
 """What does it cost to have environments in Ray actors, beside Stable-Baselines3's processes?
 
-    python -m benchmarks.simulators working sleeping transport recovery
-    python -m benchmarks.simulators working --quick        # a look, into logs/simulators
+    python -m benchmarks.simulators working_2 working_8 working_32 sleeping transport recovery
+    python -m benchmarks.simulators working_2 --quick        # a look, into logs/simulators
 
 Each study writes ``<name>.json`` and ``<name>.md``.
 """
@@ -117,21 +117,19 @@ def measure_envs(cases: dict[int, dict[str, tuple[Make, int]]], works: bool, qui
     return rows
 
 
-def measure_working(quick: bool) -> list[dict[str, Any]]:
+def measure_working(n_envs: int, quick: bool) -> list[dict[str, Any]]:
     """Environments that share the cores of this machine."""
     cores = usable_cores()
-    cases: dict[int, dict[str, tuple[Make, int]]] = {}
-    for n_envs in (2,) if quick else (2, 8, 32):
-        cases[n_envs] = {
-            "`DummyVecEnv`": (DummyVecEnv, 1),
-            "`SubprocVecEnv`": (SubprocVecEnv, cores),
-            "`RayVecEnv`": (partial(ray_envs, 1), cores),
-        }
-        if n_envs > cores:
-            own = math.ceil(n_envs / cores)
-            cases[n_envs]["`RayVecEnv`, an actor for each core"] = (partial(ray_envs, own), cores)
+    kinds: dict[str, tuple[Make, int]] = {
+        "`DummyVecEnv`": (DummyVecEnv, 1),
+        "`SubprocVecEnv`": (SubprocVecEnv, cores),
+        "`RayVecEnv`": (partial(ray_envs, 1), cores),
+    }
+    if n_envs > cores:
+        own = math.ceil(n_envs / cores)
+        kinds["`RayVecEnv`, an actor for each core"] = (partial(ray_envs, own), cores)
     with connect(num_cpus=cores):
-        return measure_envs(cases, works=True, quick=quick)
+        return measure_envs({n_envs: kinds}, works=True, quick=quick)
 
 
 def measure_sleeping(quick: bool) -> list[dict[str, Any]]:
@@ -221,13 +219,15 @@ ENVS: Columns = (
 TIMED = f"Median, least and most of {BLOCKS} blocks of {BLOCK_SECONDS} s. Nothing is random: there are no seeds."
 OVERHEAD = "Overhead is what goes beyond the time of the environments alone, shared among those that step at once."
 STUDIES = {
-    "working": Study(
-        "Environments that share two cores",
-        measure_working,
+    f"working_{n_envs}": Study(
+        f"{n_envs} environments that share two cores",
+        partial(measure_working, n_envs),
         ENVS,
         f"- Each step keeps a core busy for as long as it takes. {OVERHEAD}\n- {TIMED}",
-        lambda rows: sorted(rows, key=lambda row: (row["envs"], row["milliseconds"])),
-    ),
+        lambda rows: sorted(rows, key=lambda row: row["milliseconds"]),
+    )
+    for n_envs in (2, 8, 32)
+} | {
     "sleeping": Study(
         "Environments as on other cores",
         measure_sleeping,

@@ -66,9 +66,14 @@ class ActorPool:
             self._held = held.pop_all()
 
     def _start(self, ray: Any) -> None:
-        for actor in self.actors:
-            actor.launch()
-        found = [self._or_give_up(actor, actor.spaces) for actor in self.actors]
+        found = []
+        # Many processes that start at once keep each other from it: the first is then there as late as the last.
+        at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        for first in range(0, len(self.actors), at_once):
+            group = self.actors[first : first + at_once]
+            for actor in group:
+                actor.launch()
+            found += [self._or_give_up(actor, actor.spaces) for actor in group]
         #: observation space and action space of one environment
         self.spaces = found[0]
         for actor, own in zip(self.actors, found, strict=True):
