@@ -10,7 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "numpy", "stable-baselines3", "sb3-contrib", "rl_zoo3", "gymnasium", "mujoco", "box2d", "rliable")
+PACKAGES = ("torch", "numpy", "stable-baselines3", "sb3-contrib", "rl_zoo3", "gymnasium", "ray")
+PACKAGES += ("mujoco", "box2d", "rliable")
 
 
 def versions() -> dict[str, str]:

@@ -19,8 +19,8 @@ Map of the package, from the top down. A room imports only rooms below it, and n
 
 Beside the rooms: ``zoo`` (extends rl_zoo3), ``hub`` (agents on the Hugging Face Hub), ``export`` (the command of
 ``exporting``), ``report`` (a page on runs), ``diagnostics`` (compares a policy with its target), ``callbacks``,
-``presets`` (arguments of papers), ``wrappers`` and ``evaluation`` (warns of one that does not end). Only the last two
-are used by rooms, ``softac`` and ``policies``.
+``presets`` (arguments of papers), ``distributed`` (environments in Ray actors), ``wrappers`` and ``evaluation`` (warns
+of one that does not end). Only the last two are used by rooms, ``softac`` and ``policies``.
 """
 
 from sb3_softac.collecting.steps import BadStepError

@@ -29,6 +29,7 @@ from sb3_softac.buffers.returns import RunningReturns
 from sb3_softac.buffers.single_copy import SingleCopyReplayBuffer
 from sb3_softac.collecting.episodes import return_statistics, successes
 from sb3_softac.collecting.explore import Explorer, random_allowed_action, ready_to_explore
+from sb3_softac.collecting.lost import without_lost_steps
 from sb3_softac.collecting.overlap import Overlap
 from sb3_softac.collecting.seen import SeenObservations
 from sb3_softac.collecting.steps import StepCheck, unusable_value
@@ -516,6 +517,7 @@ class SoftAC(TensorRollouts, SavedAlgorithm):
             check.check(normalize.old_obs, np.asarray(normalize.old_reward), self.num_timesteps)
         if ended:
             check.check_finals(dones, infos, self.num_timesteps)
+            replay_buffer = without_lost_steps(replay_buffer, infos)
         if normalize is not None:
             check.keep_statistics(normalize)
         self._seen.add(self._last_obs)

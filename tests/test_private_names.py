@@ -32,12 +32,14 @@ STABLE_BASELINES3 = {
     | {"_vec_normalize_env", "_wrap_env"},
     "a policy": {"_dummy_schedule", "_update_features_extractor"},
     "a replay buffer": {"_maybe_cast_dtype", "_normalize_obs", "_normalize_reward"},
+    "a vectorised environment": {"_get_indices", "_options", "_reset_options", "_reset_seeds", "_seeds"},
     "a callback": {"_total_max_episodes"},  # which follows from an argument, and is not restored
 }
 GYMNASIUM = {"a space": {"_np_random"}, "an environment": {"_np_random"}, "a wrapper": {"_cached_spec", "_metadata"}}
 BOX2D = {"an environment of Box2D": {"_destroy"}}  # which `benchmarks/reliability.py resume` calls
 RL_ZOO3 = {  # which `tests/zoo/` calls
-    "a manager of experiments": {"_load_pretrained_agent", "_save_config", "_preprocess_action_noise"}
+    "a manager of experiments": {"_load_pretrained_agent", "_save_config"}
+    | {"_preprocess_action_noise", "_preprocess_hyperparams"}
 }
 PYTHON = {"a named tuple": {"_asdict", "_replace"}}
 #: no attributes: an argument, a file in a checkpoint; and what the package itself sets on a class that is not its own
@@ -67,7 +69,7 @@ def test_pytorch_has_its_names():
 def test_stable_baselines3_has_its_names():
     model = SAC("MlpPolicy", Target(), buffer_size=1, device="cpu")
     owners = {"a model": model, "a policy": model.policy, "a replay buffer": model.replay_buffer}
-    owners |= {"a callback": StopTrainingOnMaxEpisodes(1)}
+    owners |= {"a callback": StopTrainingOnMaxEpisodes(1), "a vectorised environment": model.get_env()}
     assert missing(STABLE_BASELINES3, owners) == []
 
 

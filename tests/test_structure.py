@@ -18,7 +18,7 @@ FLOORS = (
     {"__init__", "hub"},
     {"softac"},
     {"saved_algorithm"},
-    {"exporting", "offline", "distributed"},
+    {"distributed", "exporting", "offline"},
     {"engines", "collecting", "saving"},
     {"policies", "updates"},
     {"networks", "buffers", "callbacks"},
@@ -27,7 +27,7 @@ FLOORS = (
 )
 #: those that stand beside the rooms that an agent is made of
 BESIDE = {"zoo", "diagnostics", "export", "__init__", "callbacks", "wrappers", "evaluation", "report", "version"}
-BESIDE |= {"presets", "hub"}
+BESIDE |= {"presets", "hub", "distributed"}
 FLOOR_OF = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 

@@ -332,6 +332,18 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         """
         return {key: to_numpy(values) for key, values in self._take_next(index).items()}
 
+    def transitions_at(self, index: np.ndarray) -> tuple[Any, ...]:
+        """Transitions as they were added, whatever ``n_steps`` is.
+
+        :param index: (k,), row * n_envs + environment
+        :return: observations and next observations (k, ...) by the key in a Dict, or None; actions (k, action_dim);
+            rewards, dones and timeouts (k,)
+        """
+        at = self._actions.index(index)
+        obs = {key: to_numpy(store.rows.take(at)) for key, store in self._stores.items()}
+        arrays = [getattr(self, name).take(index) for name in ROW_ARRAYS]
+        return obs, self.next_observations_of(index), to_numpy(self._actions.take(at)), *arrays
+
     @property
     def actions(self) -> np.ndarray:  # type: ignore[override]
         """Actions, (rows, n_envs, action_dim): a view if stored on the host, else a copy."""

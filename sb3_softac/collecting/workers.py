@@ -14,6 +14,8 @@ from sb3_softac.settings.parsing import POSITIVE, number
 
 # A process that has ended its pipe is gone within this time, in seconds.
 GRACE = 5.0
+#: what to do after a :class:`WorkerError`
+GO_ON = "`model.set_env(new_envs)` and `model.learn(..., reset_num_timesteps=False)` go on"
 
 
 class WorkerError(RuntimeError):
@@ -119,8 +121,7 @@ class GuardedSubprocVecEnv(SubprocVecEnv):
         return WorkerError(
             f"Worker {index} of {len(self.remotes)} {how}, {was_waiting}; all were ended. An environment's own error "
             "is printed above. Mend the environment, or allow more time "
-            "(`GuardedSubprocVecEnv(..., timeout=...)`); `model.set_env(new_envs)` and "
-            "`model.learn(..., reset_num_timesteps=False)` go on"
+            f"(`GuardedSubprocVecEnv(..., timeout=...)`); {GO_ON}"
         )
 
     def close(self) -> None:

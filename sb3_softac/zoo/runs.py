@@ -5,11 +5,13 @@ import csv
 import functools
 import json
 import pathlib
+import pydoc
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from stable_baselines3.common.env_util import is_wrapped
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_softac.buffers.make import class_for
 from sb3_softac.callbacks import CheckpointCallback
@@ -34,11 +36,13 @@ def extend_runs(manager: Any, algo: str) -> None:
     """Let the runs of an algorithm save checkpoints and metrics, and go on from the one that ``--trained-agent`` names.
 
     ``replay_buffer_class: auto`` becomes the class that suits the environment: a search draws what belongs to it.
+    ``vec_env_class`` and ``vec_env_kwargs`` say in what processes the environments run.
 
     :param manager: ``rl_zoo3.exp_manager.ExperimentManager``, which is changed
     :param algo: name of the algorithm
     """
     for name, wrap in (
+        ("_preprocess_hyperparams", _with_vec_env),
         ("create_log_folder", _in_its_folder),
         ("_save_config", _with_its_configuration),
         ("create_callbacks", _with_checkpoints),
@@ -132,6 +136,28 @@ def _with_checkpoints(original: Callable[..., None]) -> Callable[..., None]:
             self.callbacks.append(CheckpointCallback(EVERY, folder, verbose=self.verbose))
 
     return create_callbacks
+
+
+def _with_vec_env(original: Callable[..., Any]) -> Callable[..., Any]:
+    def preprocess(self: Any, hyperparams: dict[str, Any]) -> Any:
+        """Take out where the environments run: ``vec_env_class``, and ``vec_env_kwargs`` for it."""
+        others = dict(hyperparams)
+        name, kwargs = others.pop("vec_env_class", None), others.pop("vec_env_kwargs", {})
+        if name is not None:
+            self.vec_env_class, self.vec_env_kwargs = _vec_env_class(name), kwargs
+        return original(self, others)
+
+    return preprocess
+
+
+def _vec_env_class(name: str) -> type[VecEnv]:
+    found = pydoc.locate(str(name))
+    if not isinstance(found, type) or not issubclass(found, VecEnv):
+        raise ValueError(
+            f"`vec_env_class` must name a class of vectorised environments, with its module, as "
+            f"'sb3_softac.distributed.RayVecEnv', but {name!r} was given"
+        )
+    return found
 
 
 def _with_our_envs(original: Callable[..., Any]) -> Callable[..., Any]:
