@@ -38,18 +38,29 @@ def worker(storage: str, total: int, folder: Path) -> subprocess.Popen[str]:
         return subprocess.Popen(command, stdout=log, stderr=log, text=True, env=environment)
 
 
-def study_in(storage: str) -> Any:
-    """The study in a storage; None if it is not there yet."""
+def study_in(storage: Any) -> Any:
+    """The study in an opened storage; None if it is not there yet."""
     import optuna
 
-    from sb3_softac.zoo.search.storages import open_storage
+    try:
+        return optuna.load_study(study_name=STUDY, storage=storage)
+    except KeyError:
+        return None
+
+
+@contextlib.contextmanager
+def _opened(storage: str) -> Iterator[Any]:
+    """A storage whose connections are closed at the end."""
+    from sb3_softac.zoo.search.storages import BeatingDatabase, open_storage
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            return optuna.load_study(study_name=STUDY, storage=open_storage(storage))
-        except KeyError:
-            return None
+        opened = open_storage(storage)
+    try:
+        yield opened
+    finally:
+        if isinstance(opened, BeatingDatabase):
+            opened.engine.dispose()
 
 
 def search(storage: str, total: int, n_workers: int, n_kills: int, seed: int, limit: float = 900) -> dict[str, Any]:
@@ -63,13 +74,14 @@ def search(storage: str, total: int, n_workers: int, n_kills: int, seed: int, li
     :param limit: seconds
     """
     rng, deadline, killed = np.random.default_rng(seed), time.monotonic() + limit, 0
-    with tempfile.TemporaryDirectory() as folder, _ended([]) as workers:
+    with tempfile.TemporaryDirectory() as folder, _ended([]) as workers, contextlib.ExitStack() as stack:
         workers += [worker(storage, total, Path(folder)) for _ in range(n_workers)]
+        opened = stack.enter_context(_opened(storage))
         while any(each.poll() is None for each in workers):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"After {limit} s: {(Path(folder) / 'workers.log').read_text()[-3000:]}")
             time.sleep(float(rng.uniform(0.5, 3.0)))
-            study = study_in(storage)
+            study = study_in(opened)
             if killed < n_kills and study is not None and _all_run_one(study, n_workers, killed):
                 number = int(rng.integers(n_workers))
                 workers[number].kill()
@@ -77,10 +89,10 @@ def search(storage: str, total: int, n_workers: int, n_kills: int, seed: int, li
                 workers[number] = worker(storage, total, Path(folder))
                 killed += 1
         codes = [each.returncode for each in workers]
-        log = (Path(folder) / "workers.log").read_text()
-    if any(codes):
-        raise RuntimeError(f"Workers ended with {codes}: {log[:6000]}")
-    return {"workers": n_workers, "total": total, "kills": killed} | outcome(study_in(storage), total)
+        if any(codes):
+            raise RuntimeError(f"Workers ended with {codes}: {(Path(folder) / 'workers.log').read_text()[:6000]}")
+        found = outcome(study_in(opened), total)
+    return {"workers": n_workers, "total": total, "kills": killed} | found
 
 
 @contextlib.contextmanager
