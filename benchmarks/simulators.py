@@ -37,6 +37,7 @@ BLOCKS, BLOCK_SECONDS = 5, 0.25
 MILLISECONDS = (0, 1, 10)
 
 Make = Callable[[list[Callable[[], gym.Env]]], VecEnv]
+Kinds = dict[str, tuple[Make, int]]  #: by name: what makes the environments, and how many of them step at once
 
 
 class Lasting(gym.Env):
@@ -98,10 +99,10 @@ def measured(envs: VecEnv, blocks: int) -> list[float]:
     return seconds_a_step(lambda: envs.step(actions), blocks)
 
 
-def measure_envs(cases: dict[int, dict[str, tuple[Make, int]]], works: bool, quick: bool) -> list[dict[str, Any]]:
+def measure_envs(cases: dict[int, Kinds], works: bool, quick: bool) -> list[dict[str, Any]]:
     """Seconds of a step, for each number of environments, each kind, and each length of a step.
 
-    :param cases: kinds by the number of environments: what makes them, and how many of them step at the same time
+    :param cases: kinds by the number of environments
     :param works: whether a step keeps a core busy
     """
     rows = []
@@ -120,21 +121,19 @@ def measure_envs(cases: dict[int, dict[str, tuple[Make, int]]], works: bool, qui
 def measure_working(n_envs: int, quick: bool) -> list[dict[str, Any]]:
     """Environments that share the cores of this machine."""
     cores = usable_cores()
-    kinds: dict[str, tuple[Make, int]] = {
-        "`DummyVecEnv`": (DummyVecEnv, 1),
-        "`SubprocVecEnv`": (SubprocVecEnv, cores),
-        "`RayVecEnv`": (partial(ray_envs, 1), cores),
-    }
+    without: Kinds = {"`DummyVecEnv`": (DummyVecEnv, 1), "`SubprocVecEnv`": (SubprocVecEnv, cores)}
+    rows = measure_envs({n_envs: without}, works=True, quick=quick)  # before Ray's own processes are there
+    kinds: Kinds = {"`RayVecEnv`": (partial(ray_envs, 1), cores)}
     if n_envs > cores:
         own = math.ceil(n_envs / cores)
         kinds["`RayVecEnv`, an actor for each core"] = (partial(ray_envs, own), cores)
     with connect(num_cpus=cores):
-        return measure_envs({n_envs: kinds}, works=True, quick=quick)
+        return rows + measure_envs({n_envs: kinds}, works=True, quick=quick)
 
 
 def measure_sleeping(quick: bool) -> list[dict[str, Any]]:
     """Environments that would have cores of their own."""
-    cases: dict[int, dict[str, tuple[Make, int]]] = {}
+    cases: dict[int, Kinds] = {}
     for n_envs in (16,) if quick else (16, 64, 256):
         cases[n_envs] = {"`RayVecEnv`, 16 to an actor": (partial(ray_envs, 16), n_envs // 16)}
         if n_envs == 16:
