@@ -593,7 +593,7 @@ class SoftAC(TensorRollouts, SavedAlgorithm):
             return super().learn(
                 steps,
                 callback=callback,
-                log_interval=log_interval,  # type: ignore[arg-type]  # None is documented there
+                log_interval=log_interval,
                 tb_log_name=tb_log_name,
                 reset_num_timesteps=reset_num_timesteps,
                 progress_bar=progress_bar,

@@ -230,10 +230,10 @@ def test_every_gaussian_keeps_to_its_range(kwargs, is_squashed):
         ({"policy_kwargs": {"log_std_bounds": (2.0, -1.0)}}, "`log_std_bounds` must be two numbers"),
         ({"policy_kwargs": {"log_std_bounds": 3.0}}, "`log_std_bounds` must be two numbers"),
         ({"policy_kwargs": {"squash_log_std": True}, "use_sde": True}, "are for Box actions without gSDE"),
-        ({"policy_kwargs": {"log_std_bounds": (-5.0, 0.0)}, "env": DiscreteTarget()}, "are for Box actions"),
+        ({"policy_kwargs": {"log_std_bounds": (-5.0, 0.0)}, "env": DiscreteTarget}, "are for Box actions"),
     ],
-    ids=str,
 )
 def test_other_ranges_are_refused(kwargs, message):
+    arguments = {"env": Target} | kwargs
     with pytest.raises(ValueError, match=message):
-        SoftAC("MlpPolicy", **{"env": Target(), "buffer_size": 10} | kwargs)
+        SoftAC("MlpPolicy", buffer_size=10, **arguments | {"env": arguments["env"]()})
