@@ -53,13 +53,6 @@ def test_jobs_run_in_other_processes_and_their_errors_are_plain(local):
     assert "WorkerCrashedError" in str(died)
 
 
-def test_a_machine_with_another_version_is_named(local, monkeypatch):
-    monkeypatch.setattr(executors, "versions", lambda: {"sb3_softac": "99.0", "Python": "3.99"})
-    error = local.submit(os.getpid).exception()
-    assert "has sb3_softac" in str(error)
-    assert "and 99.0 is needed: install the same version on all machines" in str(error)
-
-
 def test_a_sweep_on_ray(tmp_path):
     options = ["-n", "300", "--eval-freq", "150", "--eval-episodes", "1", "-params", "learning_starts:50"]
     command.main(["--env", "Pendulum-v1", "--seeds", "0-1", "-f", str(tmp_path), "--ray", "--workers", "2", *options])
@@ -78,8 +71,14 @@ def test_runs_of_the_benchmarks_on_ray_are_stored_here(tmp_path):
     assert [run.settings for run in store.find([good])] == [good]
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "nowhere:port"])
-def test_a_cluster_that_is_not_there_is_named(address, tmp_path):
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:{}", r"Nothing answers at '127.0.0.1:\d+' .*ray start --head"),
+        ("nowhere:port", "must be '<host>:<port>' of a Ray cluster"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_named(address, message, tmp_path):
     asked = ["--env", "Pendulum-v1", "--seeds", "0", "-f", str(tmp_path), "--ray", address.format(free_port())]
-    with pytest.raises(SystemExit, match=r"error: Ray's cluster '.*' cannot be reached .*ray start --head"):
+    with pytest.raises(SystemExit, match=f"error: {message}|{message}"):
         command.main(asked)

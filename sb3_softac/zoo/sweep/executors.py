@@ -1,22 +1,15 @@
 """Engines that run many jobs, behind the interface of :mod:`concurrent.futures`: this machine, or a cluster of Ray."""
 
-import logging
-import os
-import pickle
-import platform
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
-from sb3_softac.version import __version__
+from sb3_softac.distributed.cluster import ClusterError, connect
 
 T = TypeVar("T")
 #: address that stands for a Ray of this machine alone, which begins and ends with the command
 LOCAL = "local"
-# in which a cluster answers
-SECONDS = 10
-EXTRA = "pip install 'sb3_softac[ray]'"
 
 
 class EngineError(ValueError):
@@ -64,79 +57,29 @@ def run_all(
 class RayExecutor(Executor):
     """Jobs as tasks of Ray, each on one core of the cluster.
 
-    :param address: of the cluster: ``host:port``, ``ray://host:port``, ``auto``; ``local`` begins one of this machine
+    :param address: of the cluster: ``host:port`` or ``auto``; ``local`` begins one of this machine
     :param n_cpus: cores of the one that begins here
     :raises EngineError: Ray is not installed, there is no cluster, or it has other versions
     """
 
     def __init__(self, address: str, n_cpus: int) -> None:
-        # Ray would send statistics to its makers.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        self._held = ExitStack()
+        own = {"num_cpus": n_cpus} if address == LOCAL else {}
         try:
-            import ray
-        except ImportError:
-            raise EngineError(f"Ray is not installed: {EXTRA}") from None
-        if ":" in address:
-            _check_port(address)
-        own: dict[str, Any] = {"num_cpus": n_cpus, "include_dashboard": False} if address == LOCAL else {}
-        try:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
-        except Exception as error:  # of several modules; a RuntimeError if versions differ
-            raise EngineError(
-                f"Ray's cluster {address!r} cannot be used: {' '.join(str(error).split())[:500]}. Give the address "
-                "that `ray start --head` printed. All machines need the same versions of Python and of Ray"
-            ) from None
-        self._ray = ray
-        self._task = ray.remote(max_retries=0, num_cpus=1)(_task())
+            ray = self._held.enter_context(connect(address, log_to_driver=False, **own))
+        except (ImportError, ValueError, ClusterError) as error:
+            raise EngineError(str(error)) from error
+        self._task = ray.remote(max_retries=0, num_cpus=1)(_call)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
-        reference = self._task.remote(versions(), pickle.dumps((fn, args, kwargs)))
-        return _with_plain_errors(reference.future())
+        return _with_plain_errors(self._task.remote(fn, args, kwargs).future())
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._ray.shutdown()
+        self._held.close()
 
 
-def _check_port(address: str) -> None:
-    """Refuse an address at which nothing answers: Ray would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=SECONDS).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise EngineError(
-            f"Ray's cluster {address!r} cannot be reached ({error}). Give the address that `ray start --head` printed, "
-            "as host:6379, or ray://host:10001 from a machine that does not belong to the cluster"
-        ) from None
-
-
-def versions() -> dict[str, str]:
-    """Versions that all machines of a cluster must share: of this package and of Python, without its last number."""
-    return {"sb3_softac": __version__, "Python": ".".join(platform.python_version_tuple()[:2])}
-
-
-def _task() -> Callable[..., Any]:
-    """A function that Ray sends as a whole, since it has no name in a module: it runs without this package, too."""
-
-    def run(expected: dict[str, str], job: bytes) -> Any:
-        import importlib
-        import pickle
-        import platform
-
-        here = {"Python": ".".join(platform.python_version_tuple()[:2])}
-        try:
-            here["sb3_softac"] = importlib.import_module("sb3_softac.version").__version__
-        except ImportError:
-            here["sb3_softac"] = "none"
-        for package, version in expected.items():
-            if here[package] != version:
-                raise RuntimeError(
-                    f"{platform.node()} has {package} {here[package]}, and {version} is needed: install the same "
-                    "version on all machines of the cluster"
-                )
-        function, args, kwargs = pickle.loads(job)  # only now, as this needs the package
-        return function(*args, **kwargs)
-
-    return run
+def _call(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+    return function(*args, **kwargs)
 
 
 def _with_plain_errors(of_ray: "Future[Any]") -> "Future[Any]":
