@@ -122,7 +122,8 @@ class TensorReplayBuffer(NStepReplayBuffer):
         :param timeout: (n_envs,) bool, True where it was a time limit; None for nowhere
         """
         row = self.pos
-        for rows, values in ((self._obs, obs), (self._next_obs, next_obs)):
+        of_both: Any = ((self._obs, obs), (self._next_obs, next_obs))
+        for rows, values in of_both:
             for key, own in rows.items():
                 part = values if key is None else values[key]
                 own.steps[row] = part.reshape(own.step_shape)

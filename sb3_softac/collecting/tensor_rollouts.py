@@ -81,6 +81,7 @@ class TensorRollouts(OffPolicyAlgorithm):
 
     policy: SoftACPolicy
     overlap: bool
+    action_noise: ActionNoise | None
     replay_buffer: Any
     _engine: Any  #: an ``EngineKeeper``
     explorer: Explorer
