@@ -138,8 +138,8 @@ class TensorRollouts(OffPolicyAlgorithm):
             return "`action_noise` is drawn in numpy. Leave it out: the policy explores by itself"
         if self.overlap:
             return "`overlap` makes gradient steps beside steps of numpy. Leave it out: a device computes both anyway"
-        assert isinstance(self.train_freq, TrainFreq)
-        if self.train_freq.unit is TrainFrequencyUnit.EPISODE:
+        train_freq: Any = self.train_freq  # a `TrainFreq` since the set-up
+        if train_freq.unit is TrainFrequencyUnit.EPISODE:
             return "`train_freq` counts episodes, whose ends the host has to see. Count steps"
         return "`predict()` is not SoftAC's own, and takes numpy arrays" if self._predicts_by_own_code() else None
 
