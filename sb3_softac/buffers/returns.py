@@ -9,6 +9,8 @@ import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 
+from sb3_softac.buffers.storage import to_numpy
+
 EPSILON = 1e-8
 
 
@@ -69,7 +71,7 @@ class RunningReturns:
         n_envs, n_rows = len(self._running), buffer.size()
         if n_rows > 0:
             self.begin(buffer.n_envs)
-            rows = zip(buffer.rewards[:n_rows], buffer.dones[:n_rows], strict=True)
+            rows = zip(to_numpy(buffer.rewards[:n_rows]), to_numpy(buffer.dones[:n_rows]), strict=True)
             self._take(np.concatenate([self._advance(rewards, dones, gamma) for rewards, dones in rows]))
             self.begin(n_envs)
 

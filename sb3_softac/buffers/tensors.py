@@ -122,7 +122,8 @@ class TensorReplayBuffer(NStepReplayBuffer):
         :param timeout: (n_envs,) bool, True where it was a time limit; None for nowhere
         """
         row = self.pos
-        for rows, values in ((self._obs, obs), (self._next_obs, next_obs)):
+        of_both: Any = ((self._obs, obs), (self._next_obs, next_obs))
+        for rows, values in of_both:
             for key, own in rows.items():
                 part = values if key is None else values[key]
                 own.steps[row] = part.reshape(own.step_shape)
@@ -177,8 +178,8 @@ class TensorReplayBuffer(NStepReplayBuffer):
 
         :param n_steps: the newest of the steps are looked at, this many
         """
-        n_steps = min(n_steps, self.size())
-        newest = th.arange(self.pos - n_steps, self.pos, device=self.device) % self.buffer_size
+        newest = self._newest(n_steps)
+        n_steps = len(newest)
 
         def finite(*rows: th.Tensor) -> th.Tensor:
             """(n_steps, n_envs): where all numbers of all rows are finite."""
@@ -187,6 +188,20 @@ class TensorReplayBuffer(NStepReplayBuffer):
 
         before, after = ([own.steps for own in rows.values()] for rows in (self._obs, self._next_obs))
         return bool((finite(*before, self._actions.steps) & ~finite(*after, self.rewards)).any())
+
+    def newest(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rewards, and whether episodes ended, of the newest steps, from the oldest on: both (n_steps, n_envs).
+
+        Waits for the device.
+
+        :param n_steps: how many
+        """
+        rows = self._newest(n_steps)
+        return to_numpy(self.rewards.index_select(0, rows)), to_numpy(self.dones.index_select(0, rows))
+
+    def _newest(self, n_steps: int) -> th.Tensor:
+        n_steps = min(n_steps, self.size())
+        return th.arange(self.pos - n_steps, self.pos, device=self.device) % self.buffer_size
 
     # Sampling
 

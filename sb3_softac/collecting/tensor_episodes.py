@@ -25,13 +25,14 @@ class TensorEpisodes:
 
     :param n_envs: number of environments
     :param device: of their tensors
+    :param n_steps: steps between two readings
     """
 
-    def __init__(self, n_envs: int, device: th.device | str) -> None:
+    def __init__(self, n_envs: int, device: th.device | str, n_steps: int = STEPS_BETWEEN_READINGS) -> None:
         #: (2, n_envs): returns and lengths of the episodes that go on
         self.sums = th.zeros(2, n_envs, device=device)
         # Of the episodes that ended in a step since the last reading; NaN for environments whose goes on.
-        self._ended = th.empty(STEPS_BETWEEN_READINGS, 3, n_envs, device=device)
+        self._ended = th.empty(n_steps, 3, n_envs, device=device)
         self._n_cut = th.zeros((), dtype=th.long, device=device)  # time limits without a last observation
         self._has_warned = False
         self.begin()

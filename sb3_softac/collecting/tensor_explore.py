@@ -3,6 +3,7 @@
 Shapes: n_envs environments, D action dimension, F discrete factors.
 """
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_softac.collecting.noise_repeat import NoiseRepeat
 from sb3_softac.policies import SoftACPolicy
 from sb3_softac.spaces import ACTION_MASK, discrete_sizes
 
@@ -35,14 +37,16 @@ class TensorExplorer:
             self._middle, self._half_width = (low + high) / 2.0, (high - low) / 2.0
 
     @th.no_grad()
-    def action(self, obs: PyTorchObs) -> Actions:
+    def action(self, obs: PyTorchObs, repeat: NoiseRepeat | None = None) -> Actions:
         """Sample an action of the policy for each environment.
 
         :param obs: (n_envs, ...), or a dict of such, on the policy's device
+        :param repeat: holds the noise for several steps; None: each step has its own
         """
         policy = self._policy
         policy.set_training_mode(False)  # a callback may have called train()
-        return self._in_bounds(policy(obs))
+        with nullcontext() if repeat is None else repeat.draws():
+            return self._in_bounds(policy(obs))
 
     def random(self, obs: PyTorchObs, n_envs: int) -> Actions:
         """Draw a uniformly random action for each environment; of discrete ones, among those that a mask allows.

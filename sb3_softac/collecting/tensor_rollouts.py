@@ -13,10 +13,12 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_softac.buffers.returns import RunningReturns
 from sb3_softac.buffers.tensors import TensorReplayBuffer
+from sb3_softac.collecting.explore import Explorer
 from sb3_softac.collecting.seen import SeenObservations
 from sb3_softac.collecting.steps import BadStepError
-from sb3_softac.collecting.tensor_episodes import TensorEpisodes
+from sb3_softac.collecting.tensor_episodes import STEPS_BETWEEN_READINGS, TensorEpisodes
 from sb3_softac.collecting.tensor_explore import TensorExplorer
 from sb3_softac.collecting.tensor_steps import (
     HostOnDemand,
@@ -37,13 +39,14 @@ class DeviceSteps:
 
     :param env: with the method ``step_tensors()``
     :param policy: the policy, on the same device
+    :param n_rows: steps that the replay buffer holds: what is read of them is read before they are overwritten
     """
 
-    def __init__(self, env: Any, policy: SoftACPolicy) -> None:
+    def __init__(self, env: Any, policy: SoftACPolicy, n_rows: int) -> None:
         check_device(env, policy.device)
         self.env = env
         self.explorer = TensorExplorer(policy)
-        self.episodes = TensorEpisodes(env.num_envs, policy.device)
+        self.episodes = TensorEpisodes(env.num_envs, policy.device, min(n_rows, STEPS_BETWEEN_READINGS))
         self._is_checked = False
 
     def make(self, actions: th.Tensor) -> TensorStep:
@@ -78,9 +81,12 @@ class TensorRollouts(OffPolicyAlgorithm):
 
     policy: SoftACPolicy
     overlap: bool
+    action_noise: ActionNoise | None
     replay_buffer: Any
     _engine: Any  #: an ``EngineKeeper``
+    explorer: Explorer
     _seen: SeenObservations
+    _running_returns: RunningReturns | None
     _device_steps: DeviceSteps | None = None  #: None: steps pass the host, as in Stable-Baselines3
     _reads_later = False  #: whether metrics stay on the device until episodes are read
     _logged_episodes = 0  #: at the last log
@@ -94,7 +100,7 @@ class TensorRollouts(OffPolicyAlgorithm):
             check_device(self.env, self.device)
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        before = self._last_obs = on_host(self._last_obs)
+        before = self._last_obs
         ready = super()._setup_learn(*args, **kwargs)
         self._device_steps = self._current_device_steps()
         if self._device_steps is not None and self._last_obs is not before:
@@ -111,7 +117,7 @@ class TensorRollouts(OffPolicyAlgorithm):
             return None
         if self._device_steps is not None and self._device_steps.env is self.env:
             return self._device_steps
-        steps = DeviceSteps(self.env, self.policy)
+        steps = DeviceSteps(self.env, self.policy, self.replay_buffer.buffer_size)
         steps.episodes.begin(is_reset=False)
         self._logged_episodes = self._episode_num
         return steps
@@ -132,8 +138,8 @@ class TensorRollouts(OffPolicyAlgorithm):
             return "`action_noise` is drawn in numpy. Leave it out: the policy explores by itself"
         if self.overlap:
             return "`overlap` makes gradient steps beside steps of numpy. Leave it out: a device computes both anyway"
-        assert isinstance(self.train_freq, TrainFreq)
-        if self.train_freq.unit is TrainFrequencyUnit.EPISODE:
+        train_freq: Any = self.train_freq  # a `TrainFreq` since the set-up
+        if train_freq.unit is TrainFrequencyUnit.EPISODE:
             return "`train_freq` counts episodes, whose ends the host has to see. Count steps"
         return "`predict()` is not SoftAC's own, and takes numpy arrays" if self._predicts_by_own_code() else None
 
@@ -144,6 +150,7 @@ class TensorRollouts(OffPolicyAlgorithm):
                 self._read_device(kwargs.get("log_interval"))
         finally:
             self._reads_later = False
+            self._last_obs = on_host(self._last_obs)
         return self
 
     def collect_rollouts(
@@ -180,6 +187,12 @@ class TensorRollouts(OffPolicyAlgorithm):
                 return RolloutReturn((n_steps + 1) * self.n_envs, 0, continue_training=False)
             if steps.episodes.is_full():
                 self._read_device(log_interval)
+        if (
+            self.num_timesteps > learning_starts
+            and self._running_returns is not None
+            and self._running_returns.is_empty
+        ):
+            self._read_device(log_interval)  # the first gradient step divides the rewards
         callback.on_rollout_end()
         return RolloutReturn(train_freq.frequency * self.n_envs, 0, continue_training=True)
 
@@ -194,7 +207,7 @@ class TensorRollouts(OffPolicyAlgorithm):
         if self.num_timesteps < learning_starts and not (self.use_sde and self.use_sde_at_warmup):
             actions = steps.explorer.random(obs, self.n_envs)
         else:
-            actions = steps.explorer.action(obs)
+            actions = steps.explorer.action(obs, self.explorer.repeat)
         step = steps.make(actions.for_env)
         ended = step.ended()
         self.num_timesteps += self.n_envs
@@ -227,6 +240,9 @@ class TensorRollouts(OffPolicyAlgorithm):
                 "reward that is not finite, and the agent may have learned from it: on a device, steps are looked at "
                 "only now and then. Mend the environment, and go on from the last checkpoint"
             )
+        if self._running_returns is not None:
+            for rewards, dones in zip(*self.replay_buffer.newest(n_steps), strict=True):
+                self._running_returns.see(rewards, dones, self.gamma)
         episodes = steps.episodes.read()
         self._episode_num += len(episodes)
         self._count_episodes(episodes, np.ones(len(episodes), bool))

@@ -117,9 +117,9 @@ def _action_space(env: Any, low: Any, high: Any) -> spaces.Box:
         )
     shape = (int(env.num_actions),)
     try:
-        bounds = [np.broadcast_to(np.asarray(bound, np.float32), shape) for bound in (low, high)]
+        lows, highs = (np.broadcast_to(np.asarray(bound, np.float32), shape) for bound in (low, high))
     except ValueError:
         raise ValueError(
             f"`action_low` and `action_high` must be numbers, or {shape[0]} numbers, but {low!r} and {high!r} are given"
         ) from None
-    return spaces.Box(*bounds)
+    return spaces.Box(lows, highs)

@@ -114,7 +114,7 @@ def _in_numpy(buffer: ReplayBuffer) -> ReplayBuffer:
     """A replay buffer of arrays: one of tensors is copied to the host."""
     if not isinstance(buffer, TensorReplayBuffer):
         return buffer
-    cls = DictReplayBuffer if isinstance(buffer.observation_space, spaces.Dict) else ReplayBuffer
+    cls: Any = DictReplayBuffer if isinstance(buffer.observation_space, spaces.Dict) else ReplayBuffer
     held = cls(buffer.n_envs, buffer.observation_space, buffer.action_space, "cpu", buffer.n_envs)
     for field in ("observations", "next_observations", "actions", "rewards", "dones", "timeouts"):
         setattr(held, field, on_host(getattr(buffer, field)))

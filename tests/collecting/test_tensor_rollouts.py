@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor
 
 from sb3_softac import BadStepError, DivergenceError, SoftAC
 from sb3_softac.buffers import SingleCopyReplayBuffer, TensorReplayBuffer
+from sb3_softac.buffers.returns import RunningReturns
 from sb3_softac.collecting.tensor_episodes import STEPS_BETWEEN_READINGS, TensorEpisodes
 from sb3_softac.collecting.tensor_explore import TensorExplorer
 from sb3_softac.distributed import TensorStep, TensorVecEnv
@@ -367,6 +368,38 @@ def test_learning_offline_reads_its_metrics():
     model._metrics = {}
     model.learn_offline(20)
     assert model._metrics["critic_loss"] > 0.0
+
+
+def test_rewards_are_divided_by_the_returns_of_the_episodes():
+    """Environment 1 collects 1 a step for three steps, then begins again: G is 1, 1.5, 1.75, with gamma 0.5."""
+    model = model_of(Script(), normalize_rewards=True, gamma=0.5, learning_starts=8 * N_ENVS)
+    model.learn(250 * N_ENVS)
+    model.learn(10 * N_ENVS, reset_num_timesteps=False)
+    returns = model._running_returns
+    expected = RunningReturns(N_ENVS)
+    rewards, dones = (values[:260].numpy() for values in (model.replay_buffer.rewards, model.replay_buffer.dones))
+    for each in zip(rewards, dones, strict=True):
+        expected.see(*each, 0.5)
+    assert returns.statistics.count == 260 * N_ENVS
+    assert returns.divisor() == pytest.approx(expected.divisor(), rel=1e-6)
+    assert returns.largest == pytest.approx(6.0)  # of environment 3, which never ends
+
+
+def test_noise_is_held():
+    model = model_of(Script(), noise_repeat=16, learning_starts=0, gradient_steps=0)
+    model.learn(200 * N_ENVS)
+    actions = th.stack(model.env.actions)[:, 0]
+    noise = actions - actions.mean()
+    together = (noise[1:] * noise[:-1]).mean() / noise.square().mean()
+    assert together > 0.3
+
+
+def test_a_small_buffer_is_read_before_it_is_overwritten():
+    model = model_of(Script(), buffer_size=20 * N_ENVS, learning_starts=10_000)
+    read, times = model._read_device, []
+    model._read_device = lambda interval: (times.append(model.num_timesteps // N_ENVS), read(interval))
+    model.learn(50 * N_ENVS)
+    assert times == [20, 40, 50]
 
 
 @pytest.mark.slow

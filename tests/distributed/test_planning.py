@@ -26,6 +26,11 @@ def test_the_longer_side_decides():
     assert made.updates_per_step == 4  # (100 - 1) / 20
 
 
+def test_the_example_of_the_manual():
+    made = plan(Costs(simulator_us=5000, collecting_us=10, update_ms=20), n_envs=100, updates_per_step=2)
+    assert (made.bottleneck, made.actors, made.updates_per_step) == (SIMULATORS, 13, 24)
+
+
 def test_more_actors_move_the_bottleneck_to_the_learner():
     made = plan(COSTS, n_envs=100, updates_per_step=2, n_actors=4)
     assert made.transitions_per_second == pytest.approx(100 / 0.041)
