@@ -6,6 +6,7 @@ Map of the package, from the top down. A room imports only rooms below it, and n
 2. ``saved_algorithm``: the half of it that deals with files
 3. ``exporting``: files of a policy that other programs run
    ``offline``: data from elsewhere, and for elsewhere
+   ``distributed``: simulators in Ray actors, and on a device
 4. ``engines``: run an update, and record it once to replay it faster
    ``collecting``: explore in the environment, and train beside it
    ``saving``: files that are written as a whole and run no code, and checkpoints of a run
@@ -18,8 +19,8 @@ Map of the package, from the top down. A room imports only rooms below it, and n
 
 Beside the rooms: ``zoo`` (extends rl_zoo3), ``hub`` (agents on the Hugging Face Hub), ``export`` (the command of
 ``exporting``), ``report`` (a page on runs), ``diagnostics`` (compares a policy with its target), ``callbacks``,
-``presets`` (arguments of papers), ``distributed`` (simulators in Ray actors, or on a device), ``wrappers`` and
-``evaluation`` (warns of one that does not end). Only the last two are used by rooms, ``softac`` and ``policies``.
+``presets`` (arguments of papers), ``wrappers`` and ``evaluation`` (warns of one that does not end). Only the last two
+are used by rooms, ``softac`` and ``policies``.
 """
 
 from sb3_softac.collecting.steps import BadStepError

@@ -27,7 +27,7 @@ FLOORS = (
 )
 #: those that stand beside the rooms that an agent is made of
 BESIDE = {"zoo", "diagnostics", "export", "__init__", "callbacks", "wrappers", "evaluation", "report", "version"}
-BESIDE |= {"presets", "hub", "distributed"}
+BESIDE |= {"presets", "hub"}
 FLOOR_OF = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 

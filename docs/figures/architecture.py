@@ -18,6 +18,7 @@ WHAT = {
     "saved_algorithm": "its half that deals with files",
     "exporting": "files that other programs run",
     "offline": "data from elsewhere",
+    "distributed": "simulators in actors, on devices",
     "engines": "run an update: eager, fused, traced, CUDA graph",
     "collecting": "explore the environment",
     "saving": "files and checkpoints",
