@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import gymnasium as gym
+import optuna
 import torch as th
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import StopTrainingOnMaxEpisodes
@@ -17,7 +18,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sb3_softac"
 PRIVATE = re.compile(r"_[A-Za-z]\w*")
 
 TORCH = {
-    "torch": {"_foreach_add_", "_foreach_copy_", "_foreach_lerp_", "_foreach_norm", "_fused_adam_", "_ops"},
+    "torch": {"_C", "_foreach_add_", "_foreach_copy_", "_foreach_lerp_", "_foreach_norm", "_fused_adam_", "_ops"},
+    "torch._C": {"_create_function_from_graph", "_dispatch_has_kernel_for_dispatch_key"},
     "torch.cpu": {"_is_amx_tile_supported", "_is_avx512_bf16_supported"},
     "torch.ops.mkldnn": {"_linear_pointwise"},
     "an operation": {"_op", "_schema"},
@@ -41,9 +43,11 @@ RL_ZOO3 = {  # which `tests/zoo/` calls
     "a manager of experiments": {"_load_pretrained_agent", "_save_config"}
     | {"_preprocess_action_noise", "_preprocess_hyperparams"}
 }
-PYTHON = {"a named tuple": {"_asdict", "_replace"}}
-#: no attributes: an argument, a file in a checkpoint; and what the package itself sets on a class that is not its own
-OTHERS = {"_init_setup_model", "_stable_baselines3_version", "_softac_original"}
+OPTUNA = {"its storages": {"_heartbeat"}, "a trial": {"_trial_id"}}
+PYTHON = {"a named tuple": {"_asdict", "_replace"}, "the module os": {"_exit"}}
+#: no attributes: an argument, a file in a checkpoint; what the package itself sets on a class that is not its own; and
+#: attributes of the package that it asks for elsewhere
+OTHERS = {"_init_setup_model", "_stable_baselines3_version", "_softac_original", "_overlap", "_tensor_episodes"}
 
 
 def missing(names: dict[str, set[str]], owners: dict[str, object]) -> list[str]:
@@ -55,6 +59,7 @@ def test_pytorch_has_its_names():
     module = nn.Linear(1, 1)
     owners = {
         "torch": th,
+        "torch._C": th._C,
         "torch.cpu": th.cpu,
         "torch.ops.mkldnn": th.ops.mkldnn,
         "an operation": th.ops.aten.add.Tensor,
@@ -79,8 +84,13 @@ def test_gymnasium_has_its_names():
     assert missing(GYMNASIUM, owners) == []
 
 
+def test_optuna_has_its_names():
+    owners = {"its storages": optuna.storages, "a trial": optuna.create_study().ask()}
+    assert missing(OPTUNA, owners) == []
+
+
 def test_the_lists_are_complete():
-    tables = (TORCH, STABLE_BASELINES3, GYMNASIUM, BOX2D, RL_ZOO3, PYTHON)
+    tables = (TORCH, STABLE_BASELINES3, GYMNASIUM, BOX2D, RL_ZOO3, OPTUNA, PYTHON)
     listed = set().union(OTHERS, *(names for table in tables for names in table.values()))
     found = set().union(*(foreign_names(path) for path in PACKAGE.rglob("*.py")))
     assert found == listed

@@ -1,4 +1,4 @@
-"""What all passes over a recorded update need: its inputs, and which memory an operation shares or writes to."""
+"""Inputs of a recorded update, and the memory that its operations share or write to: all passes need both."""
 
 from collections.abc import Iterator
 from operator import getitem

@@ -105,7 +105,7 @@ class _Program:
 
 
 def _of_numbers(schema: Any, given: Mapping[str, Any]) -> str | None:
-    """The same operation for a number in place of a tensor, which PyTorch wraps; None if there is none."""
+    """Form of an operation for a number in place of a tensor, which PyTorch wraps; None if there is none."""
     packet: Any = getattr(th.ops.aten, schema.name.removeprefix("aten::"), None)
     has_number = any(isinstance(value, (int, float)) for value in given.values())
     return str(packet.Scalar._schema) if has_number and hasattr(packet, "Scalar") else None
