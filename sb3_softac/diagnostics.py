@@ -16,7 +16,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_action_dim
 
-from sb3_softac.networks.categorical_actor import CategoricalActor
+from sb3_softac.networks.discrete_actor import DiscreteActor
 from sb3_softac.networks.distributions import MASKED_LOGIT, masked_log_softmax, tanh_log_det
 from sb3_softac.softac import SoftAC
 from sb3_softac.updates.variants import actor_q_reduction
@@ -59,7 +59,7 @@ def policy_improvement(model: SoftAC, observations: Any) -> PolicyImprovement:
     obs = model.policy.normalized(model.policy.obs_to_tensor(observations)[0])
     reduce_q = actor_q_reduction(model.current_settings().update)
     if not isinstance(model.action_space, spaces.Box):
-        if not isinstance(model.actor, CategoricalActor) or not model.actor.has_exact_support:
+        if not isinstance(model.actor, DiscreteActor) or not model.actor.has_exact_support:
             raise ValueError(f"{model.action_space} has too many joint actions to list")
         actions, log_volume = model.actor.joint_actions.cpu().numpy(), th.zeros(())
         log_pi = model.actor.support(obs).log_pi

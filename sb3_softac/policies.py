@@ -24,6 +24,7 @@ from sb3_softac.evaluation import EpisodeLengths
 from sb3_softac.networks.actors import SoftActor, SquashedGaussianActor
 from sb3_softac.networks.batch_renorm import WARMUP_STEPS, BatchRenorm
 from sb3_softac.networks.blocks import MLP, HiddenLayers
+from sb3_softac.networks.boltzmann_actor import BoltzmannActor
 from sb3_softac.networks.categorical_actor import CategoricalActor
 from sb3_softac.networks.critics import (
     ContinuousCritic,
@@ -42,6 +43,7 @@ from sb3_softac.networks.networks import Networks
 from sb3_softac.networks.normalizer import CLIP, ObservationNormalizer
 from sb3_softac.networks.observations import on_host
 from sb3_softac.networks.residual import check_blocks
+from sb3_softac.networks.sampling_actor import SamplingActor
 from sb3_softac.networks.small_cnn import fitting, is_image
 from sb3_softac.networks.unit_norm import unit_norm_of
 from sb3_softac.settings.policy import PolicySettings
@@ -115,13 +117,14 @@ class SoftACPolicy(BasePolicy):
         normalisation, which together have the norm sqrt(d) of d features (FlashSAC, arXiv:2604.04539); None: none. The
         features extractor is left out
     :param n_components: number of Gaussians in the policy's distribution, for Box actions; above 1: a mixture
-    :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value network and its target
+    :param variant: set by the algorithm: ``"v2"`` has target critics, ``"v1"`` a state value network and its target,
+        ``"soft_q"`` target critics, and an actor that samples from the Boltzmann distribution of their values
     :param target_networks: set by the algorithm: False: no target networks
     :param actor_average: set by the algorithm: True: also keep a moving average of the actor, which takes the
         deterministic actions
     :raises ValueError: ``n_critics`` or ``n_components`` below 1, ``dropout`` outside [0, 1), ``batch_norm_momentum``
-        outside (0, 1], ``renorm_warmup_steps`` below 0, a switch that is no bool, or a mixture with gSDE or without Box
-        actions
+        outside (0, 1], ``renorm_warmup_steps`` below 0, a switch that is no bool, a mixture with gSDE or without Box
+        actions, or an argument of an actor that ``variant="soft_q"`` does not have
     """
 
     default_features_extractor_class: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
@@ -130,7 +133,7 @@ class SoftACPolicy(BasePolicy):
     actor: SoftActor
     actor_average: SoftActor | None
     critic: Critic
-    critic_target: Critic | None  # v2 only, if there are targets
+    critic_target: Critic | None  # v2 and soft_q only, if there are targets
     value_net: ValueNetwork | None  # v1 only
     value_target: ValueNetwork | None  # v1 only, if there are targets
 
@@ -226,6 +229,9 @@ class SoftACPolicy(BasePolicy):
     def _choose_actor(self) -> tuple[type[SoftActor], dict[str, Any]]:
         """Class of the actor for the action space, and the arguments that only this class has."""
         settings = self.settings
+        if VARIANTS[self.variant].is_energy_based:
+            self._refuse_gaussians()
+            return SamplingActor, {}
         is_mixture = settings.n_components > 1
         log_std_range = LogStdRange(*settings.log_std_bounds, settings.squash_log_std)
         is_gaussian = isinstance(self.action_space, spaces.Box) and not settings.use_sde
@@ -256,6 +262,28 @@ class SoftACPolicy(BasePolicy):
             "log_std_range": log_std_range,
         }
 
+    def _refuse_gaussians(self) -> None:
+        settings = self.settings
+        if settings.n_components > 1 or LogStdRange(*settings.log_std_bounds, settings.squash_log_std) != DEFAULT_RANGE:
+            raise ValueError(
+                f"`n_components={self.settings.n_components}`, `log_std_bounds={self.settings.log_std_bounds}` and "
+                f"`squash_log_std={self.settings.squash_log_std}` are for Gaussians, which the policy of "
+                f"`variant={self.variant!r}` does not have; leave them out"
+            )
+
+    def _make_boltzmann_actor(self) -> BoltzmannActor:
+        """Make an actor that is a function of the critics, which it brings with it."""
+        self._refuse_gaussians()
+        if self.share_features_extractor is True or self.settings.actor_keys is not None:
+            raise ValueError(
+                f"`share_features_extractor={self.share_features_extractor}` and "
+                f"`actor_keys={self.settings.actor_keys}` are for an actor that learns, but that of "
+                f"`variant={self.variant!r}` for {self.action_space} is a function of the critics; leave them out"
+            )
+        critic = self.make_critic()
+        assert isinstance(critic, DiscreteCritic), "the settings refuse too many actions"
+        return BoltzmannActor(self.observation_space, self.action_space, critic)
+
     def _build(self, lr_schedule: Schedule) -> None:
         """Create networks and optimizers, in the order of Stable-Baselines3, so that a seed gives the same weights."""
         self.obs_normalizer = self._make_obs_normalizer()
@@ -267,7 +295,7 @@ class SoftACPolicy(BasePolicy):
         self.actor_average = self._copy_of_actor() if self.settings.actor_average else None
         # A target always has its own features extractor, since its weights are an average over time.
         shared = self.actor.features_extractor if self.share_features_extractor else None
-        self.critic = self.make_critic(shared)
+        self.critic = self.actor.critic if isinstance(self.actor, BoltzmannActor) else self.make_critic(shared)
         for name in VARIANT_NETWORKS:
             setattr(self, name, None)
         for name in VARIANTS[self.variant].networks:
@@ -310,7 +338,8 @@ class SoftACPolicy(BasePolicy):
 
         A new actor would draw random numbers, and a seed would give another run than without an average.
         """
-        return deepcopy(self.actor, {id(self.actor.optimizer): None}).eval()
+        optimizers = [getattr(module, "optimizer", None) for module in self.actor.modules()]
+        return deepcopy(self.actor, {id(each): None for each in optimizers if each is not None}).eval()
 
     def _list_modules(self) -> None:
         """List the modules that :meth:`set_training_mode` switches, and raise the version of the structure."""
@@ -332,15 +361,17 @@ class SoftACPolicy(BasePolicy):
 
     @staticmethod
     def _owned_parameters(network: SoftActor | FeaturesNetwork) -> list[nn.Parameter]:
-        """Parameters that a network's own loss trains; a features extractor that another loss trains is left out."""
+        """Parameters that a network's own loss trains; what another network's loss trains is left out."""
+        if isinstance(network, BoltzmannActor):
+            return []
         foreign = set() if network.trains_features else {id(each) for each in network.features_extractor.parameters()}
         return [parameter for parameter in network.parameters() if id(parameter) not in foreign]
 
     def _parameter_groups(self, network: SoftActor | FeaturesNetwork) -> Any:
         """Parameters that a network's own loss trains; in two groups, if only some layers have weight decay."""
         owned, kinds = self._owned_parameters(network), self.settings.decayed_layers
-        if kinds is None:
-            return owned
+        if kinds is None or not owned:
+            return [{"params": owned}]
         layers = [layer for kind in kinds for layer in layers_by_kind(network)[kind]]
         decayed = {id(parameter) for layer in layers for parameter in layer.parameters(recurse=False)}
         groups: list[dict[str, Any]] = [
@@ -413,6 +444,8 @@ class SoftACPolicy(BasePolicy):
 
         :param features_extractor: to share; None for one of its own
         """
+        if VARIANTS[self.variant].is_energy_based and not isinstance(self.action_space, spaces.Box):
+            return self._finished(self._make_boltzmann_actor())
         actor_class, own_arguments = self._choose_actor()
         arguments = self._shared_arguments() | own_arguments
         hidden = replace(self._hidden_layers(), layer_norm=False, dropout=0.0)  # which the critics alone have
@@ -467,6 +500,16 @@ class SoftACPolicy(BasePolicy):
         extractor = self._extractor(features_extractor, self.settings.critic_keys)
         arguments = self._update_features_extractor(self._value_arguments(), extractor)
         return self._finished(ValueNetwork(**arguments))
+
+    def follow(self, alpha: th.Tensor, takes_mean: bool) -> None:
+        """Tell the actor, and its average, by what values they act, if they have no weights of their own.
+
+        :param alpha: () or (1,), the temperature
+        :param takes_mean: True: by the mean of the critics; False: by their minimum
+        """
+        for actor in (self.actor, self.actor_average):
+            if actor is not None:
+                actor.follow(alpha, takes_mean)
 
     def reset_noise(self, batch_size: int = 1) -> None:
         """Draw new gSDE exploration weights.

@@ -56,6 +56,7 @@ from sb3_softac.settings.variants import VARIANT_NETWORKS, VARIANTS
 from sb3_softac.spaces import check_action_space, check_observation_space
 from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.temperature import Temperature, make_temperature
+from sb3_softac.updates.variants import takes_mean
 from sb3_softac.wrappers import check_masks
 
 SelfSoftAC = TypeVar("SelfSoftAC", bound="SoftAC")
@@ -90,8 +91,8 @@ class SoftAC(TensorRollouts, SavedAlgorithm):
     :param optimize_memory_usage: Stable-Baselines3's single-copy replay buffer, which cannot tell time limits
         from terminal states; the default one saves the same memory
     :param n_steps: steps of reward in the TD target before bootstrapping
-    :param ent_coef: the temperature: ``"auto"`` learns it, starting at 1 (v1: fixes it at 1, and the reward scale takes
-        its place), ``"auto_0.1"`` learns it, starting at 0.1, a number fixes it. Large: more random actions
+    :param ent_coef: the temperature: ``"auto"`` learns it, starting at 1 (v1 and soft_q: fixes it at 1, and the reward
+        scale takes its place), ``"auto_0.1"`` learns it, starting at 0.1, a number fixes it. Large: more random actions
     :param target_update_interval: gradient steps, over the whole run, between updates of the targets
     :param target_entropy: the entropy that a learned temperature aims at, in nats (Box: of the actions scaled to
         [-1, 1]): ``"auto"`` is -dim(A) for Box and 0.98 log|A| for Discrete and MultiDiscrete, ``"auto_0.5"`` replaces
@@ -108,12 +109,16 @@ class SoftAC(TensorRollouts, SavedAlgorithm):
     :param device: ``"cpu"``, ``"cuda"``, ...; ``"auto"`` takes a GPU if there is one
     :param _init_setup_model: create networks and buffer now
     :param variant: ``"v2"``: target critics and a learned temperature; ``"v1"``: a state value with a target, a fixed
-        temperature, and a ``reward_scale``
+        temperature, and a ``reward_scale``; ``"soft_q"``: soft Q-learning (arXiv:1702.08165): the policy is the
+        Boltzmann distribution ``exp(Q / ent_coef)``, exactly for Discrete, by a network that turns noise into actions
+        for Box
     :param actor_gradient: how the gradient of the policy's objective reaches the actor: ``"reparameterized"`` through
         the actions (exact for Discrete), or ``"score_function"``, of sampled actions
     :param baseline: baseline of the score function: ``"state_value"`` (v1: the value network; v2: exact for Discrete,
         else an estimate from further samples), ``"leave_one_out"`` (the other samples), ``"none"``
     :param n_action_samples: actions sampled in each state for the losses; more: less variance, more time
+    :param n_particles: with ``variant="soft_q"`` and Box actions: actions in each state by which the network of the
+        policy learns, and random ones by which a state is valued; more: more exact, more time
     :param q_reduction: ``"min"`` or ``"mean"`` of the critics, in targets and in the actor's loss
     :param actor_q_reduction: ``"min"`` or ``"mean"`` of the critics in the actor's loss alone; None: as ``q_reduction``
     :param n_target_critics: number of critics in the TD target (v1: in the target of the state value), drawn at random
@@ -172,7 +177,7 @@ class SoftAC(TensorRollouts, SavedAlgorithm):
     policy: SoftACPolicy
     actor: SoftActor
     critic: Critic
-    critic_target: Critic | None  # v2 only, if there are targets
+    critic_target: Critic | None  # v2 and soft_q only, if there are targets
     value_net: ValueNetwork | None  # v1 only
     value_target: ValueNetwork | None  # v1 only, if there are targets
 
@@ -211,6 +216,7 @@ class SoftAC(TensorRollouts, SavedAlgorithm):
         actor_gradient: str = "reparameterized",
         baseline: str = "state_value",
         n_action_samples: int = 1,
+        n_particles: int = 16,
         q_reduction: str = "min",
         actor_q_reduction: str | None = None,
         n_target_critics: int | None = None,
@@ -280,6 +286,7 @@ class SoftAC(TensorRollouts, SavedAlgorithm):
         self.actor_gradient = actor_gradient
         self.baseline = baseline
         self.n_action_samples = n_action_samples
+        self.n_particles = n_particles
         self.q_reduction = q_reduction
         self.actor_q_reduction = actor_q_reduction
         self.n_target_critics = n_target_critics
@@ -402,6 +409,7 @@ class SoftAC(TensorRollouts, SavedAlgorithm):
             self.ent_coef_tensor = th.tensor(ent_coef.value, device=self.device)
         self._parts_of_temperature: tuple[Any, ...] = ()
         self._update_temperature(self._attributes.settings)
+        self.policy.follow(self.temperature.alpha(), takes_mean(self._attributes.settings.update))
 
     def _update_temperature(self, settings: Settings) -> None:
         """Make a new temperature if one of its parts was replaced."""
@@ -877,7 +885,8 @@ class SoftAC(TensorRollouts, SavedAlgorithm):
         """All optimizers, by the name of the learning rate that they follow."""
         variant_optimizers = [getattr(self, name).optimizer for name in VARIANTS[self.variant].optimizers]
         return {
-            "actor": [self.actor.optimizer],
+            # An actor that is a function of the critics has nothing to optimise.
+            "actor": [self.actor.optimizer] if self.actor.optimizer.param_groups[0]["params"] else [],
             "critic": [self.critic.optimizer, *variant_optimizers],
             "ent_coef": [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer],
         }

@@ -126,9 +126,27 @@ PARTS |= {
         },
     },
 }
+PARTS |= {
+    "soft_q": {"variant": "soft_q", "n_particles": 4},
+    "soft_q, averaged": {"variant": "soft_q", "n_particles": 3, "actor_tau": 0.3, "policy_delay": 2},
+    "soft_q, categorical, REDQ": {
+        **{"variant": "soft_q", "n_particles": 4, "n_target_critics": 2, "q_reduction": "mean"},
+        "policy_kwargs": {"critic_head": "categorical", "n_critics": 3},
+    },
+    "soft_q, joint pass": {
+        **{"variant": "soft_q", "n_particles": 4, "joint_pass": True},
+        "policy_kwargs": {"batch_norm": True, "unit_norm_weights": "all", "layer_norm": True},
+    },
+    "soft_q, own targets": {
+        **{"variant": "soft_q", "n_particles": 4, "target_networks": False, "policy_delay": 2},
+        "policy_kwargs": {"batch_norm": True},
+    },
+}
 #: those of them that suit Discrete actions, too
 DISCRETE_PARTS = ["unit norm, hidden", "unit norm, all, batch norm", "v1, unit norm", "joint pass", "v1, joint pass"]
 DISCRETE_PARTS += ["joint pass, score function", "decay of some layers", "SimBa", "v1, SimBa", "BRO", "FlashSAC", "XQC"]
+DISCRETE_PARTS += ["soft_q", "soft_q, averaged", "soft_q, categorical, REDQ", "soft_q, joint pass"]
+DISCRETE_PARTS += ["soft_q, own targets"]
 DISCRETE_PARTS += ["categorical", "v1, categorical", "HL-Gauss", "quantile", "v1, quantile"]
 #: those of `BOX` that suit Discrete actions, too
 DISCRETE = ["default", "v1", "five critics", "layer norm", "score function", "clipped"]

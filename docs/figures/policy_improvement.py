@@ -3,7 +3,8 @@
     python docs/figures/policy_improvement.py
 
 One state, one step, reward of two narrow modes of which the left one is higher; the optimal policy is the Boltzmann
-distribution exp(r / alpha) / Z. Each agent is trained on it, then compared with its own target exp(Q / alpha) / Z.
+distribution exp(r / alpha) / Z. Each agent is trained on it, then compared with its own target exp(Q / alpha) / Z. The
+density of soft Q-learning's network is not known, so that a histogram of its samples is drawn.
 """
 
 from pathlib import Path
@@ -21,6 +22,7 @@ from sb3_softac.diagnostics import PolicyImprovement, policy_improvement
 OUTPUT = Path(__file__).parents[1] / "images" / "policy_improvement.png"
 ALPHA = 0.1
 FITS = {"one Gaussian": 1, "mixture of four": 4}
+N_SAMPLES, N_BINS = 100_000, 80
 
 
 class TwoModes(gym.Env):
@@ -42,9 +44,9 @@ def reward(action: np.ndarray) -> np.ndarray:
     return np.exp(-(((action + 0.6) / 0.15) ** 2) / 2) + 0.9 * np.exp(-(((action - 0.6) / 0.15) ** 2) / 2)
 
 
-def fit(n_components: int) -> PolicyImprovement:
-    """Train an agent, and compare its policy with its target."""
-    model = SoftAC(
+def train(n_components: int = 1, **kwargs: Any) -> SoftAC:
+    """Train an agent."""
+    return SoftAC(
         "MlpPolicy",
         TwoModes(),
         ent_coef=ALPHA,
@@ -56,8 +58,28 @@ def fit(n_components: int) -> PolicyImprovement:
         buffer_size=3000,
         policy_kwargs={"net_arch": [64, 64], "n_components": n_components},
         seed=0,
+        **kwargs,
     ).learn(2500)
-    return policy_improvement(model, np.zeros((1, 1), dtype=np.float32))
+
+
+def fit(n_components: int) -> PolicyImprovement:
+    """Train an agent, and compare its policy with its target."""
+    return policy_improvement(train(n_components), np.zeros((1, 1), dtype=np.float32))
+
+
+def draw_soft_q(axis: Any) -> None:
+    """Draw the samples of soft Q-learning, and their target."""
+    model = train(variant="soft_q", n_particles=32)
+    actions = np.linspace(-1.0, 1.0, 2001)
+    with th.no_grad():
+        q = model.critic.q_values(th.zeros(1, 1), th.as_tensor(actions, dtype=th.float32).view(1, -1, 1)).amin(dim=0)[0]
+    log_target = (q / ALPHA).log_softmax(dim=-1).numpy()
+    axis.fill_between(actions, density(log_target, actions), alpha=0.3, color="grey")
+    samples = model.predict(np.zeros((N_SAMPLES, 1), dtype=np.float32))[0].ravel()
+    axis.hist(samples, bins=N_BINS, range=(-1.0, 1.0), density=True, histtype="step", color="C0")
+    left, expected = (samples < 0).mean(), np.exp(log_target)[actions < 0].sum()
+    axis.set(title=f"soft Q-learning: {left:.2f} on the left, of {expected:.2f}", xlabel="action", xlim=(-1, 1))
+    print(f"soft Q-learning: {left:.3f} of the samples are on the left, {expected:.3f} of exp(Q / alpha) / Z")
 
 
 def density(log_probability: np.ndarray, actions: np.ndarray) -> np.ndarray:
@@ -68,8 +90,9 @@ def density(log_probability: np.ndarray, actions: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Train, draw, print the divergences."""
     th.set_num_threads(1)
-    figure, axes = plt.subplots(1, len(FITS), figsize=(9, 3.2), sharey=True, layout="constrained")
-    for axis, (name, n_components) in zip(axes, FITS.items(), strict=True):
+    figure, axes = plt.subplots(1, len(FITS) + 1, figsize=(12, 3.2), sharey=True, layout="constrained")
+    draw_soft_q(axes[-1])
+    for axis, (name, n_components) in zip(axes[:-1], FITS.items(), strict=True):
         result = fit(n_components)
         inside = np.abs(result.actions[:, 0]) < 0.995  # the grid is even before tanh, and so very dense at the ends
         actions, log_pi, log_target = result.actions[inside, 0], result.log_pi[0, inside], result.log_target[0, inside]

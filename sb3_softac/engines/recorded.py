@@ -7,6 +7,9 @@ from typing import Any
 import torch as th
 from torch import fx
 
+# Their results share the memory of their argument, though no schema says so.
+VIEWS_BY_NAME = (getitem, th.ops.aten._unsafe_view.default)
+
 
 class Inputs:
     """Inputs of a graph that had none, and their values.
@@ -49,7 +52,7 @@ class Inputs:
 
 def aliased(node: fx.Node) -> Iterator[tuple[bool, list[fx.Node]]]:
     """Arguments that a node writes to or is a view of: (whether it writes, nodes of the argument)."""
-    if node.target is getitem:
+    if node.target in VIEWS_BY_NAME:
         yield False, node.all_input_nodes
     if not isinstance(node.target, th._ops.OpOverload):
         return

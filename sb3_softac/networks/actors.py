@@ -68,15 +68,20 @@ class SoftActor(VectorShortcut, BasePolicy):
         self.net_arch = net_arch
         self.features_dim = features_dim
         self.activation_fn = activation_fn
-        self.latent_dim = net_arch[-1] if net_arch else features_dim
+        input_dim = features_dim + self._noise_dim()
+        self.latent_dim = net_arch[-1] if net_arch else input_dim
         self.hidden = hidden
-        self.latent_pi = make_mlp(features_dim, -1, net_arch, activation_fn, hidden)
+        self.latent_pi = make_mlp(input_dim, -1, net_arch, activation_fn, hidden)
         self.latent_pi.acts = True
 
     #: Whether gradients of Q reach the actor through the actions of :meth:`support`.
     differentiable_actions = True
     #: Whether :meth:`support` lists every action, so that the gradient runs through the weights.
     has_exact_support = False
+
+    def _noise_dim(self) -> int:
+        """Random numbers that the hidden layers take beside the features."""
+        return 0
 
     @abstractmethod
     def support(self, obs: PyTorchObs, n_samples: int = 1) -> PolicySupport:
@@ -125,6 +130,13 @@ class SoftActor(VectorShortcut, BasePolicy):
     def resample_noise(self) -> None:
         """Prepare a gradient step: an actor that keeps its noise, as gSDE does, draws it again; others do nothing."""
 
+    def follow(self, alpha: th.Tensor, takes_mean: bool) -> None:
+        """Act by the values of the critics at this temperature: for an actor that has no weights of its own.
+
+        :param alpha: () or (1,), the temperature
+        :param takes_mean: True: by the mean of the critics; False: by their minimum
+        """
+
     def reset_noise(self, batch_size: int = 1) -> None:
         """Draw new gSDE exploration weights.
 
@@ -139,7 +151,15 @@ class SoftActor(VectorShortcut, BasePolicy):
         :param obs: observations, first dimension B
         :return: (B, latent_dim)
         """
-        return self.latent_pi(self.extract_features(obs, self.features_extractor))
+        return self.latent_pi(self.inputs(obs))
+
+    def inputs(self, obs: PyTorchObs) -> th.Tensor:
+        """Inputs of the hidden layers.
+
+        :param obs: observations, first dimension B
+        :return: (B, I)
+        """
+        return self.extract_features(obs, self.features_extractor)
 
     def heads(self, obs: PyTorchObs, *heads: nn.Module) -> tuple[th.Tensor, ...]:
         """Outputs of several layers on top of the last hidden layer.
@@ -148,10 +168,19 @@ class SoftActor(VectorShortcut, BasePolicy):
         :param heads: the layers
         :return: for each head, (B, its outputs)
         """
+        return self.heads_of(self.inputs(obs), *heads)
+
+    def heads_of(self, inputs: th.Tensor, *heads: nn.Module) -> tuple[th.Tensor, ...]:
+        """Outputs of several layers on top of the last hidden layer, from the inputs of the first one.
+
+        :param inputs: (B, I)
+        :param heads: the layers
+        :return: for each head, (B, its outputs)
+        """
         if type(self.latent_pi) is not MLP:  # a user put another module there
-            latent = self.latent(obs)
+            latent = self.latent_pi(inputs)
             return tuple(head(latent) for head in heads)
-        return self.latent_pi.with_heads(self.extract_features(obs, self.features_extractor), *heads)
+        return self.latent_pi.with_heads(inputs, *heads)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
         return self(observation, deterministic)

@@ -3,20 +3,17 @@
 Shapes: B batch, K support size, F factors, A actions.
 """
 
-import functools
-from collections.abc import Iterable
 from typing import Any
 
 import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_softac.networks.actors import SoftActor
+from sb3_softac.networks.discrete_actor import DiscreteActor, sum_over_factors
 from sb3_softac.networks.distributions import PolicySupport, equally_weighted, masked_log_softmax
-from sb3_softac.spaces import ACTION_MASK, discrete_sizes, is_enumerable, joint_actions
 
 
-class CategoricalActor(SoftActor):
+class CategoricalActor(DiscreteActor):
     """Actor with a categorical distribution: one for Discrete actions, one for each factor of MultiDiscrete actions.
 
     Its support is every action with its probability. For MultiDiscrete these are the joint actions, if there are at
@@ -24,19 +21,13 @@ class CategoricalActor(SoftActor):
     score function. If the observation is a Dict with the key ``"action_mask"``, actions with a mask of 0 have
     probability zero.   arXiv:1910.07207
 
-    :param kwargs: the arguments of :class:`SoftActor`
+    :param args: the arguments of :class:`DiscreteActor`
+    :param kwargs: the arguments of :class:`DiscreteActor`
     """
-
-    differentiable_actions = False
-    joint_actions: th.Tensor
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.nvec = discrete_sizes(self.action_space)
         self.logits = nn.Linear(self.latent_dim, sum(self.nvec))
-        self.has_exact_support = is_enumerable(self.action_space)
-        if self.has_exact_support:
-            self.register_buffer("joint_actions", joint_actions(self.nvec), persistent=False)
 
     def factor_log_probs(self, obs: PyTorchObs) -> tuple[th.Tensor, ...]:
         """Log-probabilities of each factor.
@@ -44,31 +35,12 @@ class CategoricalActor(SoftActor):
         :param obs: observations, first dimension B
         :return: for each of the F factors (B, n_f)
         """
-        mask = self._mask(obs)
+        mask = self.mask(obs)
         logits = self.heads(obs, self.logits)[0]
         if len(self.nvec) == 1:
             return (masked_log_softmax(logits, mask),)
         masks = [None] * len(self.nvec) if mask is None else mask.split(self.nvec, dim=-1)
         return tuple(map(masked_log_softmax, logits.split(self.nvec, dim=-1), masks))
-
-    @staticmethod
-    def _mask(obs: PyTorchObs) -> th.Tensor | None:
-        """Action masks (B, A), nonzero where an action is allowed; None: all actions are."""
-        return obs.get(ACTION_MASK) if isinstance(obs, dict) else None
-
-    def max_entropy(self, obs: PyTorchObs) -> th.Tensor | None:
-        """Entropy of the uniform policy over the allowed actions: the sum over factors of log(number allowed).
-
-        :param obs: observations, first dimension B
-        :return: (B,), in nats; None without masks. A state that allows no action, as a terminal one may, has 0
-        """
-        mask = self._mask(obs)
-        if mask is None:
-            return None
-        factors = (mask != 0).split(self.nvec, dim=-1)
-        return sum_over_factors(
-            allowed.sum(dim=-1).clamp(min=1).to(self.logits.weight.dtype).log() for allowed in factors
-        )
 
     def log_probs(self, obs: PyTorchObs) -> th.Tensor:
         """Log-probability of every (joint) action.
@@ -121,12 +93,3 @@ class CategoricalActor(SoftActor):
         if not deterministic:
             return self._sample(obs, 1)[0].squeeze(1)
         return th.stack([log_prob.argmax(dim=-1) for log_prob in self.factor_log_probs(obs)], dim=-1)
-
-
-def sum_over_factors(log_probs: Iterable[th.Tensor]) -> th.Tensor:
-    """Log-probability of independent factors together: the sum of theirs.
-
-    :param log_probs: F tensors of one shape
-    :return: that shape
-    """
-    return functools.reduce(th.add, log_probs)

@@ -42,6 +42,32 @@ def equally_weighted(actions: th.Tensor, log_pi: th.Tensor) -> PolicySupport:
     return PolicySupport(actions, log_pi, th.full_like(log_pi, 1.0 / log_pi.shape[1]))
 
 
+def boltzmann_support(
+    actions: th.Tensor | None,
+    q: th.Tensor,
+    alpha: th.Tensor,
+    log_volume: th.Tensor | float = 0.0,
+    allowed: th.Tensor | None = None,
+) -> PolicySupport:
+    """Policy support of the Boltzmann distribution of values.   arXiv:1702.08165, Eq. (6)
+
+    ``pi(a|s) = exp((Q(s, a) - V(s)) / alpha)``
+    The weights are ``w_k = v_k exp(Q_k / alpha) / sum_j v_j exp(Q_j / alpha)``, and ``log pi_k = log(w_k / v_k)``. So
+    the soft value of this support is ``V = alpha log sum_k v_k exp(Q_k / alpha)``. For all actions of a discrete space,
+    v is 1, and V is exact: Eq. (5). For K samples of a density p, ``v_k = 1 / (K p(a_k|s))``, and V is the estimate by
+    importance sampling: Eq. (10).
+
+    :param actions: (B, K, D), or None for all actions
+    :param q: (B, K), values of the actions
+    :param alpha: () or (1,), the temperature, above 0
+    :param log_volume: log v, (B, K) or one number
+    :param allowed: (B, K), True where an action is allowed; None: all actions are
+    :return: a support of size K
+    """
+    log_weight = masked_log_softmax(q / alpha + log_volume, allowed)
+    return PolicySupport(actions, log_weight - log_volume, log_weight.exp())
+
+
 def tanh_log_det(pre_tanh: th.Tensor) -> th.Tensor:
     """Log-determinant of the Jacobian of a = tanh(u).
 

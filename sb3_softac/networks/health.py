@@ -34,7 +34,7 @@ def health(networks: Networks, obs: PyTorchObs, action: th.Tensor) -> dict[str, 
     stacks: dict[str, tuple[list[nn.Module], th.Tensor]] = {
         "actor": (
             [networks.actor.latent_pi],
-            networks.actor.extract_features(obs, networks.actor.features_extractor),
+            networks.actor.inputs(obs),
         ),
         "critic": (networks.critic.q_networks, networks.critic.inputs_taken(obs, action)),
     }

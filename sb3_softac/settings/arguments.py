@@ -45,7 +45,7 @@ from sb3_softac.settings.rows import (
     whole,
     word,
 )
-from sb3_softac.settings.variants import VARIANTS
+from sb3_softac.settings.variants import NEUTRAL, VARIANTS
 from sb3_softac.spaces import has_action_masks, is_enumerable, max_entropy
 
 ACTOR_GRADIENTS = ("reparameterized", "score_function")
@@ -84,7 +84,7 @@ def read_ent_coef(name: str, value: Any, variant: str) -> EntCoef:
 
     :param name: name of the argument, for the error message
     :param value: what the user gave
-    :param variant: ``"v1"`` or ``"v2"``
+    :param variant: a key of :data:`~sb3_softac.settings.variants.VARIANTS`
     :raises ValueError: for any other value
     """
     if is_auto(value):
@@ -269,6 +269,7 @@ class UpdateSettings:
     actor_gradient: str = row(word(ACTOR_GRADIENTS))
     baseline: str = row(word(BASELINES))
     n_action_samples: int = row(whole())
+    n_particles: int = row(whole(minimum=2))
     q_reduction: str = row(word(Q_REDUCTIONS))
     actor_q_reduction: str | None = row(optional(word(Q_REDUCTIONS)))
     n_target_critics: int | None = row(optional(whole()))
@@ -367,9 +368,7 @@ def check_combinations(values: Mapping[str, Any], action_space: spaces.Space, n_
             f"`max_normalized_return={values['max_normalized_return']}` bounds returns that `normalize_rewards=True` "
             "normalises, but `normalize_rewards=False` was given; pass True, or `max_normalized_return=None`"
         )
-    for name, reason in VARIANTS[values["variant"]].refuses.items():
-        if values[name] is not None:
-            raise ValueError(f"`{name}` {reason}")
+    _check_variant(values, action_space)
     if values["policy_kwargs"].get("batch_norm") and values["batch_size"] < 2:
         raise ValueError(
             "`batch_norm=True` needs the statistics of a batch, but `batch_size=1` was given; pass at least 2, or "
@@ -380,6 +379,25 @@ def check_combinations(values: Mapping[str, Any], action_space: spaces.Space, n_
     if values["train_freq"].unit is TrainFrequencyUnit.EPISODE and n_envs > 1:
         raise ValueError(
             f"`train_freq` in episodes needs one environment, but there are {n_envs}; count in steps: (1, 'step')"
+        )
+
+
+def _check_variant(values: Mapping[str, Any], action_space: spaces.Space) -> None:
+    variant = VARIANTS[values["variant"]]
+    for name, reason in variant.refuses.items():
+        if values[name] != NEUTRAL.get(name):
+            raise ValueError(f"`{name}` {reason}")
+    if not variant.is_energy_based:
+        return
+    if values["ent_coef"].value == 0.0:
+        raise ValueError(
+            f"`ent_coef` divides the values of the critics with `variant={values['variant']!r}`, so that it must be "
+            "above 0, but 0 was given; pass a small number, as 0.01"
+        )
+    if not isinstance(action_space, spaces.Box) and not is_enumerable(action_space):
+        raise ValueError(
+            f"`variant={values['variant']!r}` compares the values of all actions, but {action_space} has too many "
+            "joint actions to list; pass `variant='v2'`"
         )
 
 

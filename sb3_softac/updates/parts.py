@@ -21,27 +21,23 @@ from sb3_softac.updates.td import TD, QReduction
 from sb3_softac.updates.temperature import Temperature
 
 
-@dataclass(frozen=True)
-class ActorPart:
+@dataclass(frozen=True, kw_only=True)
+class PolicyPart:
     """Actor and temperature, which step together.
 
     :param actor: the actor
-    :param gradient: loss of the actor
     :param step: gradient step over the actor's parameters
     :param temperature: fixed or learned
     :param statistics: enables batch statistics during the pass of the actor's own loss
     :param average: moving average of the actor's weights, which follows each step of the actor; None for none
-    :param n_samples: K, if the actions are samples
     :param delay: actor and temperature step at every ``delay``-th gradient step
     """
 
     actor: SoftActor
-    gradient: ActorGradient
     step: GradientStep
     temperature: Temperature
     statistics: BatchStatistics
     average: WeightAverage | None = None
-    n_samples: int = 1
     delay: int = 1
 
     def is_due(self, n_updates: int) -> bool:
@@ -50,6 +46,52 @@ class ActorPart:
         :param n_updates: gradient steps done in the whole run, this one included
         """
         return n_updates % self.delay == 0
+
+    def learn_temperature(
+        self, obs: PyTorchObs, support: PolicySupport, is_measured: bool = False
+    ) -> dict[str, th.Tensor]:
+        """Step of the temperature, which learns from the entropy of the policy.
+
+        :param obs: observations, first dimension B
+        :param support: support of the policy at ``obs``
+        :param is_measured: whether to measure the step, too
+        :return: metrics to log, each ()
+        """
+        policy_entropy = losses.entropy(support.log_pi, support.weight)
+        metrics = {"entropy": policy_entropy.detach().mean()}  # first, as the loss is computed from it
+        max_entropy = self.actor.max_entropy(obs)
+        if is_measured:
+            metrics |= self.temperature.measures(max_entropy)
+        return metrics | self.temperature.step(policy_entropy, max_entropy)
+
+    def descend(self, loss: th.Tensor, support: PolicySupport, is_measured: bool) -> dict[str, th.Tensor]:
+        """Step of the actor along the gradient of its loss, and of the average of its weights.
+
+        :param loss: ()
+        :param support: the actions of the loss
+        :param is_measured: whether to measure the step, too
+        :return: metrics to log, each ()
+        """
+        metrics = {"actor_loss": loss.detach()}
+        gradients = self.step.gradients(loss)
+        if is_measured:
+            metrics |= measures.of_actor(support, self.actor.differentiable_actions, gradients)
+        self.step.step_along(gradients)
+        if self.average is not None:
+            self.average.step()
+        return metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorPart(PolicyPart):
+    """Actor that learns by a loss of its own, and the temperature.
+
+    :param gradient: loss of the actor
+    :param n_samples: K, if the actions are samples
+    """
+
+    gradient: ActorGradient
+    n_samples: int = 1
 
     def support_at(self, obs: PyTorchObs, is_due: bool) -> PolicySupport:
         """Policy support at the observations, for the losses of this step; with gradient only if the actor is due.
@@ -89,23 +131,6 @@ class ActorPart:
         draw = self.actor.score_support if self.gradient.of_samples else self.actor.support
         return draw(obs, self.n_samples)
 
-    def learn_temperature(
-        self, obs: PyTorchObs, support: PolicySupport, is_measured: bool = False
-    ) -> dict[str, th.Tensor]:
-        """Step of the temperature, which learns from the entropy of the policy.
-
-        :param obs: observations, first dimension B
-        :param support: support of the policy at ``obs``
-        :param is_measured: whether to measure the step, too
-        :return: metrics to log, each ()
-        """
-        policy_entropy = losses.entropy(support.log_pi, support.weight)
-        metrics = {"entropy": policy_entropy.detach().mean()}  # first, as the loss is computed from it
-        max_entropy = self.actor.max_entropy(obs)
-        if is_measured:
-            metrics |= self.temperature.measures(max_entropy)
-        return metrics | self.temperature.step(policy_entropy, max_entropy)
-
     def improve(
         self, obs: PyTorchObs, q: th.Tensor, support: PolicySupport, alpha: th.Tensor, is_measured: bool = False
     ) -> dict[str, th.Tensor]:
@@ -118,15 +143,7 @@ class ActorPart:
         :param is_measured: whether to measure the step, too
         :return: metrics to log, each ()
         """
-        loss = self.gradient.loss(obs, q, support, alpha)
-        metrics = {"actor_loss": loss.detach()}
-        gradients = self.step.gradients(loss)
-        if is_measured:
-            metrics |= measures.of_actor(support, self.actor.differentiable_actions, gradients)
-        self.step.step_along(gradients)
-        if self.average is not None:
-            self.average.step()
-        return metrics
+        return self.descend(self.gradient.loss(obs, q, support, alpha), support, is_measured)
 
 
 @dataclass(frozen=True)
@@ -167,8 +184,8 @@ class CriticPart:
         :param is_measured: whether to measure the step, too
         :return: metrics to log, each ()
         """
-        outputs, next_outputs = self._outputs_of_both(batch, next_support)
-        return self._fit(batch, outputs, self.td.target(batch, next_outputs, next_support, alpha), is_measured)
+        outputs, next_outputs = self.outputs_of_both(batch, next_support.actions)
+        return self.fit(batch, outputs, self.td.target(batch, next_outputs, next_support, alpha), is_measured)
 
     def learn_from_value(self, batch: Batch, next_value: th.Tensor, is_measured: bool = False) -> dict[str, th.Tensor]:
         """Step of the critics towards a given state value at s'.
@@ -181,12 +198,16 @@ class CriticPart:
         target = self.td.target_of_value(batch, next_value)
         with self.statistics:
             outputs = self.critic.outputs_taken(batch.obs, batch.action)
-        return self._fit(batch, outputs, target, is_measured)
+        return self.fit(batch, outputs, target, is_measured)
 
-    def _outputs_of_both(self, batch: Batch, next_support: PolicySupport) -> tuple[th.Tensor, th.Tensor]:
-        """Outputs of the critics at (s, a), (N, B, M), and of the target critics at s', (N, B, K, M)."""
+    def outputs_of_both(self, batch: Batch, next_actions: th.Tensor | None) -> tuple[th.Tensor, th.Tensor]:
+        """Outputs of the critics at (s, a), (N, B, M), and of the target critics at s', (N, B, K, M).
+
+        :param batch: B transitions
+        :param next_actions: (B, K, D), or ids (B, K, F), at s'; None for all actions
+        """
         if self.is_joint:
-            both = (batch.obs, batch.action, batch.next_obs, next_support.actions)
+            both = (batch.obs, batch.action, batch.next_obs, next_actions)
             with self.statistics:
                 outputs, next_outputs = self.critic.outputs_joint(*both)
             if self.target is not None:
@@ -195,11 +216,19 @@ class CriticPart:
             return outputs, next_outputs
         assert self.target is not None, "without a target the pass is joint"
         with th.no_grad():
-            next_outputs = self.target.outputs(batch.next_obs, next_support.actions)
+            next_outputs = self.target.outputs(batch.next_obs, next_actions)
         with self.statistics:
             return self.critic.outputs_taken(batch.obs, batch.action), next_outputs
 
-    def _fit(self, batch: Batch, outputs: th.Tensor, target: th.Tensor, is_measured: bool) -> dict[str, th.Tensor]:
+    def fit(self, batch: Batch, outputs: th.Tensor, target: th.Tensor, is_measured: bool) -> dict[str, th.Tensor]:
+        """Step of the critics towards a target.
+
+        :param batch: B transitions
+        :param outputs: (N, B, M), outputs at (s, a), with gradient
+        :param target: as the TD makes it
+        :param is_measured: whether to measure the step, too
+        :return: metrics to log, each ()
+        """
         target_outputs = None
         if self.td.needs_target_outputs and self.target is not None:
             with th.no_grad():

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from stable_baselines3.common.preprocessing import get_action_dim
 from torch import nn
 
 from sb3_softac.networks.actors import SoftActor
 from sb3_softac.networks.batch_renorm import BatchStatistics
+from sb3_softac.networks.boltzmann_actor import BoltzmannActor
 from sb3_softac.networks.critics import FeaturesNetwork
 from sb3_softac.networks.networks import Networks
 from sb3_softac.networks.unit_norm import unit_norm_of
@@ -25,6 +27,15 @@ from sb3_softac.updates.actor_gradient import (
 from sb3_softac.updates.gradient import GradientStep, Stepper, plain_step
 from sb3_softac.updates.measures import Measured
 from sb3_softac.updates.parts import ActorPart, CriticPart
+from sb3_softac.updates.soft_q import (
+    AllActions,
+    BoltzmannPolicy,
+    SamplingPolicy,
+    SoftQCritics,
+    SoftQPolicy,
+    UniformActions,
+    UpdateSoftQ,
+)
 from sb3_softac.updates.targets import NoTarget, TargetNetwork, WeightAverage
 from sb3_softac.updates.td import TDS, QReduction
 from sb3_softac.updates.temperature import Temperature
@@ -62,6 +73,14 @@ def actor_q_reduction(settings: UpdateSettings) -> QReduction:
     return Q_REDUCTIONS[settings.actor_q_reduction or settings.q_reduction]
 
 
+def takes_mean(settings: UpdateSettings) -> bool:
+    """Whether :func:`actor_q_reduction` is the mean.
+
+    :param settings: settings of the update
+    """
+    return actor_q_reduction(settings) is losses.mean_q
+
+
 def _target_q_reduction(settings: UpdateSettings, n_critics: int) -> QReduction:
     """Reduction of the critics' values, (N, B, K) to (B, K), in the TD target: over a random subset, or over all."""
     reduce_q, n_drawn = Q_REDUCTIONS[settings.q_reduction], settings.n_target_critics
@@ -73,17 +92,26 @@ def _target_q_reduction(settings: UpdateSettings, n_critics: int) -> QReduction:
 def _make_actor_part(
     networks: Networks, temperature: Temperature, settings: UpdateSettings, step: Stepper
 ) -> ActorPart:
-    actor = networks.actor
     return ActorPart(
-        actor=actor,
+        **_policy_arguments(networks, temperature, settings, step),
         gradient=_make_actor_gradient(networks, settings),
-        step=_make_step(actor, settings, step),
-        temperature=temperature,
-        statistics=BatchStatistics(actor),
-        average=_make_actor_average(networks, settings.actor_tau),
         n_samples=settings.n_action_samples,
-        delay=settings.policy_delay,
     )
+
+
+def _policy_arguments(
+    networks: Networks, temperature: Temperature, settings: UpdateSettings, step: Stepper
+) -> dict[str, Any]:
+    """Arguments that the parts with an actor have in common."""
+    actor = networks.actor
+    return {
+        "actor": actor,
+        "step": _make_step(actor, settings, step),
+        "temperature": temperature,
+        "statistics": BatchStatistics(actor),
+        "average": _make_actor_average(networks, settings.actor_tau),
+        "delay": settings.policy_delay,
+    }
 
 
 def _make_step(network: SoftActor | FeaturesNetwork, settings: UpdateSettings, step: Stepper) -> GradientStep:
@@ -121,19 +149,23 @@ def _make_baseline(networks: Networks, settings: UpdateSettings) -> Baseline:
 
 
 def _make_critic_part(networks: Networks, settings: UpdateSettings, step: Stepper, through_actions: bool) -> CriticPart:
+    return CriticPart(**_critic_arguments(networks, settings, step), through_actions=through_actions)
+
+
+def _critic_arguments(networks: Networks, settings: UpdateSettings, step: Stepper) -> dict[str, Any]:
+    """Arguments that the parts with critics have in common."""
     critic = networks.critic
     reduce_q = _target_q_reduction(settings, critic.n_critics)
     td = TDS[type(critic.head)](critic.head, reduce_q, settings.critic_ent_coef, settings.q_target_clip)
-    return CriticPart(
-        critic=critic,
-        step=_make_step(critic, settings, step),
+    return {
+        "critic": critic,
+        "step": _make_step(critic, settings, step),
         **_batch_statistics(critic, networks.critic_target, settings),
-        td=td,
-        reduce_q=actor_q_reduction(settings),
-        through_actions=through_actions,
-        target=networks.critic_target,
-        follower=_make_follower(critic, networks.critic_target, settings),
-    )
+        "td": td,
+        "reduce_q": actor_q_reduction(settings),
+        "target": networks.critic_target,
+        "follower": _make_follower(critic, networks.critic_target, settings),
+    }
 
 
 def _batch_statistics(online: nn.Module, target: nn.Module | None, settings: UpdateSettings) -> dict[str, Any]:
@@ -181,8 +213,24 @@ def _make_v1(networks: Networks, temperature: Temperature, settings: UpdateSetti
     return UpdateV1(actor, critics, values, _is_measured(settings))
 
 
+def _make_soft_q(networks: Networks, temperature: Temperature, settings: UpdateSettings, step: Stepper) -> UpdateSoftQ:
+    actor, n_particles = networks.actor, settings.n_particles
+    of_policy = _policy_arguments(networks, temperature, settings, step)
+    of_critics = _critic_arguments(networks, settings, step)
+    policy: SoftQPolicy
+    if isinstance(actor, BoltzmannActor):
+        policy = BoltzmannPolicy(**of_policy, takes_mean=takes_mean(settings))
+        critics = SoftQCritics(**of_critics, through_actions=False, candidates=AllActions(actor))
+    else:
+        policy = SamplingPolicy(**of_policy, n_particles=n_particles)
+        candidates = UniformActions(get_action_dim(actor.action_space), n_particles)
+        critics = SoftQCritics(**of_critics, through_actions=True, candidates=candidates)
+    return UpdateSoftQ(policy, critics, _is_measured(settings))
+
+
 #: factory of the update for each key of :data:`~sb3_softac.settings.variants.VARIANTS`
 UPDATES: dict[str, Callable[[Networks, Temperature, UpdateSettings, Stepper], Update]] = {
     "v1": _make_v1,
     "v2": _make_v2,
+    "soft_q": _make_soft_q,
 }

@@ -45,23 +45,28 @@ def test_a_replayed_update_is_the_plain_one(case, engine):
     settings = {"tau": 0.5, "target_update_interval": 2, **PARTS[case]}
     plain, graph = make("eager", Target(), **settings), replayed(engine, **settings)
     assert_same_training(plain, graph, samples_of("Box", 16), tolerance=1e-8)
-    assert n_graphs(graph) >= 2
+    moves_its_target = settings.get("target_networks", True)
+    assert n_graphs(graph) >= (2 if moves_its_target else 1)
 
 
 @pytest.mark.filterwarnings("ignore:`precision='bfloat16'` works on this CPU")
 @pytest.mark.parametrize("case", ROUNDED)
 def test_bfloat16_is_near_to_single_precision(case):
-    kwargs = {"batch_size": 16} | copy.deepcopy(PARTS[case])
+    kwargs = copy.deepcopy(PARTS[case])
     kwargs.setdefault("policy_kwargs", {})["net_arch"] = [64, 64]
     models = [make("fused", Target(), precision=each, **kwargs) for each in ("float32", "bfloat16")]
-    before, *after = (copy.deepcopy(models[0].policy.state_dict()), *(_trained(model) for model in models))
-    moved = [th.cat([(state[name] - before[name]).double().flatten() for name in before]) for state in after]
-    assert 0.0 < (moved[0] - moved[1]).norm() < 0.5 * moved[0].norm()
+    models[1].policy.load_state_dict(models[0].policy.state_dict())
+    batch = random_samples(1, batch_size=256, dtype=th.float32)[0]
+    for exact, rounded in zip(*[_critics(model, batch.observations, batch.actions) for model in models], strict=True):
+        assert 0.0 < (exact - rounded).norm() < 0.02 * exact.norm()
 
 
-def _trained(model: SoftAC) -> dict[str, th.Tensor]:
-    model.learn(20)
-    return model.policy.state_dict()
+def _critics(model: SoftAC, obs: th.Tensor, action: th.Tensor) -> list[th.Tensor]:
+    """Outputs of the critics, and the gradient of a loss of them."""
+    outputs = model.critic.outputs_taken(obs, action)
+    parameters = [each for each in model.critic.parameters() if each.requires_grad]
+    gradients = th.autograd.grad((outputs - 1.0).square().mean(), parameters)
+    return [outputs.detach(), th.cat([gradient.flatten() for gradient in gradients])]
 
 
 @pytest.mark.parametrize("case", PARTS)

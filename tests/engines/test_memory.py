@@ -50,6 +50,17 @@ def test_what_has_a_fixed_place_is_written_there_and_its_views_are_made_once(fun
     assert th.equal(OUT, function())
 
 
+def test_a_view_that_its_schema_does_not_declare_keeps_its_memory():
+    def function() -> th.Tensor:
+        product = X.expand(2, 3, 4) @ th.eye(4).expand(2, 4, 4)
+        return (product + (X.expand(2, 3, 4) * 2.0).exp())[0]
+
+    graph, inputs = recorded(function)
+    assert "aten._unsafe_view.default" in [str(node.target) for node in make_fx(function)().graph.nodes]
+    interpreted(graph, inputs)()
+    assert th.equal(OUT, function())
+
+
 def chain(length: int) -> th.Tensor:
     x = X
     for _ in range(length):

@@ -49,6 +49,7 @@ VARIANTS = {
     },
     "v2, own targets": {"ent_coef": ALPHA, "target_networks": False},
     "v1": {"variant": "v1", "reward_scale": 1 / ALPHA},
+    "soft_q": {"variant": "soft_q", "ent_coef": ALPHA},
     "v1, score function": {
         "variant": "v1",
         "reward_scale": 1 / ALPHA,
@@ -200,6 +201,19 @@ def test_mixture_puts_the_right_mass_on_both_modes_and_one_gaussian_cannot(gradi
     assert mass_on_left[1] > 0.95 or mass_on_left[1] < 0.5  # one Gaussian takes one mode, or the valley between
 
 
+def test_soft_q_puts_the_right_mass_on_both_modes():
+    """Its sampling network is of no family, and its deterministic action is near a mode and not between them."""
+    kwargs = SETTINGS | {"policy_kwargs": {"net_arch": [64, 64]}}
+    model = SoftAC("MlpPolicy", TwoModesBandit(), variant="soft_q", ent_coef=ALPHA, **kwargs).learn(2500)
+    samples = samples_of(model)
+    actions, probability = boltzmann(TwoModesBandit.reward, ALPHA)
+    assert (samples < 0).mean() == pytest.approx(probability[actions < 0].sum(), abs=0.05)
+    near = np.abs(np.abs(actions) - 0.6) < 0.2
+    assert (np.abs(np.abs(samples) - 0.6) < 0.2).mean() == pytest.approx(probability[near].sum(), abs=0.05)
+    mode, _ = model.predict(np.zeros(1, dtype=np.float32), deterministic=True)
+    assert abs(mode[0]) == pytest.approx(0.6, abs=0.15)
+
+
 def test_learned_temperature_holds_the_entropy_at_its_target():
     model = SoftAC("MlpPolicy", QuadraticBandit(), target_entropy=-0.5, **SETTINGS | {"gradient_steps": 400}).learn(
         2500
@@ -275,6 +289,11 @@ class ChainEnv(gym.Env):
         {"ent_coef": Chain.alpha, "target_networks": False, "batch_norm": True},
         {"variant": "v1", "ent_coef": Chain.alpha, "target_networks": False, "batch_norm": True},
         {"ent_coef": Chain.alpha, "batch_norm": True},
+        {"variant": "soft_q", "ent_coef": Chain.alpha},
+        {"variant": "soft_q", "reward_scale": 1 / Chain.alpha},
+        {"variant": "soft_q", "ent_coef": Chain.alpha, "n_target_critics": 2, "q_reduction": "mean", "n_critics": 5},
+        {"variant": "soft_q", "ent_coef": Chain.alpha, "target_networks": False},
+        {"variant": "soft_q", "ent_coef": Chain.alpha, "batch_norm": True},
     ],
     ids=str,
 )

@@ -1,13 +1,13 @@
-"""Every equation of ``losses.py`` and ``distributional.py`` stands once in the package, and is used."""
+"""Every equation of ``losses.py``, ``distributional.py`` and ``stein.py`` stands once in the package, and is used."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
-from sb3_softac.updates import distributional, losses
+from sb3_softac.updates import distributional, losses, stein
 
-EQUATIONS = [Path(module.__file__) for module in (losses, distributional)]
+EQUATIONS = [Path(module.__file__) for module in (losses, distributional, stein)]
 PACKAGE = EQUATIONS[0].parents[1]
 every_file = pytest.mark.parametrize("file", EQUATIONS, ids=lambda path: path.name)
 
@@ -45,7 +45,7 @@ def test_no_equation_is_written_twice(file):
 
 
 def test_a_copy_is_found_whatever_its_names():
-    (file, _) = EQUATIONS
+    (file, *_) = EQUATIONS
     copy = "def value(p, qs, lp, a):\n    return (p * (qs - a * lp)).sum(dim=-1)\n"
     assert copies(copy, file) == ["soft_value"]
     assert copies(copy.replace("-", "+", 1), file) == []
