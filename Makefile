@@ -52,11 +52,11 @@ test-rest: $(VENV)/.installed-dev ## the tests of the benchmarks, and those that
 	$(PY) -m pytest tests/benchmarks tests/learning $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 # The server is Debian's; each run has a cluster of its own in a temporary folder, and stops it.
-test-scale: $(VENV)/.installed-dev $(VENV)/.installed-scale ## searches in PostgreSQL with workers that are killed, sweeps on Ray
+test-scale: $(VENV)/.installed-dev $(VENV)/.installed-scale ## searches in PostgreSQL with workers that are killed, sweeps and environments on Ray
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 		{ apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql; } >/dev/null || \
 		echo "PostgreSQL cannot be installed (apt-get needs root): its tests are skipped"
-	$(PY) -m pytest tests/scale $(PYTEST_FLAGS)
+	$(PY) -m pytest tests/scale tests/distributed/actors $(PYTEST_FLAGS)
 
 test-docs: $(VENV)/.installed-dev ## the code and the commands of README.md and of the manual
 	$(PY) -m pytest README.md docs $(PYTEST_PROCESSES) --dist=loadfile $(PYTEST_FLAGS)
