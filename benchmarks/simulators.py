@@ -26,7 +26,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
-from benchmarks._machine import usable_cores
+from benchmarks._machine import load_average, usable_cores
 from benchmarks._output import Columns, number
 from benchmarks._studies import Study, run
 from sb3_softac.distributed import RayVecEnv, connect, memory
@@ -114,7 +114,7 @@ def measure_envs(cases: dict[int, Kinds], works: bool, quick: bool) -> list[dict
                     seconds = measured(envs, 2 if quick else BLOCKS)
                     least = milliseconds / 1e3 * n_envs / at_once
                     row = {"envs": n_envs, "kind": kind, "milliseconds": milliseconds, "least": least}
-                    rows.append(row | {"seconds": seconds})
+                    rows.append(row | {"seconds": seconds, "load": load_average()})
     return rows
 
 
@@ -179,7 +179,8 @@ def measure_transport(quick: bool) -> list[dict[str, Any]]:
             no_memory = patch.object(memory.os, "memfd_create", side_effect=OSError)
             with no_memory, closing(ray_envs(n_envs, fns * n_actors)) as envs:
                 found["`RayVecEnv`, observations over the socket"] = measured(envs, blocks)
-            rows += [{"observation": name, "way": way, "seconds": seconds} for way, seconds in found.items()]
+            row = {"observation": name, "load": load_average()}
+            rows += [row | {"way": way, "seconds": seconds} for way, seconds in found.items()]
     return rows
 
 
@@ -194,7 +195,8 @@ def measure_recovery(quick: bool) -> list[dict[str, Any]]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 _, _, dones, _ = envs.step(np.zeros((2, 6), np.float32))
-            rows.append({"seconds": time.perf_counter() - began, "truncated": bool(dones[1])})
+            seconds = time.perf_counter() - began
+            rows.append({"seconds": seconds, "truncated": bool(dones[1]), "load": load_average()})
     return rows
 
 
@@ -207,6 +209,8 @@ def _rate(row: dict[str, Any]) -> str:
     return f"{row['envs'] / statistics.median(row['seconds']):,.0f}"
 
 
+#: the number of processes that run or wait for a core, those of the study among them
+LOAD = ("load of the machine", lambda row: number(row["load"]))
 ENVS: Columns = (
     ("environments", lambda row: row["envs"]),
     ("a step takes", lambda row: f"{row['milliseconds']} ms"),
@@ -214,6 +218,7 @@ ENVS: Columns = (
     ("environment steps a second", _rate),
     ("a step of all, ms", lambda row: _spread(row["seconds"], 1e3, 2)),
     ("of which overhead, ms", lambda row: number((statistics.median(row["seconds"]) - row["least"]) * 1e3, 2)),
+    LOAD,
 )
 TIMED = f"Median, least and most of {BLOCKS} blocks of {BLOCK_SECONDS} s. Nothing is random: there are no seeds."
 OVERHEAD = "Overhead is what goes beyond the time of the environments alone, shared among those that step at once."
@@ -242,6 +247,7 @@ STUDIES = {
             ("an observation", lambda row: row["observation"]),
             ("by", lambda row: row["way"]),
             ("a step of all, ms", lambda row: _spread(row["seconds"], 1e3, 2)),
+            LOAD,
         ),
         f"- The steps themselves take no time.\n- {TIMED}",
     ),
@@ -252,6 +258,7 @@ STUDIES = {
             ("killed", lambda row: f"{row['times']} times"),
             ("episode truncated", lambda row: f"{row['truncated']} times"),
             ("seconds until the next observation", lambda row: _spread(row["seconds"], 1.0, 1)),
+            LOAD,
         ),
         "- Two actors with an environment each, of which one is killed by SIGKILL before a step.\n"
         "- Median, least and most.",
@@ -260,6 +267,7 @@ STUDIES = {
                 "times": len(rows),
                 "truncated": sum(row["truncated"] for row in rows),
                 "seconds": [row["seconds"] for row in rows],
+                "load": statistics.mean(row["load"] for row in rows),
             }
         ],
     ),
