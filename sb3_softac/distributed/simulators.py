@@ -1,7 +1,7 @@
 """Environments in a Ray actor, which answer the training over a socket.
 
 Ray starts the process, places it and tells why it ended. The requests themselves do not go through Ray, whose calls
-take ten times as long as a socket (`docs/guide/ray.md`).
+take several times as long as a socket (`docs/guide/ray.md`).
 """
 
 import os
