@@ -5,10 +5,10 @@
 Answer (`results/products.md`, AMD; `results/intel/products.md`, Intel with AMX; 256 rows, one thread). On the AMD,
 oneDNN multiplies a layer of 256 to 256 in 168 us and PyTorch's own choice in 343 us; on the Intel, PyTorch's choice is
 the faster one (409 us against 454). A layer with one output is faster by PyTorch everywhere. One batched call for two
-critics of 256 units takes as long as PyTorch's two calls, and twice as long as oneDNN's. So `networks/fused/products.py`
-takes oneDNN for wide layers where the CPU has AVX-512 and is not Intel's (for bfloat16 on Intel's too), and then loops
-over the critics. With PyTorch's own products, `networks/fused/ensemble.py` makes one call for all critics, as smaller
-networks gain by it (`recorded.py`).
+critics of 256 units takes as long as PyTorch's two calls, and twice as long as oneDNN's. So
+`networks/fused/products.py` takes oneDNN for wide layers where the CPU has AVX-512 and is not Intel's (for bfloat16 on
+Intel's too), and then loops over the critics. With PyTorch's own products, `networks/fused/ensemble.py` makes one call
+for all critics, as smaller networks gain by it (`recorded.py`).
 
 Measured are the forward pass and both gradients of one linear layer, and the forward pass of two critics, by turns in
 one process; microseconds, the median over blocks.
