@@ -19,6 +19,20 @@ every_case = pytest.mark.parametrize(("case", "space"), CASES)
 ROUNDED = ["unit norm, all, batch norm", "joint pass", "SimBa", "BRO", "FlashSAC", "XQC", "categorical", "quantile"]
 #: parts of the actor, which is exported
 OF_THE_ACTOR = ["squashed log std", "squashed log std, mixture", "SimBa", "BRO", "FlashSAC", "XQC"]
+#: parts that together have every operation of all; the others take minutes and find the same
+REPRESENTATIVE = [
+    *OF_THE_ACTOR,
+    "unit norm, all, batch norm",
+    "joint pass, REDQ",
+    "v1, joint pass",
+    "decay of some layers",
+]
+REPRESENTATIVE += ["categorical", "HL-Gauss, score function", "quantile, five critics"]
+
+
+def every_part() -> list:
+    """All parts, of which those that are not representative are marked as slow."""
+    return [pytest.param(case, marks=() if case in REPRESENTATIVE else pytest.mark.slow) for case in PARTS]
 
 
 def env_of(space: str) -> Target:
@@ -40,7 +54,7 @@ def test_one_autograd_node_computes_what_the_modules_do(case, space):
 
 @pytest.mark.usefixtures("early_graphs")
 @pytest.mark.parametrize("engine", ["cuda_graph", "traced"])
-@pytest.mark.parametrize("case", PARTS)
+@pytest.mark.parametrize("case", every_part())
 def test_a_replayed_update_is_the_plain_one(case, engine):
     # Targets that move at every second step have two graphs. A trace of each takes seconds, a stand-in for CUDA's none.
     settings = {"tau": 0.5, "target_update_interval": 2 if engine == "cuda_graph" else 1, **PARTS[case]}
@@ -70,7 +84,7 @@ def _critics(model: SoftAC, obs: th.Tensor, action: th.Tensor) -> list[th.Tensor
     return [outputs.detach(), th.cat([gradient.flatten() for gradient in gradients])]
 
 
-@pytest.mark.parametrize("case", PARTS)
+@pytest.mark.parametrize("case", every_part())
 def test_a_model_that_is_loaded_acts_and_learns_as_the_one_that_was_saved(case, tmp_path):
     kwargs: dict[str, Any] = {"batch_size": 16, "normalize_rewards": True, **PARTS[case]}
     model = make("auto", Target(), **kwargs).learn(30)
