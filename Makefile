@@ -48,8 +48,8 @@ test test-rest test-scale test-docs: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev ## the test suite, but for what `make test-rest` runs
 	$(PY) -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
-test-rest: $(VENV)/.installed-dev ## the tests of the benchmarks, and those that learn to a known optimum
-	$(PY) -m pytest tests/benchmarks tests/learning $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
+test-rest: $(VENV)/.installed-dev ## the contract of all options, the benchmarks, and learning to a known optimum
+	$(PY) -m pytest tests/contract tests/benchmarks tests/learning $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 # The server is Debian's; each run has a cluster of its own in a temporary folder, and stops it.
 test-scale: $(VENV)/.installed-dev $(VENV)/.installed-scale ## searches in PostgreSQL with workers that are killed, sweeps and environments on Ray
@@ -87,7 +87,7 @@ packaging: $(VENV)/.installed-dev ## build, install, use, uninstall, in an envir
 packaging-full: $(VENV)/.installed-dev ## the same for every kind of installation and every script of rl_zoo3
 	$(PY) -m pytest tests/packaging -m packaging $(PYTEST_FLAGS)
 
-check: lint types docs packaging test-docs test-rest test ## all that CI runs
+check: lint types docs packaging test-docs test-rest test ## all of the above; CI runs it without test-rest and docs
 
 release: $(VENV)/.installed-dev ## sdist and wheel in dist/, built anew and verified
 	rm -rf dist

@@ -5,7 +5,6 @@ import torch as th
 
 from sb3_softac import SoftAC
 from sb3_softac.networks.batch_renorm import BatchRenorm, BatchStatistics
-from sb3_softac.networks.distributions import PolicySupport, equally_weighted
 from sb3_softac.updates.batch import Batch
 from tests.helpers import SMALL, DiscreteTarget, Target, ready, update_once
 
@@ -34,8 +33,7 @@ def test_the_critics_of_v2_and_their_target_see_both_states_of_a_batch():
     model = make_model(joint_pass=True)
     part = model._current_engine()._update.critics
     obs, next_obs, action, next_actions = th.randn(5, 3), th.randn(5, 3), th.rand(5, 2), th.rand(5, 1, 2)
-    batch, support = _batch(obs, action, next_obs), _support(next_actions)
-    outputs, next_outputs = part._outputs_of_both(batch, support)
+    outputs, next_outputs = part.outputs_of_both(_batch(obs, action, next_obs), next_actions)
     inputs = th.cat([th.cat([obs, action], dim=1), th.cat([next_obs, next_actions[:, 0]], dim=1)])
     th.testing.assert_close(outputs[0], joint_outputs(model.critic.qf0, inputs)[:5])
     th.testing.assert_close(next_outputs[0, :, 0], joint_outputs(model.critic_target.qf0, inputs)[5:].detach())
@@ -47,7 +45,7 @@ def test_without_it_each_state_has_a_pass_and_the_target_running_statistics():
     model = make_model()
     part = model._current_engine()._update.critics
     obs, next_obs, action, next_actions = th.randn(5, 3), th.randn(5, 3), th.rand(5, 2), th.rand(5, 1, 2)
-    outputs, next_outputs = part._outputs_of_both(_batch(obs, action, next_obs), _support(next_actions))
+    outputs, next_outputs = part.outputs_of_both(_batch(obs, action, next_obs), next_actions)
     th.testing.assert_close(outputs[0], joint_outputs(model.critic.qf0, th.cat([obs, action], dim=1)))
     th.testing.assert_close(next_outputs, model.critic_target.outputs(next_obs, next_actions))
 
@@ -79,7 +77,3 @@ def test_without_targets_the_pass_is_joint_in_any_case():
 
 def _batch(obs: th.Tensor, action: th.Tensor, next_obs: th.Tensor) -> Batch:
     return Batch(obs, action, th.zeros(len(obs)), next_obs, th.zeros(len(obs)), 0.9)
-
-
-def _support(actions: th.Tensor) -> PolicySupport:
-    return equally_weighted(actions, th.zeros(actions.shape[:2]))
