@@ -223,9 +223,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         :raises ValueError: the buffer is empty
         """
         row_bytes = sum(store.rows.row_bytes for store in self._stores.values())
-        at_once = max(1, GATHERED_BYTES // (2 * row_bytes * batch_size))
-        for start in range(0, n_batches, at_once):
-            n_gathered = min(at_once, n_batches - start)
+        for n_gathered in gathered_at_once(n_batches, batch_size, row_bytes):
             if n_gathered == 1:
                 yield self.sample(batch_size, env)
                 continue
@@ -234,10 +232,7 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
 
     def _draw_rows(self, batch_size: int) -> np.ndarray:
         n_rows = self.size()
-        if n_rows == 0:
-            raise ValueError(
-                "The replay buffer is empty: add transitions, or let `learn()` collect some, before sampling"
-            )
+        check_not_empty(n_rows)
         return np.random.randint(0, n_rows, size=batch_size)  # noqa: NPY002  # seeded by Stable-Baselines3
 
     def _draw_envs(self, rows: np.ndarray) -> np.ndarray:
@@ -371,6 +366,28 @@ class SingleCopyReplayBuffer(NStepReplayBuffer):
         self._actions.write_first(filled["_actions"])
         for key, arrays in filled["_stores"].items():
             self._stores[key].restore(*arrays)
+
+
+def check_not_empty(n_rows: int) -> None:
+    """Refuse to sample a replay buffer without transitions.
+
+    :param n_rows: number of filled rows
+    :raises ValueError: there are none
+    """
+    if n_rows == 0:
+        raise ValueError("The replay buffer is empty: add transitions, or let `learn()` collect some, before sampling")
+
+
+def gathered_at_once(n_batches: int, batch_size: int, row_bytes: int) -> Iterator[int]:
+    """Numbers of batches that are gathered together, which add up to ``n_batches``.
+
+    :param n_batches: number of batches
+    :param batch_size: transitions in each of them
+    :param row_bytes: size of an observation, of which a transition has two
+    """
+    most = max(1, GATHERED_BYTES // (2 * row_bytes * batch_size))
+    for start in range(0, n_batches, most):
+        yield min(most, n_batches - start)
 
 
 def split(samples: Any, batch_size: int) -> list[Any]:

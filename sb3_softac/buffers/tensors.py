@@ -15,7 +15,7 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples, PyTor
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_softac.buffers.single_copy import GATHERED_BYTES, HOST_ONLY_DTYPES, STORAGES, split
+from sb3_softac.buffers.single_copy import HOST_ONLY_DTYPES, STORAGES, check_not_empty, gathered_at_once, split
 from sb3_softac.buffers.storage import Rows, pieces, to_numpy
 from sb3_softac.settings import parsing
 
@@ -218,10 +218,7 @@ class TensorReplayBuffer(NStepReplayBuffer):
                 "`TensorReplayBuffer` keeps its batches on the device, where `VecNormalize` cannot normalise: pass "
                 "`policy_kwargs=dict(normalize_obs=True)` in place of it, or another `replay_buffer_class`"
             )
-        if self.size() == 0:
-            raise ValueError(
-                "The replay buffer is empty: add transitions, or let `learn()` collect some, before sampling"
-            )
+        check_not_empty(self.size())
         return self._gather(th.randint(self.size() * self.n_envs, (batch_size,), device=self.device))
 
     def samples_uniformly(self) -> bool:
@@ -238,9 +235,7 @@ class TensorReplayBuffer(NStepReplayBuffer):
         :raises ValueError: the buffer is empty
         """
         row_bytes = sum(own.row_bytes for own in self._obs.values())
-        at_once = max(1, GATHERED_BYTES // (2 * row_bytes * batch_size))
-        for start in range(0, n_batches, at_once):
-            n_gathered = min(at_once, n_batches - start)
+        for n_gathered in gathered_at_once(n_batches, batch_size, row_bytes):
             yield from split(self.sample(n_gathered * batch_size, env), batch_size)
 
     def _gather(self, index: th.Tensor) -> Any:
