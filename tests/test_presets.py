@@ -171,7 +171,8 @@ def test_the_zoos_files_have_the_same_numbers(name):
     assert entry == getattr(presets, name)()
 
 
-def test_the_zoo_trains_by_the_name_of_a_preset(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "rates", "updates"), [("crossq", (1e-3, 1e-3), 20), ("xqc", (3e-4, 3e-5), 40)])
+def test_the_zoo_trains_by_the_name_of_a_preset(tmp_path, monkeypatch, name, rates, updates):
     pytest.importorskip("rl_zoo3", reason="needs the extra `zoo`")
     from rl_zoo3 import train
     from rl_zoo3.exp_manager import ExperimentManager
@@ -179,13 +180,12 @@ def test_the_zoo_trains_by_the_name_of_a_preset(tmp_path, monkeypatch):
     import sb3_softac.zoo
 
     sb3_softac.zoo.register()
-    options = ["--algo", "softac", "--env", "Pendulum-v1", "--conf-file", "crossq", "-n", "30", "--eval-freq", "-1"]
+    options = ["--algo", "softac", "--env", "Pendulum-v1", "--conf-file", name, "-n", "30", "--eval-freq", "-1"]
     options += ["-f", str(tmp_path), "--num-threads", "1", "-params", "learning_starts:10", "buffer_size:300"]
     monkeypatch.setattr(sys, "argv", ["train", *options])
     learned = []
     monkeypatch.setattr(ExperimentManager, "save_trained_model", lambda self, model: learned.append(model))
     train.train()
-    assert learned[0].target_networks is False
-    assert learned[0].policy_delay == 3
-    assert learned[0].lr_schedule(1.0) == 1e-3
-    assert learned[0]._n_updates == 20
+    assert learned[0].policy_delay == getattr(presets, name)()["policy_delay"]
+    assert (learned[0].lr_schedule(1.0), learned[0].lr_schedule(0.0)) == pytest.approx(rates)
+    assert learned[0]._n_updates == updates

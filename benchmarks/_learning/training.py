@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from benchmarks import _machine
 from benchmarks._algorithms import load_algorithm
-from benchmarks._learning import evaluation, settings
+from benchmarks._learning import evaluation, packages, settings
 from benchmarks._learning.settings import RunSettings
 from benchmarks._learning.store import MODES, Run, Store
 
@@ -153,6 +153,7 @@ def prepare(run_settings: RunSettings) -> tuple[VecEnv, VecEnv, dict[str, Any]]:
     """
     from rl_zoo3.exp_manager import ExperimentManager
 
+    packages.register(run_settings.env)
     manager = ExperimentManager(
         Namespace(),
         run_settings.algo,

@@ -42,7 +42,7 @@ def extend_runs(manager: Any, algo: str) -> None:
     :param algo: name of the algorithm
     """
     for name, wrap in (
-        ("_preprocess_hyperparams", _with_vec_env),
+        ("_preprocess_hyperparams", _with_our_hyperparams),
         ("create_log_folder", _in_its_folder),
         ("_save_config", _with_its_configuration),
         ("create_callbacks", _with_checkpoints),
@@ -138,14 +138,20 @@ def _with_checkpoints(original: Callable[..., None]) -> Callable[..., None]:
     return create_callbacks
 
 
-def _with_vec_env(original: Callable[..., Any]) -> Callable[..., Any]:
+def _with_our_hyperparams(original: Callable[..., Any]) -> Callable[..., Any]:
     def preprocess(self: Any, hyperparams: dict[str, Any]) -> Any:
-        """Take out where the environments run: ``vec_env_class``, and ``vec_env_kwargs`` for it."""
-        others = dict(hyperparams)
+        """Keep from the zoo what it does not know: where the environments run, and schedules with an end of their own.
+
+        ``vec_env_class``, with ``vec_env_kwargs`` for it, is for the environments. SoftAC itself reads the schedule.
+        """
+        others, ours = dict(hyperparams), {}
         name, kwargs = others.pop("vec_env_class", None), others.pop("vec_env_kwargs", {})
         if name is not None:
             self.vec_env_class, self.vec_env_kwargs = _vec_env_class(name), kwargs
-        return original(self, others)
+        if str(others.get("learning_rate")).count("_") > 1:  # the zoo's have one: "lin_1e-3"
+            ours["learning_rate"] = others.pop("learning_rate")
+        arguments, *rest = original(self, others)
+        return {**arguments, **ours}, *rest
 
     return preprocess
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch as th
@@ -13,7 +16,7 @@ from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 
 from benchmarks import learning
-from benchmarks._learning import evaluation, training
+from benchmarks._learning import evaluation, packages, training
 from benchmarks._learning.pool import run_all
 from benchmarks._learning.settings import RunSettings
 from benchmarks._learning.store import Run, Store
@@ -164,3 +167,23 @@ def test_the_clock_stands_still_while_paused(monkeypatch) -> None:
     with clock.paused():
         pass
     assert clock.read() == (4.0, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("env", "package"), [("dm_control/cheetah-run-v0", "shimmy"), ("MinAtar/Breakout-v1", "minatar")]
+)
+def test_environments_of_other_packages(tmp_path, env, package):
+    pytest.importorskip(package)
+    wrapper = {"env_wrapper": "gymnasium.wrappers.FlattenObservation", "learning_starts": 20}
+    small = small_run(env=env, algo="softac", steps=60, eval_every=30, eval_episodes=1, final_episodes=1)
+    run = train(replace(small, hyperparams={**SMALL, **wrapper}), Store(tmp_path))
+    assert [row["step"] for row in run.curve] == [0, 30, 60]
+    assert run.meta["gradient_updates"] > 0
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "minatar.gym", None)  # which makes its import fail
+    monkeypatch.delitem(gymnasium.registry, "MinAtar/Breakout-v1", raising=False)
+    with pytest.raises(ValueError, match=r"MinAtar/Breakout-v1 needs .*minatar"):
+        packages.register("MinAtar/Breakout-v1")
+    packages.register("Pendulum-v1")  # Gymnasium's own needs nothing
