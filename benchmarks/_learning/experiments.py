@@ -16,6 +16,7 @@ _COUNTS = ("steps", "eval_every", "eval_episodes", "final_episodes")
 _SHARED = ("env", "series", "seeds", "hyperparams", "set", "store", "reference", "panels", *_COUNTS)
 _SUITE = ("random", "threshold")
 _ABLATION = ("question", "source")
+_SERIES = ("algo", "label", "set", "name", "x", "entry")
 _OPTIONAL = ("targets", "time", "axis", "above", "gradients", "needs")
 _NUMBERS = {
     **dict.fromkeys((*_COUNTS, "at", "until"), int),
@@ -131,14 +132,13 @@ def _experiment(name: str, group: str, entry: dict[str, Any]) -> Experiment:
 
 def _series(entry: Any, where: str, common: Mapping[str, Any]) -> Series:
     """The name of an algorithm, or a mapping; the hyperparameters of all series come before its own."""
-    entry = (
-        {"algo": entry} if isinstance(entry, str) else _checked(entry, where, (), ("algo", "label", "set", "name", "x"))
-    )
+    entry = {"algo": entry} if isinstance(entry, str) else _checked(entry, where, (), _SERIES)
     algo = entry.get("algo", "softac")
     own = {**for_algorithm(common, algo), **entry.get("set", {})}
     # YAML takes 1e-3 for a text.
     overrides = {key: parse_value(value) if isinstance(value, str) else value for key, value in own.items()}
-    return Series(algo, str(entry.get("label", "")), overrides, entry.get("name", ""), entry.get("x"))
+    label, title, named = (str(entry.get(key, "")) for key in ("label", "name", "entry"))
+    return Series(algo, label, overrides, title, entry.get("x"), named)
 
 
 def _target(entry: Any, where: str, experiment: Mapping[str, Any]) -> Target:

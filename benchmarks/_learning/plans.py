@@ -28,6 +28,7 @@ class Series:
     :param overrides: hyperparameters that differ from the source's
     :param title: in figures; empty: its name
     :param x: place on the axis of a sweep
+    :param entry: of the zoo's file, for every environment; empty: each environment's own
     """
 
     algo: str
@@ -35,6 +36,7 @@ class Series:
     overrides: dict[str, Any] = field(default_factory=dict)
     title: str = ""
     x: float | None = None
+    entry: str = ""
 
     def __post_init__(self) -> None:
         check_algorithm(self.algo)
@@ -129,7 +131,7 @@ class Experiment:
 
     def run(self, series: Series, seed: int, threads: int, device: str) -> RunSettings:
         """The settings of one of its runs."""
-        entry, origin = resolve(self.hyperparams, series.algo, self.env, series.overrides)
+        entry, origin = resolve(self.hyperparams, series.algo, series.entry or self.env, series.overrides)
         tuned_steps = entry.pop("n_timesteps", None)
         steps = self.steps or int(float(tuned_steps or 0))
         if not steps:

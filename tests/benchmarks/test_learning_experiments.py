@@ -97,6 +97,13 @@ def test_a_series_and_an_environment_may_change_an_entry(content: dict, tmp_path
     assert changed == softac | {"target_entropy": "auto", "tau": 0.01}
 
 
+def test_a_series_may_have_one_entry_for_every_environment(content: dict, tmp_path: Path) -> None:
+    content["groups"]["discrete"]["series"] = [{"label": "one", "entry": "default"}]
+    (run,) = plan([experiments.suite(write(content, tmp_path))[1]])
+    assert (run.env, run.series, run.steps) == ("CartPole-v1", "softac-one", 100)
+    assert run.hyperparams_from == "zoo's softac.yml, entry default"
+
+
 def test_a_part_of_the_suite(content: dict, tmp_path: Path) -> None:
     suite, select = experiments.suite(write(content, tmp_path)), experiments.select
     assert [one.env for one in select(suite, groups=["discrete"])] == ["CartPole-v1"]
@@ -209,7 +216,7 @@ def test_no_two_experiments_write_different_runs_to_one_place(ablations: dict[st
 def test_the_comparison_of_algorithms_is_a_part_of_the_suite(ablations: dict[str, Experiment]) -> None:
     runs, suite = plan([ablations["algorithms"]]), plan(experiments.suite())
     assert ablations["algorithms"].store == "suite"
-    assert all(run in suite for run in runs)
+    assert all((run in suite) != (run.label == "soft-q") for run in runs)
     assert {run.algo for run in runs} == {"softac", "sac", "ddpg", "td3", "ppo"}
 
 
