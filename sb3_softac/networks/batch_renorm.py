@@ -64,28 +64,42 @@ class BatchRenorm(nn.Module):
             statistics = self.running_mean, self.running_var
             return nn.functional.batch_norm(x, *statistics, self.weight, self.bias, training=False, eps=EPSILON)
         mean, variance, _ = moments(x.detach())
-        r, d = self.correction(mean, variance)
-        # The correction only changes scale and shift, so that the gradient is that of batch normalisation.
-        weight, bias = self.weight * r, self.bias + self.weight * d
+        weight: th.Tensor = self.weight
+        bias: th.Tensor = self.bias
+        correction = self.correction(mean, variance)
+        self.track(mean, variance)
+        if correction is not None:
+            # It only changes scale and shift, so that the gradient is that of batch normalisation.
+            r, d = correction
+            weight, bias = weight * r, bias + weight * d
         return nn.functional.batch_norm(x, None, None, weight, bias, training=True, eps=EPSILON)
 
     @th.no_grad()
-    def correction(self, mean: th.Tensor, variance: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
-        """Compute the correction of a batch, then move the running statistics towards those of the batch.
+    def correction(self, mean: th.Tensor, variance: th.Tensor) -> tuple[th.Tensor, th.Tensor] | None:
+        """Compute the correction of a batch from the running statistics, before these move.
 
         :param mean: m, (F,)
         :param variance: s^2, (F,)
-        :return: scale r and shift d, both (F,), from the running statistics before they move
+        :return: scale r and shift d, both (F,); None where there never is a correction
         """
+        if self.warmup_steps is None:
+            return None
         r_max, d_max = self.limits()
         running_std = (self.running_var + EPSILON).sqrt()
         r = ((variance + EPSILON).sqrt() / running_std).clamp(r_max.reciprocal(), r_max)
         d = ((mean - self.running_mean) / running_std).clamp(-d_max, d_max)
-        # The biased variance, which also normalises a batch, so that both modes compute the same.
+        return r, d
+
+    @th.no_grad()
+    def track(self, mean: th.Tensor, variance: th.Tensor) -> None:
+        """Move the running statistics towards those of a batch.
+
+        :param mean: m, (F,)
+        :param variance: s^2, (F,); the biased one, which also normalises a batch, so that both modes compute the same
+        """
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance, self.momentum)
         self.num_batches_tracked.add_(1)
-        return r, d
 
     def limits(self) -> tuple[th.Tensor, th.Tensor]:
         """Limits r_max and d_max of the next pass, each () and on the device."""

@@ -15,6 +15,8 @@ from tests.configurations import BOX, DISCRETE
 from tests.engines.replays import FakeCapture, assert_same_training, early_graphs, make, n_graphs, replayed  # noqa: F401
 from tests.helpers import Target, dict_space, fixed_samples, image_space, random_samples
 
+pytestmark = pytest.mark.filterwarnings("ignore:`precision='bfloat16'` works on this CPU")
+
 
 @pytest.mark.parametrize("case", BOX)
 def test_fused_equals_eager_for_box_actions(case):

@@ -273,7 +273,9 @@ def test_without_an_end_of_the_warm_up_it_is_batch_normalisation_for_ever():
     x = th.randn(40, 3)
     layer.running_mean.fill_(5.0)
     expected = (x - x.mean(dim=0)) / (x.var(dim=0, correction=0) + 1e-3).sqrt()
+    assert layer.correction(*moments(x)[:2]) is None
     th.testing.assert_close(layer(x), expected)
+    th.testing.assert_close(layer.running_mean, 0.5 * (5.0 + x.mean(dim=0)))
     policy = make_model(policy_kwargs={"renorm_warmup_steps": None}).policy
     assert {each.warmup_steps for each in layers_of(policy)} == {None}
 

@@ -186,10 +186,12 @@ class BatchRenormLayer(Layer):
             return y, (x, weight, *statistics)
         mean, variance, centred = moments(x)
         rstd = (variance + EPSILON).rsqrt()
-        r, d = self.module.correction(mean, variance)
-        scale = weight * r
-        y = th.addcmul(bias + weight * d, centred, scale * rstd)
-        return y, (x, scale, mean, rstd, r, d)
+        correction = self.module.correction(mean, variance)
+        self.module.track(mean, variance)
+        if correction is not None:
+            r, d = correction
+            bias, weight = bias + weight * d, weight * r
+        return th.addcmul(bias, centred, weight * rstd), (x, weight, mean, rstd, correction or ())
 
     def first_rows(self, saved: Saved, n_rows: int) -> Saved:
         raise ValueError("the rows of a batch that is normalised together are trained together")
@@ -199,11 +201,14 @@ class BatchRenormLayer(Layer):
         grad = as_dtype(grad, x.dtype)
         if len(statistics) == 2:
             return aten.native_batch_norm_backward(grad, x, scale, *statistics, None, None, False, EPSILON, list(needs))
-        mean, rstd, r, d = statistics
+        mean, rstd, correction = statistics
         grad_x, grad_scale, grad_shift = aten.native_batch_norm_backward(
             grad, x, scale, None, None, mean, rstd, True, EPSILON, [needs[0], True, True]
         )
-        return grad_x, grad_scale * r + grad_shift * d, grad_shift
+        if correction:
+            r, d = correction
+            grad_scale = grad_scale * r + grad_shift * d
+        return grad_x, grad_scale, grad_shift
 
 
 class RMSNormLayer(Layer):
