@@ -1,5 +1,6 @@
 """Policies of SoftAC: actor, critics and target networks, with their optimizers."""
 
+import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import fields, replace
@@ -34,6 +35,7 @@ from sb3_softac.networks.critics import (
     OneHotCritic,
     ValueNetwork,
 )
+from sb3_softac.networks.direct import direct
 from sb3_softac.networks.distributions import DEFAULT_RANGE, LogStdRange
 from sb3_softac.networks.fused.unchanged import SameChildren
 from sb3_softac.networks.images import RandomShift
@@ -49,11 +51,15 @@ from sb3_softac.networks.unit_norm import unit_norm_of
 from sb3_softac.settings.policy import PolicySettings
 from sb3_softac.settings.rows import read_table
 from sb3_softac.settings.variants import VARIANT_NETWORKS, VARIANTS
-from sb3_softac.spaces import is_enumerable, masks_in
+from sb3_softac.spaces import Unscaling, is_enumerable, masks_in
 
 TargetT = TypeVar("TargetT", bound=FeaturesNetwork)
 NetworkT = TypeVar("NetworkT", SoftActor, Critic, ValueNetwork)
 SelfPolicy = TypeVar("SelfPolicy", bound="SoftACPolicy")
+# Up to here numbers are added by Python.
+FEW = 64
+# Methods whose work is done elsewhere where an actor acts directly.
+REPLACED_BY_DIRECT = ("forward", "_predict", "normalized", "obs_to_tensor")
 
 
 class SoftACPolicy(BasePolicy):
@@ -202,6 +208,7 @@ class SoftACPolicy(BasePolicy):
         self.n_critics = settings.n_critics
         self.variant = settings.variant
         self._episode_lengths = EpisodeLengths()
+        self._unscaling: Unscaling | None = None
         self._build(lr_schedule)
 
     # Networks
@@ -351,7 +358,15 @@ class SoftACPolicy(BasePolicy):
         self._batch_norms = [module for module in modules if isinstance(module, BatchRenorm)]
         self._has_same_children = SameChildren(modules)
         self._modules_of_actor = list(self.actor.modules())
+        self._make_direct_actors()
         self.structure_version += 1
+
+    def _make_direct_actors(self) -> None:
+        acting = (self.actor, self.actor if self.actor_average is None else self.actor_average)
+        owners = [self, *([] if self.obs_normalizer is None else [self.obs_normalizer])]
+        is_own = all(getattr(type(self), name) is getattr(SoftACPolicy, name) for name in REPLACED_BY_DIRECT)
+        #: for a sample and for the mode; None for an actor, or a subclass of this policy, that acts in its own way
+        self._direct_actors = [direct(actor, self.obs_normalizer, owners) if is_own else None for actor in acting]
 
     @staticmethod
     def _as_target(target: TargetT, online: TargetT) -> TargetT:
@@ -563,9 +578,47 @@ class SoftACPolicy(BasePolicy):
         masks_in(observation, self.action_space)
         if deterministic:
             self._episode_lengths.see(episode_start)
-        actions, state = super().predict(observation, state, episode_start, deterministic)
+        actions = self._predict_directly(observation, deterministic)
+        if actions is None:
+            actions, state = super().predict(observation, state, episode_start, deterministic)
         check_actions(actions)
         return actions, state
+
+    def unscale_action(self, scaled_action: np.ndarray) -> np.ndarray:
+        """Action in the bounds of its space, as that of Stable-Baselines3, in a quarter of the time.
+
+        :param scaled_action: (B, ...), in [-1, 1]
+        """
+        if self._unscaling is None or self._unscaling.space is not self.action_space:
+            assert isinstance(self.action_space, spaces.Box)
+            self._unscaling = Unscaling(self.action_space)
+        return self._unscaling(scaled_action)
+
+    def _predict_directly(self, observation: Any, deterministic: bool) -> np.ndarray | None:
+        """Actions as those of Stable-Baselines3's ``predict()``; None where that has to make them."""
+        is_one = type(observation) is np.ndarray and observation.shape == self.observation_space.shape
+        self.set_training_mode(False)
+        action = self.act_directly(observation[None] if is_one else observation, deterministic)
+        if action is None:
+            return None
+        actions: Any = action.cpu().numpy().reshape(-1, *self.action_space.shape)  # type: ignore[misc]
+        if isinstance(self.action_space, spaces.Box):
+            actions = self.unscale_action(actions)
+        return actions.squeeze(axis=0) if is_one else actions
+
+    def act_directly(self, obs: Any, deterministic: bool) -> th.Tensor | None:
+        """Action to take, as :meth:`forward` gives it, sooner for a few vectors; see :class:`DirectActor`.
+
+        In the mode of evaluation: :meth:`set_training_mode` was called.
+
+        :param obs: (B, ...) numpy array, or anything else
+        :param deterministic: True: the mode; False: a sample
+        :return: None where :meth:`forward` has to be called
+        """
+        direct_actor = self._direct_actors[deterministic]
+        if direct_actor is None or "_predict" in vars(self):
+            return None
+        return direct_actor(obs, deterministic)
 
     def train(self: SelfPolicy, mode: bool = True) -> SelfPolicy:
         """Switch the mode, under the name that ``nn.Module`` gives this method; see :meth:`set_training_mode`.
@@ -642,6 +695,9 @@ def check_actions(actions: np.ndarray) -> None:
     :param actions: of any shape
     :raises ValueError: an action is NaN
     """
+    # For a few numbers, a sum in Python takes a quarter of the time; it is NaN if one of them is.
+    if actions.size <= FEW and not math.isnan(sum(actions.ravel().tolist())):
+        return
     if np.isnan(actions).any():
         raise ValueError(
             f"The action is {actions}: an observation is not a number, or learning has diverged. "

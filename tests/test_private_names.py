@@ -25,7 +25,7 @@ TORCH = {
     "torch.ops.mkldnn": {"_linear_pointwise"},
     "an operation": {"_op", "_schema"},
     "a tensor": {"_backward_hooks", "_base", "_post_accumulate_grad_hooks", "_version"},
-    "a module": {"_modules", "_parameters"}
+    "a module": {"_compiled_call_impl", "_modules", "_parameters"}
     | {"_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_pre_hooks"},
     "an optimizer": {"_optimizer_step_post_hooks", "_optimizer_step_pre_hooks"},
 }

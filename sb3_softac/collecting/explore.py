@@ -66,7 +66,8 @@ class Explorer:
     def _sampled(self, observation: Any, n_updates: int) -> th.Tensor:
         """Sample of the actor, or of its copy."""
         if self.actor_copy is None:
-            return self._policy(obs_as_tensor(observation, self._policy.device))
+            action = self._policy.act_directly(observation, deterministic=False)
+            return self._policy(obs_as_tensor(observation, self._policy.device)) if action is None else action
         copy = self.actor_copy.up_to_date(n_updates, self._policy.structure_version)
         return copy(obs_as_tensor(observation, CPU))
 

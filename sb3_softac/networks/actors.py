@@ -29,6 +29,7 @@ from sb3_softac.networks.distributions import (
     equally_weighted,
     hard_clip,
     squashed_gaussian_log_prob,
+    squashed_sample,
 )
 
 
@@ -337,8 +338,28 @@ class SquashedGaussianActor(SoftActor):
         if deterministic:
             return self.mu(self.latent(obs)).tanh()
         mean, log_std, sde = self.get_action_dist_params(obs)
-        noise = self.sde_noise(sde["latent_sde"], log_std) if self.use_sde else log_std.exp() * th.randn_like(mean)
-        return (mean + noise).tanh()
+        if self.use_sde:
+            return (mean + self.sde_noise(sde["latent_sde"], log_std)).tanh()
+        return squashed_sample(mean, log_std)
+
+    def acting_heads(self, deterministic: bool) -> tuple[nn.Module, ...]:
+        """Layers on top of the last hidden one whose outputs :meth:`action_of` takes; none with gSDE.
+
+        :param deterministic: True: for the mode; False: for a sample
+        """
+        if self.use_sde:
+            return ()
+        return (self.mu,) if deterministic else (self.mu, self.log_std)
+
+    def action_of(self, deterministic: bool, mean: th.Tensor, *log_std: th.Tensor) -> th.Tensor:
+        """Action to take, as :meth:`forward` gives it.
+
+        :param deterministic: True: tanh of the Gaussian's mean; False: a sample
+        :param mean: (B, D), output of ``mu``
+        :param log_std: (B, D), output of ``log_std``, for a sample
+        :return: (B, D), in [-1, 1]
+        """
+        return mean.tanh() if deterministic else squashed_sample(mean, self.log_std_range(*log_std))
 
     def get_action_dist_params(self, obs: PyTorchObs) -> tuple[th.Tensor, th.Tensor, dict[str, th.Tensor]]:
         """Mean and log standard deviation of the Gaussian before tanh, in the form of Stable-Baselines3's actor.

@@ -79,7 +79,7 @@ class CategoricalActor(DiscreteActor):
     def _sample(self, obs: PyTorchObs, n_samples: int) -> tuple[th.Tensor, th.Tensor]:
         """Ids of sampled actions (B, K, F) and their log-probabilities (B, K)."""
         log_probs = self.factor_log_probs(obs)
-        ids = [th.multinomial(log_prob.detach().exp(), n_samples, replacement=True) for log_prob in log_probs]
+        ids = [_draw(log_prob, n_samples) for log_prob in log_probs]
         log_pi = sum_over_factors(log_prob.gather(1, i) for log_prob, i in zip(log_probs, ids, strict=True))
         return th.stack(ids, dim=-1), log_pi
 
@@ -90,6 +90,30 @@ class CategoricalActor(DiscreteActor):
         :param deterministic: True: the most probable action; False: a sample
         :return: ids (B, F); F is 1 for Discrete
         """
-        if not deterministic:
-            return self._sample(obs, 1)[0].squeeze(1)
-        return th.stack([log_prob.argmax(dim=-1) for log_prob in self.factor_log_probs(obs)], dim=-1)
+        return th.cat([_choose(log_prob, deterministic) for log_prob in self.factor_log_probs(obs)], dim=-1)
+
+    def acting_heads(self, deterministic: bool) -> tuple[nn.Module, ...]:
+        """Layers on top of the last hidden one whose outputs :meth:`action_of` takes; none for several factors.
+
+        :param deterministic: True: for the mode; False: for a sample
+        """
+        return (self.logits,) if len(self.nvec) == 1 else ()
+
+    def action_of(self, deterministic: bool, logits: th.Tensor) -> th.Tensor:
+        """Action to take, as :meth:`forward` gives it for one factor without a mask.
+
+        :param deterministic: True: the most probable action; False: a sample
+        :param logits: (B, A), output of ``logits``
+        :return: ids (B, 1)
+        """
+        return _choose(masked_log_softmax(logits, None), deterministic)
+
+
+def _choose(log_prob: th.Tensor, deterministic: bool) -> th.Tensor:
+    """Ids (B, 1) of the most probable actions, or of a sample in each state, from (B, A)."""
+    return log_prob.argmax(dim=-1, keepdim=True) if deterministic else _draw(log_prob, 1)
+
+
+def _draw(log_prob: th.Tensor, n_samples: int) -> th.Tensor:
+    """Ids (B, K) of K samples in each state, from (B, A)."""
+    return th.multinomial(log_prob.detach().exp(), n_samples, replacement=True)

@@ -129,6 +129,16 @@ def squashed_gaussian_log_prob(noise: th.Tensor, log_std: th.Tensor, pre_tanh: t
     return standardized_gaussian_log_prob(noise, log_std) - tanh_log_det(pre_tanh)
 
 
+def squashed_sample(mean: th.Tensor, log_std: th.Tensor) -> th.Tensor:
+    """Sample of a squashed Gaussian: ``tanh(mean + exp(log_std) noise)`` with standard normal noise.
+
+    :param mean: of any shape
+    :param log_std: of that shape
+    :return: of that shape, in [-1, 1]
+    """
+    return (mean + log_std.exp() * th.randn_like(mean)).tanh()
+
+
 class LogStdRange(NamedTuple):
     """Range of a log standard deviation, and how an output of a network is brought into it."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+OWN_CALLS = ("forward", "_compiled_call_impl")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -23,6 +24,14 @@ def has_hooks(module: nn.Module) -> bool:
     :param module: any module
     """
     return any(hooks_of(module))
+
+
+def have_own_calls(modules: Iterable[nn.Module]) -> bool:
+    """Whether a module was compiled, or given a ``forward()`` that is not that of its class.
+
+    :param modules: any modules
+    """
+    return any([name in module.__dict__ for module in modules for name in OWN_CALLS])
 
 
 class SameChildren:
