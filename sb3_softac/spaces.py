@@ -75,7 +75,7 @@ class Unscaling:
 
     def __init__(self, space: spaces.Box) -> None:
         self.space = space
-        self._made_for: tuple[Any, ...] = ()
+        self._made: tuple[Any, ...] = (None,)
 
     def __call__(self, actions: np.ndarray) -> np.ndarray:
         """Actions in the bounds.
@@ -83,13 +83,19 @@ class Unscaling:
         :param actions: (..., shape of the Box), in [-1, 1]
         :return: in the same shape
         """
-        if self._made_for != (actions.shape, actions.dtype):
-            self._made_for = (actions.shape, actions.dtype)
-            low, high = self.space.low, self.space.high
-            half_width = 0.5 * (high - low)  # exact, as is half of any number
-            self._one = np.ones_like(actions)
-            self._low, self._half_width = (np.array(np.broadcast_to(each, actions.shape)) for each in (low, half_width))
-        return self._low + (actions + self._one) * self._half_width
+        kind = (actions.shape, actions.dtype)
+        made = self._made  # all at once, since another thread may make others
+        if made[0] != kind:
+            made = self._made = (kind, *self._arrays(actions))
+        _, low, half_width, one = made
+        return low + (actions + one) * half_width
+
+    def _arrays(self, actions: np.ndarray) -> list[np.ndarray]:
+        """Lower bound, half of the width, and one, in the shape of the actions."""
+        low, high = self.space.low, self.space.high
+        half_width = 0.5 * (high - low)  # is exact, and so rounds as Stable-Baselines3's order does
+        one = np.ones(1, (actions + 1.0).dtype)
+        return [np.array(np.broadcast_to(each, actions.shape)) for each in (low, half_width, one)]
 
 
 # Observations
