@@ -31,7 +31,7 @@ class Watch:
 @pytest.mark.parametrize(("given", "expected"), [(30, [30, 60, 90]), ([25, 70], [25, 70]), (None, [])])
 @pytest.mark.parametrize("variant", ["v1", "v2"])
 def test_resets_come_when_they_are_asked_for(given, expected, variant):
-    model = SoftAC("MlpPolicy", Target(), reset_networks=given, variant=variant, **KWARGS)
+    model = SoftAC("MlpPolicy", Target(), engine="fused", reset_networks=given, variant=variant, **KWARGS)
     watch = Watch(model)
     model.learn(50).learn(45, reset_num_timesteps=False)
     assert watch.steps == expected
