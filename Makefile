@@ -81,11 +81,19 @@ format: $(VENV)/.installed-dev ## rewrite the files in ruff's format
 types: $(VENV)/.installed-dev ## mypy
 	$(PY) -m mypy
 
-packaging: $(VENV)/.installed-dev ## build, install, use, uninstall, in an environment of its own
-	$(PY) -m pytest tests/packaging -m 'packaging and not packaging_full' $(PYTEST_FLAGS)
+# Its tests install the package themselves: they are run by an environment that has pytest alone, made in seconds.
+PACKAGING_PY = $(VENV)-packaging/bin/python
+PACKAGING_PYTEST = $(PACKAGING_PY) -m pytest tests/packaging --confcutdir=tests/packaging
+$(VENV)-packaging/.installed: constraints.txt
+	@test -x $(PACKAGING_PY) || $(PYTHON) -m venv $(VENV)-packaging
+	@$(PACKAGING_PY) -m pip install $(PIP_FLAGS) --disable-pip-version-check -c constraints.txt pytest numpy
+	@touch $@
 
-packaging-full: $(VENV)/.installed-dev ## the same for every kind of installation and every script of rl_zoo3
-	$(PY) -m pytest tests/packaging -m packaging $(PYTEST_FLAGS)
+packaging: $(VENV)-packaging/.installed ## build, install, use, uninstall, in an environment of its own
+	$(PACKAGING_PYTEST) -m 'packaging and not packaging_full' $(PYTEST_FLAGS)
+
+packaging-full: $(VENV)-packaging/.installed ## the same for every kind of installation and every script of rl_zoo3
+	$(PACKAGING_PYTEST) -m packaging $(PYTEST_FLAGS)
 
 check: lint types docs packaging test-docs test-rest test ## all of the above; CI runs it without test-rest and docs
 

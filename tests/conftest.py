@@ -1,5 +1,7 @@
 """Every test runs on one thread: repeatable, and as fast as more on networks this small."""
 
+import multiprocessing
+
 import pytest
 import torch as th
 
@@ -7,3 +9,9 @@ import torch as th
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     th.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _workers_have_imported_it():
+    """Processes of environments are forked from one that imports PyTorch once, in place of each of them."""
+    multiprocessing.set_forkserver_preload(["sb3_softac"])

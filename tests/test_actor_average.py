@@ -54,7 +54,7 @@ def test_it_follows_each_step_of_the_actor_and_no_other():
 
 
 def test_it_acts_where_actions_are_deterministic_and_nowhere_else():
-    model = make_model(actor_tau=0.01).learn(80)
+    model = make_model(actor_tau=0.01).learn(65)
     np.testing.assert_allclose(deterministic(model), actions_of(model.policy.actor_average), atol=1e-5)
     assert np.abs(deterministic(model) - actions_of(model.actor)).max() > 1e-3
     th.manual_seed(0)

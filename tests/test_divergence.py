@@ -131,7 +131,8 @@ def test_the_last_good_parameters_go_into_a_new_model():
     new.learn(30)  # its optimizers have not seen what was not finite
 
 
-def test_parameters_are_copied_seldom_and_in_place():
+def test_parameters_are_copied_seldom_and_in_place(monkeypatch):
+    monkeypatch.setattr(divergence, "UPDATES_BETWEEN_COPIES", 30)
     model = trained()
     watch = model._watch
     places = [tensor.data_ptr() for tensor in watch._good.values()]
@@ -143,7 +144,8 @@ def test_parameters_are_copied_seldom_and_in_place():
     assert [tensor.data_ptr() for tensor in watch._good.values()] == places
 
 
-def test_other_modules_are_copied_too():
+def test_other_modules_are_copied_too(monkeypatch):
+    monkeypatch.setattr(divergence, "UPDATES_BETWEEN_COPIES", 30)
     model = trained()
     model.actor.mu = th.nn.Linear(16, 2, bias=False)
     model.actor.optimizer = th.optim.Adam(model.actor.parameters(), lr=1e-3)
@@ -204,7 +206,7 @@ def test_discrete_actions_too():
     model = SoftAC("MlpPolicy", DiscreteTarget(), seed=0, **SMALL).learn(20)
     model.replay_buffer.rewards[3:5] = np.nan
     with pytest.raises(DivergenceError, match="the batch's reward"):
-        model.train(50, 16)
+        model.train(30, 16)
 
 
 def test_the_error_is_a_value_error_with_a_folder(tmp_path):

@@ -24,9 +24,9 @@ def make(name: str, **changed) -> SoftAC:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_preset_constructs_trains_and_loads(name, tmp_path):
     net_arch = {"pi": [8], "qf": [16]}
-    model = make(name, **SMALL, policy_kwargs={"net_arch": net_arch}).learn(130)
+    model = make(name, **SMALL, policy_kwargs={"net_arch": net_arch}).learn(40)
     settings = getattr(presets, name)()
-    updates = (130 - 16) * settings["gradient_steps"] // settings["train_freq"]
+    updates = (40 - 16) * settings["gradient_steps"] // settings["train_freq"]
     assert abs(model._n_updates - updates) <= 1
     action, _ = model.predict(model.observation_space.sample(), deterministic=True)
     assert np.isfinite(action).all()

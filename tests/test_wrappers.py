@@ -59,7 +59,7 @@ def trained(request) -> tuple[SoftAC, ChangingMasks]:
         policy_kwargs={"net_arch": [16]},
         seed=0,
         **kwargs,
-    ).learn(200)
+    ).learn(100)
     return model, env
 
 

@@ -67,7 +67,7 @@ def noise_of(model: SoftAC) -> np.ndarray:
 
 @pytest.mark.parametrize("n_envs", [1, 3])
 def test_a_gaussian_holds_its_noise_in_all_environments_together(n_envs):
-    kwargs = SMALL | {"learning_starts": 0, "learning_rate": 0.0, "seed": 0, "noise_repeat": 8}
+    kwargs = SMALL | {"learning_starts": 0, "gradient_steps": 0, "seed": 0, "noise_repeat": 8}
     model = SoftAC("MlpPolicy", DummyVecEnv([Target] * n_envs), **kwargs).learn(150)
     noise = noise_of(model)
     same = np.isclose(noise[1:], noise[:-1], atol=1e-2).all(axis=2)  # (steps, n_envs)

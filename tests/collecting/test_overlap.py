@@ -88,11 +88,11 @@ class TrainsBeside(VecEnvWrapper):
 )
 def test_an_action_comes_from_the_actor_before_the_training_beside_its_step(train_freq, gradient_steps, shares):
     """The reference trains by hand, and never by itself (`gradient_steps=0`)."""
-    ours = make(train_freq=train_freq, gradient_steps=gradient_steps).learn(60)
+    ours = make(train_freq=train_freq, gradient_steps=gradient_steps).learn(32)
     env = TrainsBeside(DummyVecEnv([Target]), shares)
     reference = SoftAC("MlpPolicy", env, gradient_steps=0, **SEEDED)
     env.model = reference
-    reference.learn(60)
+    reference.learn(32)
     reference.train(gradient_steps, reference.batch_size)  # the last training has no step beside it
     assert ours._n_updates == reference._n_updates
     assert_same(ours, reference)
@@ -110,7 +110,7 @@ def test_an_action_comes_from_the_actor_before_the_training_beside_its_step(trai
 )
 def test_there_are_as_many_updates_as_without(n_envs, arguments):
     ours, reference = (
-        make(make_vec_env(Target, n_envs), overlap=overlap, **arguments).learn(90) for overlap in (True, False)
+        make(make_vec_env(Target, n_envs), overlap=overlap, **arguments).learn(60) for overlap in (True, False)
     )
     assert (ours._n_updates, ours.num_timesteps) == (reference._n_updates, reference.num_timesteps)
     assert ours._overlap.due == (0, 0)

@@ -73,6 +73,10 @@ class Script(TensorVecEnv):
         return TensorStep(self.observed(self.time), 1.0 * index, terminated, truncated, final, index == 1)
 
 
+#: of the trainings where only steps matter: one in ten
+SELDOM = {"train_freq": 10}
+
+
 def model_of(env, **kwargs):
     return SoftAC("auto", env, **(SMALL | {"buffer_size": 4000, "seed": 0, "device": "cpu"} | kwargs))
 
@@ -114,7 +118,7 @@ def test_transfers_are_counted():
 
 
 def test_a_reading_comes_every_hundred_steps_and_at_the_end():
-    model = model_of(TensorPendulum(N_ENVS))
+    model = model_of(TensorPendulum(N_ENVS), **SELDOM)
     read, times = model._read_device, []
     model._read_device = lambda interval: (times.append(model.num_timesteps // N_ENVS), read(interval))
     model.learn(250 * N_ENVS)
@@ -243,7 +247,7 @@ def test_returns_and_lengths_are_those_of_the_episodes():
 
 
 def test_success_is_a_return_where_the_environment_does_not_say_it():
-    model = model_of(TensorCartPole(N_ENVS), success_return=25.0).learn(200 * N_ENVS)
+    model = model_of(TensorCartPole(N_ENVS), success_return=25.0, **SELDOM).learn(200 * N_ENVS)
     returns = [info["r"] >= 25.0 for info in model.ep_info_buffer]
     assert list(model.ep_success_buffer) == returns
     assert len(set(returns)) == 2
@@ -271,7 +275,7 @@ def test_it_is_full_after_the_steps_between_two_readings():
 def test_logs_have_returns_and_metrics(tmp_path):
     from stable_baselines3.common.logger import configure
 
-    model = model_of(TensorPendulum(N_ENVS))
+    model = model_of(TensorPendulum(N_ENVS), **SELDOM)
     model.set_logger(configure(str(tmp_path), ["csv"]))
     model.learn(450 * N_ENVS)
     model.logger.close()
@@ -282,14 +286,14 @@ def test_logs_have_returns_and_metrics(tmp_path):
 
 @pytest.mark.parametrize("interval", [None, 1000])
 def test_few_episodes_or_no_interval_give_no_logs(interval):
-    model = model_of(TensorPendulum(N_ENVS))
+    model = model_of(TensorPendulum(N_ENVS), **SELDOM)
     model.dump_logs = lambda: pytest.fail("a log was written")
     assert model.learn(250 * N_ENVS, log_interval=interval)._episode_num == N_ENVS
 
 
 def test_callbacks_are_called_at_every_step_and_may_end_the_training():
     stop = StopTrainingOnMaxEpisodes(max_episodes=2)
-    model = model_of(TensorPendulum(N_ENVS))
+    model = model_of(TensorPendulum(N_ENVS), **SELDOM)
     model.learn(1000 * N_ENVS, stop)
     assert (stop.n_calls, model.num_timesteps) == (400, 400 * N_ENVS)
 
@@ -372,7 +376,7 @@ def test_learning_offline_reads_its_metrics():
 
 def test_rewards_are_divided_by_the_returns_of_the_episodes():
     """Environment 1 collects 1 a step for three steps, then begins again: G is 1, 1.5, 1.75, with gamma 0.5."""
-    model = model_of(Script(), normalize_rewards=True, gamma=0.5, learning_starts=8 * N_ENVS)
+    model = model_of(Script(), normalize_rewards=True, gamma=0.5, learning_starts=8 * N_ENVS, **SELDOM)
     model.learn(250 * N_ENVS)
     model.learn(10 * N_ENVS, reset_num_timesteps=False)
     returns = model._running_returns

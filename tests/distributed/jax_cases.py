@@ -81,7 +81,7 @@ def test_without_a_limit_there_is_no_time_limit():
 @pytest.mark.parametrize("in_dict", [False, True], ids=["Box", "Dict"])
 def test_an_agent_learns_from_it(in_dict):
     env = JaxVecEnv(Walk(in_dict), 4, max_episode_steps=10)
-    model = SoftAC("auto", env, **SMALL).learn(600)
+    model = SoftAC("auto", env, **SMALL).learn(200)
     assert model._n_updates > 0
     assert all(each["l"] <= 10 for each in model.ep_info_buffer)
 

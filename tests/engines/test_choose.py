@@ -70,15 +70,18 @@ REPLAYED += ["batch norm", "v1, batch norm"]
 @pytest.mark.parametrize("case", REPLAYED)
 def test_a_replayed_update_equals_the_plain_one(case, engine):
     """What a CUDA graph needs, without a GPU: batches in place, and learning rates as tensors, in single precision."""
-    settings = {"tau": 0.5, "target_update_interval": 2, **BOX[case]}
+    # Targets that move at every second step have two graphs. A trace of each takes seconds, a stand-in for CUDA's none;
+    # the next test has traces of each kind.
+    n_kinds = 2 if engine == "cuda_graph" else 1
+    settings = {"tau": 0.5, "target_update_interval": n_kinds, **BOX[case]}
     plain, graph = make("eager", Target(), **settings), replayed(engine, **settings)
     assert_same_training(plain, graph, random_samples(12, batch_size=40, dtype=th.float64), tolerance=1e-8)
-    assert n_graphs(graph) == 2
+    assert n_graphs(graph) == n_kinds
     for model in (plain, graph):
         model.learning_rate = 1e-2
         model._setup_lr_schedule()
     assert_same_training(plain, graph, random_samples(12, batch_size=40, dtype=th.float64), tolerance=1e-8)
-    assert n_graphs(graph) == 2  # the new learning rate is in the old graph
+    assert n_graphs(graph) == n_kinds  # the new learning rate is in the old graph
     assert graph.actor.optimizer.param_groups[0]["lr"].item() == pytest.approx(1e-2)
 
 

@@ -34,7 +34,7 @@ def test_opt_out(wheel):
 
 def test_launcher_without_the_hook(wheel):
     output = wheel.run(
-        "-m", "sb3_softac.zoo", "train", "--algo", "softac", "--env", "Pendulum-v1", "-n", "600",
+        "-m", "sb3_softac.zoo", "train", "--algo", "softac", "--env", "Pendulum-v1", "-n", "520",
         "-f", "logs", "--vec-env", "subproc", "-params", "n_envs:2",
         SB3_SOFTAC_ZOO_HOOK="0",
     )  # fmt: skip

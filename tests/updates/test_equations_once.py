@@ -1,6 +1,7 @@
 """Every equation of ``losses.py``, ``distributional.py`` and ``stein.py`` stands once in the package, and is used."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -21,20 +22,32 @@ def shape(expression: ast.expr) -> str:
     return text
 
 
+OPERATIONS = (ast.BinOp, ast.Call, ast.UnaryOp)
+
+
+def is_formula(expression: ast.expr) -> bool:
+    """Whether an expression has three operations or more."""
+    return sum(isinstance(part, OPERATIONS) for part in ast.walk(expression)) >= 3
+
+
 def formulas(source: str) -> dict[str, str]:
-    """Names of functions by the shapes of the expressions that they return, if these have three operations or more."""
+    """Names of functions by the shapes of the formulas that they return."""
     functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
     returns = ((f.name, node.value) for f in functions for node in ast.walk(f) if isinstance(node, ast.Return))
-    operations = (ast.BinOp, ast.Call, ast.UnaryOp)
-    return {shape(v): name for name, v in returns if sum(isinstance(part, operations) for part in ast.walk(v)) >= 3}
+    return {shape(value): name for name, value in returns if is_formula(value)}
+
+
+@functools.cache
+def shapes(source: str) -> list[str]:
+    """Shapes of all formulas in a source."""
+    expressions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.expr))
+    return [shape(each) for each in expressions if is_formula(each)]
 
 
 def copies(source: str, file: Path) -> list[str]:
     """Equations of a file whose formula stands in a source, whatever the names in it."""
     known = formulas(file.read_text())
-    return [
-        known[s] for node in ast.walk(ast.parse(source)) if isinstance(node, ast.expr) and (s := shape(node)) in known
-    ]
+    return [known[each] for each in shapes(source) if each in known]
 
 
 @every_file
