@@ -17,7 +17,7 @@ from torch import nn
 from sb3_softac.networks.actors import SquashedGaussianActor
 from sb3_softac.networks.blocks import MIN_ROWS, MLP
 from sb3_softac.networks.categorical_actor import CategoricalActor
-from sb3_softac.networks.fused.unchanged import Unchanged, have_own_calls
+from sb3_softac.networks.fused.unchanged import Unchanged
 
 #: Kinds of actors that can act directly. A subclass may compute anything.
 KINDS = (SquashedGaussianActor, CategoricalActor)
@@ -43,8 +43,7 @@ class DirectActor:
         self._hidden = list(actor.latent_pi)
         self._heads = heads
         self._normalizer = normalizer
-        self._modules = [*owners, *actor.modules()]
-        self._is_unchanged = Unchanged(self._modules)
+        self._is_unchanged = Unchanged([*owners, *actor.modules()])
         self._shape_of_one = actor.observation_space.shape
 
     def __call__(self, obs: Any, deterministic: bool) -> th.Tensor | None:
@@ -54,7 +53,7 @@ class DirectActor:
         :param deterministic: True: the mode; False: a sample
         :return: as the actor gives it; None where the actor itself has to act
         """
-        if not self._takes(obs) or not self._is_unchanged() or have_own_calls(self._modules):
+        if not self._takes(obs) or not self._is_unchanged():
             return None
         heads = self._heads[deterministic]
         with th.set_grad_enabled(False):  # takes half as long as `th.no_grad()`

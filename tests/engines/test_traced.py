@@ -102,6 +102,15 @@ def test_hooks_inside_a_network_are_called(engine: str, name: str):
 
 
 @pytest.mark.parametrize("engine", ["fused", "traced"])
+def test_a_forward_of_a_layers_own_is_called(engine: str):
+    model, calls = train(make(engine, Target())), []
+    layer = model.critic.qf0[0]
+    layer.forward = lambda x: (calls.append(1), nn.functional.linear(x, layer.weight, layer.bias))[1]
+    train(model)
+    assert len(calls) >= 8
+
+
+@pytest.mark.parametrize("engine", ["fused", "traced"])
 def test_a_parametrization_that_is_added_later_is_computed(engine: str):
     plain, other = train(make("eager", Target())), train(make(engine, Target()))
     for model in (plain, other):

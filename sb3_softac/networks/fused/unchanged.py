@@ -1,11 +1,10 @@
-"""Detects changes that users make to ``nn.Module``: registered hooks, another class, and replaced submodules."""
+"""Detects changes that users make to ``nn.Module``: hooks, another class or ``forward()``, and replaced submodules."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
 
-OWN_CALLS = ("forward", "_compiled_call_impl")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -26,14 +25,6 @@ def has_hooks(module: nn.Module) -> bool:
     return any(hooks_of(module))
 
 
-def have_own_calls(modules: Iterable[nn.Module]) -> bool:
-    """Whether a module was compiled, or given a ``forward()`` that is not that of its class.
-
-    :param modules: any modules
-    """
-    return any([name in module.__dict__ for module in modules for name in OWN_CALLS])
-
-
 class SameChildren:
     """Check that no submodule of the given modules was replaced, added or removed; called without arguments.
 
@@ -52,9 +43,10 @@ class SameChildren:
 
 
 class Unchanged:
-    """Check that no module has hooks, changed its class or had a submodule replaced; called without arguments.
+    """Check that modules compute what they did: called without arguments.
 
-    A parametrization, such as spectral normalisation, changes the class of a module.
+    None of them has hooks, changed its class, has a ``forward()`` that is not that of its class, was compiled by
+    ``compile()``, or had a submodule replaced. A parametrization, such as spectral normalisation, changes the class.
 
     :param modules: any modules
     """
@@ -62,9 +54,15 @@ class Unchanged:
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         self._modules = list(modules)
         self._classes = list(map(type, self._modules))
+        self._attributes = [module.__dict__ for module in self._modules]
         self._hooks = [hooks for module in self._modules for hooks in hooks_of(module)]
         self._has_same_children = SameChildren(self._modules)
 
     def __call__(self) -> bool:
         # Called several times in each update: comparing lists is faster than generators.
-        return not any(self._hooks) and list(map(type, self._modules)) == self._classes and self._has_same_children()
+        return (
+            not any(self._hooks)
+            and list(map(type, self._modules)) == self._classes
+            and not any(["forward" in own or "_compiled_call_impl" in own for own in self._attributes])
+            and self._has_same_children()
+        )
