@@ -26,7 +26,7 @@ SHORTER = {
     r"--n-trials \d+": "--n-trials 2",
     r"(rl_zoo3|zoo)[. ]train (?!.*-n )([^&;|\n]*)": r"\g<0> -n 300 --eval-episodes 1",
     r"--eval-freq \d+": "--eval-freq 150",
-    r" -n \d{4,}": " -n 600",
+    r" -n 1000\b": " -n 600",  # half a thousand random steps, and some that learn
 }
 STEPS = 150  # of a training in Python: 100 random ones, and some that learn
 SHORTENED = ("learn", "learn_offline")
