@@ -1,6 +1,7 @@
 """hyperparams/softac.yml: every environment of rl_zoo3's SAC and DQN, and only keys that somebody reads."""
 
 import inspect
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from rl_zoo3.exp_manager import ExperimentManager
 
 from sb3_softac import SoftAC
-from sb3_softac.zoo import hyperparams_file
+from sb3_softac.zoo import hyperparams_file, register
 
 # Keys that rl_zoo3 reads itself; the others reach the constructor.
 ZOO_KEYS = {
@@ -60,13 +61,12 @@ def test_discrete_entries_say_the_target_entropy(name):
 
 @pytest.mark.parametrize("name", sorted(set(OURS) - {"atari", "CarRacing-v3", "FetchReach-v1"}))
 def test_every_entry_builds_a_model(name):
-    entry = {key: value for key, value in OURS[name].items() if key not in ZOO_KEYS} | {"buffer_size": 1000}
-    entry = ExperimentManager._preprocess_schedules(entry)
-    for key in {"policy_kwargs", "replay_buffer_kwargs"} & entry.keys():
-        entry[key] = eval(entry[key], {"dict": dict})
-    if isinstance(entry.get("train_freq"), list):
-        entry["train_freq"] = tuple(entry["train_freq"])
-    model = SoftAC(env="CartPole-v1" if name in DISCRETE else "Pendulum-v1", device="cpu", **entry)
+    register()
+    env = "CartPole-v1" if name in DISCRETE else "Pendulum-v1"
+    manager = ExperimentManager(Namespace(), "softac", env, log_folder="", seed=0, verbose=0)
+    given = {key: value for key, value in OURS[name].items() if key not in ZOO_KEYS}
+    entry, *_ = manager._preprocess_hyperparams(given | {"buffer_size": 1000, "n_timesteps": 100})
+    model = SoftAC(env=env, device="cpu", **entry)
     policy = "MlpPolicy" if entry["policy"] == "auto" else entry["policy"]
     assert type(model.policy) is SoftAC.policy_aliases[policy]
     numbers = {key: value for key, value in entry.items() if isinstance(value, (int, float)) and key != "train_freq"}
