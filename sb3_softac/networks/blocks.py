@@ -14,7 +14,7 @@ from torch import nn
 from sb3_softac.networks.batch_renorm import MakeNorm
 from sb3_softac.networks.fused import stack as fused
 from sb3_softac.networks.fused.ensemble import Ensemble, fits, lay_side_by_side
-from sb3_softac.networks.fused.unchanged import Unchanged, has_hooks
+from sb3_softac.networks.fused.unchanged import Unchanged, has_own_calls
 from sb3_softac.networks.observations import preprocess
 from sb3_softac.networks.residual import BLOCKS, block_modules
 
@@ -144,14 +144,16 @@ def runs_fused(x: th.Tensor) -> bool:
 
 
 def plain_linears(modules: Iterable[nn.Module]) -> list[nn.Linear]:
-    """Select the modules that can be heads of one autograd node: linear layers with a bias and without hooks.
+    """Select the modules that can be heads of one autograd node: linear layers with a bias, without calls of their own.
 
     Every pass asks again, since a user may register a hook at any time.
 
     :param modules: any modules
     """
     return [
-        module for module in modules if type(module) is nn.Linear and module.bias is not None and not has_hooks(module)
+        module
+        for module in modules
+        if type(module) is nn.Linear and module.bias is not None and not has_own_calls(module)
     ]
 
 

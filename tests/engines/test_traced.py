@@ -102,9 +102,10 @@ def test_hooks_inside_a_network_are_called(engine: str, name: str):
 
 
 @pytest.mark.parametrize("engine", ["fused", "traced"])
-def test_a_forward_of_a_layers_own_is_called(engine: str):
+@pytest.mark.parametrize("name", ["actor.latent_pi.0", "actor.mu", "critic.qf0.0", "critic.qf1.2"])
+def test_a_forward_of_a_layers_own_is_called(engine: str, name: str):
     model, calls = train(make(engine, Target())), []
-    layer = model.critic.qf0[0]
+    layer = model.policy.get_submodule(name)
     layer.forward = lambda x: (calls.append(1), nn.functional.linear(x, layer.weight, layer.bias))[1]
     train(model)
     assert len(calls) >= 8

@@ -16,7 +16,7 @@ from torch import nn
 
 from sb3_softac.networks.fused.layers import LAYERS, Gradients, HeadsLayer, Layer, LinearLayer, Saved
 from sb3_softac.networks.fused.products import as_dtype, choose_products
-from sb3_softac.networks.fused.unchanged import has_hooks
+from sb3_softac.networks.fused.unchanged import has_own_calls
 from sb3_softac.networks.residual import Residual
 
 
@@ -51,8 +51,8 @@ class Stack:
         self.input_dtype = first.products.dtype if isinstance(first, LinearLayer) else None
 
     def _add(self, module: nn.Module, following: nn.Module | None, device: th.device) -> None:
-        if has_hooks(module):
-            raise ValueError(f"{module} has hooks, which only `engine='eager'` calls")
+        if has_own_calls(module):
+            raise ValueError(f"{module} has hooks or a forward() of its own, which only `engine='eager'` calls")
         relu = {"relu": type(following) is nn.ReLU}
         if type(module) is nn.Linear:
             dtype = self.dtype and th.float32 if following is None else self.dtype

@@ -17,12 +17,15 @@ def hooks_of(module: nn.Module) -> list[dict[int, Any]]:
     return [own[name] for name in HOOKS]
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Whether a module has forward or backward hooks.
+def has_own_calls(module: nn.Module) -> bool:
+    """Whether calling a module does more or other things than the ``forward()`` of its class.
+
+    It has forward or backward hooks, a ``forward()`` that is not that of its class, or was compiled by ``compile()``.
 
     :param module: any module
     """
-    return any(hooks_of(module))
+    own = module.__dict__
+    return "forward" in own or "_compiled_call_impl" in own or any(hooks_of(module))
 
 
 class SameChildren:
@@ -45,8 +48,8 @@ class SameChildren:
 class Unchanged:
     """Check that modules compute what they did: called without arguments.
 
-    None of them has hooks, changed its class, has a ``forward()`` that is not that of its class, was compiled by
-    ``compile()``, or had a submodule replaced. A parametrization, such as spectral normalisation, changes the class.
+    None of them has calls of its own (see :func:`has_own_calls`), changed its class, or had a submodule replaced. A
+    parametrization, such as spectral normalisation, changes the class.
 
     :param modules: any modules
     """
