@@ -4,14 +4,16 @@ An operation that allocates returns another address each time. With a fixed plac
 once, and two results that are not needed at the same time share one block, which stays in the cache.
 """
 
-from functools import cache
 from operator import getitem
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch as th
 from torch import fx
 
-from sb3_softac.engines.recorded import Inputs, aliased
+from sb3_softac.engines.forms import Form, form_of
+from sb3_softac.engines.recorded import Inputs, aliased, meta, written
+
+aten = th.ops.aten
 
 # Blocks begin where vector instructions read fastest, in bytes.
 ALIGNMENT = 64
@@ -22,23 +24,96 @@ LARGEST_BLOCK = 2
 def place(graph: fx.Graph, inputs: Inputs) -> None:
     """Let operations write into fixed places, and make all views of these places once.
 
-    Operations without such a form of their own for the CPU stay as they are.
+    Results that are put together, as in a stack, are written there at once. Operations without a form that writes into
+    a place stay as they are.
 
     :param graph: a recorded update; is changed
     :param inputs: its inputs, to which the places are added
     """
     nodes = [node for node in graph.nodes if node.op == "call_function"]
+    forms = {node: form for node in nodes if (form := form_of(node)) is not None}
     last_uses = _last_uses(nodes)
-    blocks = _Blocks()
+    places = _Places(last_uses, *_find_parts(nodes, forms, last_uses))
     lists: dict[fx.Node, Any] = {}
     for index, node in enumerate(nodes):
-        form = _out_form(node.target)
-        if form is not None and "tensor_meta" in node.meta and _is_of_one_dtype(node, inputs):
-            _write_into(inputs.add(blocks.take(node.meta["tensor_meta"], last_uses[node])), node, form, inputs)
+        if node in places.wholes:
+            places.complete(node, inputs)
+        elif node in forms:
+            forms[node].write(node, inputs.add(places.of(node)), inputs)
         else:
             _unalias(node, inputs, lists)
-        blocks.give_back(index)
+        places.free(index)
     graph.eliminate_dead_code()
+
+
+class _Part(NamedTuple):
+    """Where a result lies in what is put together of it and others.
+
+    :param whole: a stack or a concatenation
+    :param dim: the dimension along which it is made
+    :param start: index of the part in this dimension
+    :param length: of the part in this dimension, which it lacks in a stack: None
+    """
+
+    whole: fx.Node
+    dim: int
+    start: int
+    length: int | None
+
+    def of(self, whole: th.Tensor) -> th.Tensor:
+        """The part of a tensor."""
+        if self.length is None:
+            return whole.select(self.dim, self.start)
+        return whole.narrow(self.dim, self.start, self.length)
+
+    def is_laid_out_as(self, result: fx.Node) -> bool:
+        """Whether the operations that use a result would find it as they know it."""
+        like, whole = meta(result), meta(self.whole)
+        part = self.of(th.empty_strided(whole.shape, whole.stride, dtype=whole.dtype, device="meta"))
+        counts_from_start = any(user.target is aten.as_strided.default for user in result.users)
+        same = (part.shape, part.stride(), part.dtype) == (like.shape, tuple(like.stride), like.dtype)
+        return same and not counts_from_start
+
+
+def _parts(whole: fx.Node) -> list[_Part]:
+    """All parts of a stack or a concatenation."""
+    pieces: Any = whole.args[0]
+    dim: Any = whole.args[1] if len(whole.args) > 1 else 0
+    if whole.target is aten.stack.default:
+        return [_Part(whole, dim, index, None) for index in range(len(pieces))]
+    lengths = [meta(piece).shape[dim] for piece in pieces]
+    return [_Part(whole, dim, sum(lengths[:index]), length) for index, length in enumerate(lengths)]
+
+
+def _can_be_put_together(node: fx.Node) -> bool:
+    """Whether a node is a stack or a concatenation of tensors of one number of dimensions."""
+    if node.target not in (aten.stack.default, aten.cat.default):
+        return False
+    known = all("tensor_meta" in piece.meta for piece in node.all_input_nodes)
+    return known and len({len(meta(piece).shape) for piece in node.all_input_nodes}) == 1  # an empty one may differ
+
+
+def _find_parts(
+    nodes: list[fx.Node], forms: dict[fx.Node, Form], last_uses: dict[fx.Node, int]
+) -> tuple[dict[fx.Node, _Part], dict[fx.Node, list[_Part]]]:
+    """Results that can be written where they are put together, and all parts of what has at least one of them.
+
+    Such a result is not used any more once it is put together, or neither of the two is written into.
+    """
+    changed = written(nodes)
+    in_place: dict[fx.Node, _Part] = {}
+    wholes: dict[fx.Node, list[_Part]] = {}
+    for index, whole in enumerate(nodes):
+        if not _can_be_put_together(whole):
+            continue
+        parts, pieces = _parts(whole), cast("Any", whole.args[0])
+        for piece, part in zip(pieces, parts, strict=True):
+            if piece not in forms or piece in in_place or not part.is_laid_out_as(piece):
+                continue
+            if last_uses[piece] == index or changed.isdisjoint((piece, whole)):
+                in_place[piece] = part
+                wholes[whole] = parts
+    return in_place, wholes
 
 
 def _last_uses(nodes: list[fx.Node]) -> dict[fx.Node, int]:
@@ -52,76 +127,69 @@ def _last_uses(nodes: list[fx.Node]) -> dict[fx.Node, int]:
     return last
 
 
-class _Blocks:
-    """Blocks of memory, each of which holds one result after another."""
+class _Places:
+    """Places of results, in blocks of memory each of which holds one result after another.
 
-    def __init__(self) -> None:
+    :param last_uses: for each operation, the index of the last one that uses its result
+    :param in_place: results that are written where they are put together
+    :param wholes: all parts of what is put together
+    """
+
+    def __init__(
+        self, last_uses: dict[fx.Node, int], in_place: dict[fx.Node, _Part], wholes: dict[fx.Node, list[_Part]]
+    ) -> None:
+        self.wholes = wholes
+        self._in_place = in_place
+        self._last_uses = last_uses
+        for whole in wholes:  # those that are parts of others come before them
+            pieces = [piece for piece, part in in_place.items() if part.whole is whole]
+            self._last_uses[whole] = max(self._last_uses[each] for each in (whole, *pieces))
+        self._places: dict[fx.Node, th.Tensor] = {}
         self._free: list[th.Tensor] = []
         self._in_use: dict[int, list[th.Tensor]] = {}
 
-    def take(self, like: Any, last_use: int) -> th.Tensor:
-        """A place for a result.
+    def of(self, node: fx.Node) -> th.Tensor:
+        """The place of a result.
 
-        :param like: shape, strides and dtype
-        :param last_use: index of the last operation that uses the result
+        :param node: its operation
         """
+        if node not in self._places:
+            part = self._in_place.get(node)
+            self._places[node] = self._take(node) if part is None else part.of(self.of(part.whole))
+        return self._places[node]
+
+    def _take(self, node: fx.Node) -> th.Tensor:
+        """A place in a block that is free, or in a new one."""
+        like = meta(node)
         n_elements = 1 + sum((size - 1) * stride for size, stride in zip(like.shape, like.stride, strict=True))
         n_bytes = -(-n_elements * like.dtype.itemsize // ALIGNMENT) * ALIGNMENT
         fitting = [block for block in self._free if n_bytes <= block.numel() <= LARGEST_BLOCK * n_bytes]
         block = fitting[-1] if fitting else th.empty(n_bytes, dtype=th.uint8)  # the last one may still be in the cache
         self._free = [other for other in self._free if other is not block]
-        self._in_use.setdefault(last_use, []).append(block)
+        self._in_use.setdefault(self._last_uses[node], []).append(block)
         return block.view(like.dtype).as_strided(like.shape, like.stride)
 
-    def give_back(self, index: int) -> None:
+    def free(self, index: int) -> None:
         """Free the blocks whose last use is over.
 
         :param index: of the operation that was the last
         """
         self._free += self._in_use.pop(index, [])
 
+    def complete(self, whole: fx.Node, inputs: Inputs) -> None:
+        """Copy into a whole what is not written there, and let its users read its place.
 
-@cache
-def _out_form(operation: Any) -> tuple[Any, str] | None:
-    """Form of an operation that writes into a given tensor, and the name of its argument; None if there is none.
-
-    :param operation: any operation
-    """
-    if not isinstance(operation, th._ops.OpOverload) or operation._schema.is_mutable:
-        return None
-    asked = [(each.name, str(each.type)) for each in operation._schema.arguments]
-    packet = operation.overloadpacket
-    for form in (getattr(packet, name) for name in packet.overloads()):
-        outs = [each.name for each in form._schema.arguments if each.is_out]
-        others = [(each.name, str(each.type)) for each in form._schema.arguments if not each.is_out]
-        if len(outs) == 1 and others == asked and _is_own(form):
-            return form, outs[0]
-    return None
-
-
-def _is_own(form: th._ops.OpOverload) -> bool:
-    """Whether a form computes in place; others compute elsewhere and copy."""
-    return th._C._dispatch_has_kernel_for_dispatch_key(form.name(), "CPU")
-
-
-def _write_into(place: fx.Node, node: fx.Node, form: tuple[Any, str], inputs: Inputs) -> None:
-    """Let an operation write its result into a place."""
-    dtype = node.meta["tensor_meta"].dtype
-    kinds = [str(argument.type) for argument in node.target._schema.arguments]  # type: ignore[union-attr]
-    # PyTorch would wrap a number at each call, and its interpreter would look for another form.
-    node.args = tuple(
-        inputs.add(th.tensor(value, dtype=dtype)) if kind == "Tensor" and isinstance(value, (int, float)) else value
-        for value, kind in zip(node.args, kinds, strict=False)
-    )
-    node.target, name = form
-    node.replace_all_uses_with(place)
-    node.kwargs = {**node.kwargs, name: place}
-
-
-def _is_of_one_dtype(node: fx.Node, inputs: Inputs) -> bool:
-    """Whether all tensors of an operation have the dtype of its result, so that a number beside them gets it, too."""
-    given = (inputs.values.get(each, each.meta.get("tensor_meta")) for each in node.all_input_nodes)
-    return all(each is not None and each.dtype is node.meta["tensor_meta"].dtype for each in given)
+        :param whole: a stack or a concatenation
+        :param inputs: to which the places are added
+        """
+        pieces: Any = whole.args[0]
+        written_there = set(self._in_place.values())
+        for piece, part in zip(pieces, self.wholes[whole], strict=True):
+            if part not in written_there:
+                to = inputs.add(part.of(self.of(whole)))
+                with whole.graph.inserting_before(whole):
+                    whole.graph.call_function(aten.copy_.default, (to, piece))
+        whole.replace_all_uses_with(inputs.add(self.of(whole)))
 
 
 def _unalias(node: fx.Node, inputs: Inputs, lists: dict[fx.Node, Any]) -> None:

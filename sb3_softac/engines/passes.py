@@ -8,7 +8,7 @@ import torch as th
 from torch import fx
 
 from sb3_softac.engines.memory import place
-from sb3_softac.engines.recorded import Inputs, aliased
+from sb3_softac.engines.recorded import Inputs, meta, written
 
 aten = th.ops.aten
 
@@ -59,10 +59,10 @@ def _attribute(module: Any, path: Any) -> Any:
 
 def _fold(graph: fx.Graph, inputs: Inputs) -> None:
     """Compute constants once, such as the weights of a mean, and remove multiplications by one."""
-    written = _written(graph)
+    changed = written(list(graph.nodes))
     constants: set[fx.Node] = set()
     for node in graph.nodes:
-        if node.op != "call_function" or node in written:
+        if node.op != "call_function" or node in changed:
             continue
         if _is_constant(node, constants):
             args, kwargs = fx.map_arg((node.args, node.kwargs), partial(_value, inputs))
@@ -72,22 +72,9 @@ def _fold(graph: fx.Graph, inputs: Inputs) -> None:
         else:
             factor = _only_factor(node, inputs, constants)
             # An input may be a view of a tensor that is written into, which the graph does not show: keep the product.
-            if factor is not None and factor not in written and factor not in inputs.values:
+            if factor is not None and factor not in changed and factor not in inputs.values:
                 node.replace_all_uses_with(factor)
                 graph.erase_node(node)
-
-
-def _written(graph: fx.Graph) -> set[fx.Node]:
-    """Nodes whose memory an operation writes to: directly, through a view of the node, or through its base."""
-    written: set[fx.Node] = set()
-    for node in reversed(graph.nodes):
-        for is_write, nodes in aliased(node):
-            if is_write or node in written:
-                written.update(nodes)
-    for node in graph.nodes:
-        if any(not written.isdisjoint(nodes) for _, nodes in aliased(node)):
-            written.add(node)
-    return written
 
 
 def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
@@ -102,7 +89,7 @@ def _value(inputs: Inputs, node: fx.Node) -> th.Tensor:
     """Value of an input; for any other node, of which only the shape is needed, an empty tensor of its shape."""
     if node in inputs.values:
         return inputs.values[node]
-    like = node.meta["tensor_meta"]
+    like = meta(node)
     return th.empty_strided(like.shape, like.stride, dtype=like.dtype)
 
 

@@ -1,14 +1,22 @@
 """Inputs of a recorded update, and the memory that its operations share or write to: all passes need both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import getitem
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch as th
 from torch import fx
 
 # Their results share the memory of their argument, though no schema says so.
 VIEWS_BY_NAME = (getitem, th.ops.aten._unsafe_view.default)
+
+
+class Layout(NamedTuple):
+    """How an input lies in memory, by the names that PyTorch has for what it records of a result."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: th.dtype
 
 
 class Inputs:
@@ -46,6 +54,7 @@ class Inputs:
         place = graph.inserting_after(inputs[-1]) if inputs else graph.inserting_before(next(iter(graph.nodes)))
         with place:
             made = graph.placeholder(f"input_{len(inputs)}")
+        made.meta["tensor_meta"] = Layout(value.shape, value.stride(), value.dtype)
         self.values[made] = value
         return made
 
@@ -63,3 +72,27 @@ def aliased(node: fx.Node) -> Iterator[tuple[bool, list[fx.Node]]]:
             nodes: list[fx.Node] = []
             fx.map_arg(given.get(argument.name), nodes.append)
             yield argument.alias_info.is_write, nodes
+
+
+def written(operations: Sequence[fx.Node]) -> set[fx.Node]:
+    """Nodes whose memory an operation writes to: directly, through a view of the node, or through its base.
+
+    :param operations: nodes of a graph, in their order
+    """
+    found: set[fx.Node] = set()
+    for operation in reversed(operations):
+        for is_write, nodes in aliased(operation):
+            if is_write or operation in found:
+                found.update(nodes)
+    for operation in operations:
+        if any(not found.isdisjoint(nodes) for _, nodes in aliased(operation)):
+            found.add(operation)
+    return found
+
+
+def meta(node: fx.Node) -> Any:
+    """Shape, strides and dtype of what a node returns, as they were when it was recorded.
+
+    :param node: an input, or an operation that returns a tensor
+    """
+    return node.meta["tensor_meta"]

@@ -68,7 +68,7 @@ class MLP(nn.Sequential):
         :return: (B, O)
         """
         node = self._node() if self._runs_fused(x) else None
-        return super().forward(x) if node is None else fused.run([node], x)[0]
+        return super().forward(x) if node is None else fused.run([node], x).squeeze(0)
 
     def _runs_fused(self, x: th.Tensor) -> bool:
         acting = self.acts and not self.training
@@ -86,7 +86,7 @@ class MLP(nn.Sequential):
         if not self._runs_fused(x) or not self.is_fused or len(linear) < len(heads):
             latent = self(x)
             return tuple(head(latent) for head in heads)
-        return fused.run([self._stack_with(linear)], x)[0].split([head.out_features for head in linear], dim=-1)
+        return fused.run([self._stack_with(linear)], x).squeeze(0).split([head.out_features for head in linear], dim=-1)
 
     def _stack_with(self, heads: Sequence[nn.Linear]) -> fused.Stack:
         assert self._stack is not None

@@ -2,14 +2,15 @@
 
 import random
 from collections.abc import Callable
-from types import SimpleNamespace
+from functools import reduce
+from operator import mul
 
 import pytest
 import torch as th
 from torch import fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from sb3_softac.engines import memory, passes
+from sb3_softac.engines import passes
 from sb3_softac.engines.replays import interpreted
 
 X = th.linspace(-2.0, 2.0, 12).view(3, 4)
@@ -31,16 +32,62 @@ def names(graph: fx.Graph) -> list[str]:
     return [str(node.target) for node in graph.nodes if node.op == "call_function"]
 
 
+def changed_part() -> th.Tensor:
+    part = X.exp()
+    whole = th.stack([part, X.sin()])
+    part.add_(1.0)
+    return whole
+
+
 @pytest.mark.parametrize(
     ("function", "left"),
     [
         # a copy has no such form, so that views of it stay
         (lambda: X.exp().t().clone().t() + X, ["aten.exp.out", "aten.clone.default", "aten.t.default", "aten.add.out"]),
-        (lambda: th.cat([X.exp(), X])[:3], ["aten.exp.out", "aten.cat.out"]),
+        (lambda: th.cat([X.exp(), X])[:3], ["aten.exp.out", "aten.copy_.default"]),
         (lambda: th.cat(X.exp().split([1, 2])), ["aten.exp.out", "aten.cat.out"]),
         (lambda: X.exp().relu_() * 2.0, ["aten.exp.out", "aten.relu_.default", "aten.mul.out"]),
-        # a comparison with a number has another dtype than its result
-        (lambda: (X.exp() > 1.0) * X, ["aten.exp.out", "aten.gt.Scalar", "aten.mul.Tensor"]),
+        (lambda: (X.exp() > 1.0) * X, ["aten.exp.out", "aten.gt.Scalar_out", "aten.mul.out"]),
+        # a number that stands for a tensor would have a dtype of its own
+        (lambda: (X.exp() > 1.0) * 2, ["aten.exp.out", "aten.gt.Scalar_out", "aten.mul.Tensor"]),
+        # the same by other words
+        (lambda: (1.0 - X.exp()) * X.mean(), ["aten.exp.out", "aten.sub.out", "aten.mean.out", "aten.mul.out"]),
+        (
+            lambda: th.mul(X.exp().sum(), 2.0) + X,
+            ["aten.exp.out", "aten.sum.IntList_out", "aten.mul.out", "aten.add.out"],
+        ),
+        # put together where the parts are written
+        (lambda: th.stack([X.exp(), X.sin()]).sum(0), ["aten.exp.out", "aten.sin.out", "aten.sum.IntList_out"]),
+        (lambda: th.stack([X.exp(), X])[1], ["aten.exp.out", "aten.copy_.default"]),
+        (lambda: th.cat([X.exp(), X.sin()])[2:5], ["aten.exp.out", "aten.sin.out"]),
+        (
+            lambda: th.stack([X.exp(), X.sin()], dim=-1).sum(-1),
+            ["aten.exp.out", "aten.sin.out", "aten.stack.default", "aten.sum.IntList_out"],
+        ),
+        (
+            lambda: th.stack([X.exp(), X.sin()]).relu_().sum(0),
+            ["aten.exp.out", "aten.sin.out", "aten.relu_.default", "aten.sum.IntList_out"],
+        ),
+        (
+            lambda: th.stack([th.cat([X[:1].exp(), X[1:].sin()]), X.cos()]).sum(0),
+            [
+                "aten.exp.out",
+                "aten.sin.out",
+                "aten.cos.out",
+                "aten.sum.IntList_out",
+            ],
+        ),
+        # it may not, where one of them is changed later
+        (
+            lambda: changed_part().sum(0),
+            [
+                "aten.exp.out",
+                "aten.sin.out",
+                "aten.copy_.default",
+                "aten.add_.Tensor",
+                "aten.sum.IntList_out",
+            ],
+        ),
     ],
 )
 def test_what_has_a_fixed_place_is_written_there_and_its_views_are_made_once(function, left):
@@ -76,16 +123,13 @@ def blocks(inputs: dict[fx.Node, th.Tensor]) -> int:
 
 def test_results_that_are_not_needed_at_the_same_time_share_memory():
     assert blocks(recorded(lambda: chain(20))[1]) == 2
-    assert blocks(recorded(lambda: th.stack([chain(i) for i in range(1, 6)]).sum(0))[1]) == 6
+    assert blocks(recorded(lambda: reduce(mul, [chain(i) for i in range(1, 6)]))[1]) == 6
 
 
 def random_program(seed: int) -> Callable[[], th.Tensor]:
     """Thirty operations on results of earlier ones: new tensors, views, and writes into both."""
     draw = random.Random(seed)
-    steps = [
-        (draw.choice(["sin", "neg", "t", "first", "halves", "add_", "mul", "mm", "sum"]), draw.random(), draw.random())
-        for _ in range(30)
-    ]
+    steps = [(draw.choice(list(OPERATIONS)), draw.random(), draw.random()) for _ in range(30)]
 
     def program() -> th.Tensor:
         made = [X.cos(), X.sin()]
@@ -107,6 +151,9 @@ OPERATIONS: dict[str, Callable[[th.Tensor, th.Tensor], th.Tensor]] = {
     "mul": lambda a, b: a * b,
     "mm": lambda a, b: a @ (b.t() @ a) / 100.0,
     "sum": lambda a, b: a + b.sum(dim=1, keepdim=True),
+    "mean": lambda a, b: (1.0 - a) * b.mean(),
+    "stack": lambda a, b: th.stack([a, b * 0.5]).sum(0),
+    "cat": lambda a, b: th.cat([a[1:] * 0.5, b.sin(), a])[1:4],
 }
 
 
@@ -123,9 +170,19 @@ def test_programs_compute_the_same_with_fixed_places(seed):
 
 
 def test_a_large_block_is_not_kept_for_a_small_result():
-    small, large = (SimpleNamespace(shape=(n,), stride=(1,), dtype=th.float32) for n in (10, 1000))
-    pool = memory._Blocks()
-    first = pool.take(large, last_use=0)
-    pool.give_back(0)
-    assert pool.take(small, last_use=1).data_ptr() != first.data_ptr()
-    assert pool.take(large, last_use=1).data_ptr() == first.data_ptr()
+    long = th.linspace(0.0, 1.0, 1000)
+    graph, inputs = recorded(lambda: X * (long.exp()[:5].exp().sum() + long.sin()[0]))
+    sizes = {inputs[node.kwargs["out"]].numel(): inputs[node.kwargs["out"]] for node in graph.nodes if node.kwargs}
+    assert sizes[5].untyped_storage().nbytes() < 100
+    replay = interpreted(graph, inputs)
+    replay()
+    assert th.equal(OUT, X * (long.exp()[:5].exp().sum() + long.sin()[0]))
+
+
+def test_what_is_drawn_is_drawn_in_its_place():
+    graph, inputs = recorded(lambda: th.cat([th.randn(1, 4), th.randn(2, 4)]))
+    assert names(graph) == ["aten.normal_.default", "aten.normal_.default", "aten.copy_.default"]
+    th.manual_seed(3)
+    interpreted(graph, inputs)()
+    th.manual_seed(3)
+    assert th.equal(OUT, th.cat([th.randn(1, 4), th.randn(2, 4)]))

@@ -175,7 +175,8 @@ def test_bfloat16_products_are_close_and_parameters_stay_float32(name):
 @pytest.mark.parametrize(
     ("capability", "told", "single", "low"),
     [
-        ("AVX512", "vendor_id\t: AuthenticAMD\n", OneDnnProducts, OneDnnProducts),
+        ("AVX512", "vendor_id\t: AuthenticAMD\ncpu family\t: 26\n", OneDnnProducts, OneDnnProducts),
+        ("AVX512", "vendor_id\t: AuthenticAMD\ncpu family\t: 25\n", TorchProducts, OneDnnProducts),  # Zen 4
         ("AVX512", "vendor_id\t: GenuineIntel\n", TorchProducts, OneDnnProducts),
         ("AVX2", "vendor_id\t: AuthenticAMD\n", TorchProducts, TorchProducts),
         ("AVX512", None, TorchProducts, OneDnnProducts),
@@ -189,12 +190,12 @@ def test_which_products_are_chosen(capability, told, single, low, tmp_path, monk
     else:
         path.write_text(told)
     monkeypatch.setattr(products_module, "CPU_INFO", path)
-    monkeypatch.setattr(products_module, "cpu_is_intels", products_module.cpu_is_intels.__wrapped__)
+    monkeypatch.setattr(products_module, "mkl_is_as_fast", products_module.mkl_is_as_fast.__wrapped__)
     monkeypatch.setattr(th.backends.cpu, "get_cpu_capability", lambda: capability)
     cpu = th.device("cpu")
     assert type(choose_products(cpu, None, 256 * 256)) is single
     assert type(choose_products(cpu, th.bfloat16, 256 * 256)) is low
-    assert type(choose_products(cpu, th.bfloat16, 256)) is TorchProducts
+    assert type(choose_products(cpu, th.bfloat16, 64 * 64)) is TorchProducts
     assert type(choose_products(th.device("cuda"), None, 256 * 256)) is TorchProducts
 
 

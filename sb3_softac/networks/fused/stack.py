@@ -161,7 +161,7 @@ def run_partly_trained(stack: Stack, x: th.Tensor, n_trained: int) -> tuple[th.T
     :return: (n_trained, O) with gradient, and (B - n_trained, O) without
     """
     trained, other = _Network.apply([stack], n_trained, x, *stack.parameters())
-    return trained[0], other[0]
+    return trained.squeeze(0), other.squeeze(0)
 
 
 def _forward(
