@@ -23,6 +23,7 @@ TORCH = {
     "torch.cpu": {"_is_amx_tile_supported", "_is_avx512_bf16_supported"},
     "torch.ops.aten": {"_unsafe_view"},
     "torch.ops.mkldnn": {"_linear_pointwise"},
+    "torch.utils": {"_python_dispatch"},
     "an operation": {"_op", "_schema"},
     "a tensor": {"_backward_hooks", "_base", "_post_accumulate_grad_hooks", "_version"},
     "a module": {"_compiled_call_impl", "_modules", "_parameters"}
@@ -64,6 +65,7 @@ def test_pytorch_has_its_names():
         "torch.cpu": th.cpu,
         "torch.ops.aten": th.ops.aten,
         "torch.ops.mkldnn": th.ops.mkldnn,
+        "torch.utils": th.utils,
         "an operation": th.ops.aten.add.Tensor,
         "a tensor": th.zeros(1),
         "a module": module,

@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch as th
-from torch import fx, nn
+from torch import fx
 
 from benchmarks import _machine
 from benchmarks._output import grid
@@ -51,8 +51,7 @@ def recorded(width: int, batch_size: int, without: tuple[str, ...]) -> Callable[
 
     def keep(graph: fx.Graph, values: dict[fx.Node, th.Tensor]) -> Callable[[], None]:
         in_python = "interpreter" in without
-        module = fx.GraphModule(nn.Module(), graph)
-        found.append(replays.listed(module, values) if in_python else replays.interpreted(graph, values))
+        found.append(replays.listed(graph, values) if in_python else replays.interpreted(graph, values))
         return found[-1]
 
     with ExitStack() as stack:

@@ -51,6 +51,10 @@ class EagerEngine:
         return means(zip(names, values, repeat(1)))
 
 
+class ReplayError(RuntimeError):
+    """Raised after a function has run, when what was recorded of it would not do the same."""
+
+
 class Capture(Protocol):
     """Records a function once and returns a callable that replays it: CUDA graphs, CPU traces, or a fake in tests."""
 
@@ -70,7 +74,7 @@ class Capture(Protocol):
 
         :param function: the function, without arguments and result
         :return: a function that runs the recorded operations
-        :raises RuntimeError: an operation cannot be recorded
+        :raises RuntimeError: an operation cannot be recorded; :class:`ReplayError` if the function has run
         """
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch as th
 from torch import fx
 
-from sb3_softac.engines.recorded import Inputs, meta
+from sb3_softac.engines.recorded import Inputs, layout_of, returns_tensor
 
 aten = th.ops.aten
 
@@ -38,7 +38,7 @@ class Form(NamedTuple):
         args = (*first, *self.arguments(*node.args))
         # PyTorch would wrap a number at each call, and its interpreter would look for another form.
         args = tuple(
-            inputs.add(th.tensor(value, dtype=meta(node).dtype)) if is_number else value
+            inputs.add(th.tensor(value, dtype=layout_of(node).dtype)) if is_number else value
             for value, is_number in zip(args, _are_numbers(self.operation, args), strict=True)
         )
         node.replace_all_uses_with(place)
@@ -65,7 +65,7 @@ def form_of(node: fx.Node) -> Form | None:
 
     :param node: calls an operation
     """
-    if "tensor_meta" not in node.meta:
+    if not returns_tensor(node):
         return None
     if node.target in FILLS:
         return FILLS[node.target]
@@ -108,5 +108,5 @@ def _are_numbers(operation: Any, args: tuple[Any, ...]) -> list[bool]:
 
 def _is_of_one_dtype(node: fx.Node) -> bool:
     """Whether all tensors of an operation have the dtype of its result, so that a number beside them gets it, too."""
-    given = (each.meta.get("tensor_meta") for each in node.all_input_nodes)
-    return all(each is not None and each.dtype is meta(node).dtype for each in given)
+    given = node.all_input_nodes
+    return all(returns_tensor(each) and layout_of(each).dtype is layout_of(node).dtype for each in given)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable
 
 import torch as th
 
-from sb3_softac.engines.base import Capture, means
+from sb3_softac.engines.base import Capture, ReplayError, means
 from sb3_softac.updates.batch import Batch
 from sb3_softac.updates.update import Update
 
@@ -67,13 +67,17 @@ class GraphEngine:
         try:
             step.replay = self._capture.capture(step.run)
         except RuntimeError as error:
+            has_run = self._capture.runs_while_capturing
+            if has_run and not isinstance(error, ReplayError):
+                raise  # an error of the update itself
             self._can_capture = False
             warnings.warn(
                 f"The update cannot be captured and goes on operation by operation ({error}); with `engine='fused'` "
                 "it is not tried",
                 stacklevel=5,
             )
-            self._capture.warm_up(step.run)
+            if not has_run:
+                self._capture.warm_up(step.run)
         else:
             if not self._capture.runs_while_capturing:
                 step.replay()

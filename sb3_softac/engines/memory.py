@@ -11,7 +11,7 @@ import torch as th
 from torch import fx
 
 from sb3_softac.engines.forms import Form, form_of
-from sb3_softac.engines.recorded import Inputs, aliased, meta, written
+from sb3_softac.engines.recorded import Inputs, aliased, layout_of, returns_tensor, written
 
 aten = th.ops.aten
 
@@ -47,7 +47,7 @@ def place(graph: fx.Graph, inputs: Inputs) -> None:
 
 
 class _Part(NamedTuple):
-    """Where a result lies in what is put together of it and others.
+    """Part of what is put together of several results.
 
     :param whole: a stack or a concatenation
     :param dim: the dimension along which it is made
@@ -68,7 +68,7 @@ class _Part(NamedTuple):
 
     def is_laid_out_as(self, result: fx.Node) -> bool:
         """Whether the operations that use a result would find it as they know it."""
-        like, whole = meta(result), meta(self.whole)
+        like, whole = layout_of(result), layout_of(self.whole)
         part = self.of(th.empty_strided(whole.shape, whole.stride, dtype=whole.dtype, device="meta"))
         counts_from_start = any(user.target is aten.as_strided.default for user in result.users)
         same = (part.shape, part.stride(), part.dtype) == (like.shape, tuple(like.stride), like.dtype)
@@ -81,7 +81,7 @@ def _parts(whole: fx.Node) -> list[_Part]:
     dim: Any = whole.args[1] if len(whole.args) > 1 else 0
     if whole.target is aten.stack.default:
         return [_Part(whole, dim, index, None) for index in range(len(pieces))]
-    lengths = [meta(piece).shape[dim] for piece in pieces]
+    lengths = [layout_of(piece).shape[dim] for piece in pieces]
     return [_Part(whole, dim, sum(lengths[:index]), length) for index, length in enumerate(lengths)]
 
 
@@ -89,8 +89,10 @@ def _can_be_put_together(node: fx.Node) -> bool:
     """Whether a node is a stack or a concatenation of tensors of one number of dimensions."""
     if node.target not in (aten.stack.default, aten.cat.default):
         return False
-    known = all("tensor_meta" in piece.meta for piece in node.all_input_nodes)
-    return known and len({len(meta(piece).shape) for piece in node.all_input_nodes}) == 1  # an empty one may differ
+    known = all(map(returns_tensor, node.all_input_nodes))
+    return (
+        known and len({len(layout_of(piece).shape) for piece in node.all_input_nodes}) == 1
+    )  # an empty one may differ
 
 
 def _find_parts(
@@ -160,7 +162,7 @@ class _Places:
 
     def _take(self, node: fx.Node) -> th.Tensor:
         """A place in a block that is free, or in a new one."""
-        like = meta(node)
+        like = layout_of(node)
         n_elements = 1 + sum((size - 1) * stride for size, stride in zip(like.shape, like.stride, strict=True))
         n_bytes = -(-n_elements * like.dtype.itemsize // ALIGNMENT) * ALIGNMENT
         fitting = [block for block in self._free if n_bytes <= block.numel() <= LARGEST_BLOCK * n_bytes]

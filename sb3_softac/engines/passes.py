@@ -2,13 +2,12 @@
 
 from functools import partial
 from itertools import permutations
-from typing import Any
 
 import torch as th
 from torch import fx
 
 from sb3_softac.engines.memory import place
-from sb3_softac.engines.recorded import Inputs, meta, written
+from sb3_softac.engines.recorded import Inputs, layout_of, written
 
 aten = th.ops.aten
 
@@ -18,21 +17,16 @@ IDENTITIES = (aten.detach.default, aten.alias.default)
 FILLS = (aten.full_like.default, aten.ones_like.default, aten.zeros_like.default)
 
 
-def lighten(module: fx.GraphModule) -> dict[fx.Node, th.Tensor]:
-    """Remove the operations of a traced function that need not run at each replay.
+def lighten(graph: fx.Graph, inputs: Inputs) -> None:
+    """Remove the operations of a recorded function that need not run at each replay.
 
-    :param module: a traced function without inputs; is changed, and gets inputs
-    :return: values of the inputs: tensors from outside the function, constants that are computed once here, and places
-        for results
+    :param graph: a recorded function; is changed
+    :param inputs: its inputs, to which constants are added that are computed once here, and places for results
     """
-    graph = module.graph
     _drop_identities(graph)
-    inputs = Inputs(graph)
-    _take_from_outside(module, inputs)
     _fold(graph, inputs)
     graph.eliminate_dead_code()
     place(graph, inputs)
-    return inputs.values
 
 
 def _drop_identities(graph: fx.Graph) -> None:
@@ -42,19 +36,6 @@ def _drop_identities(graph: fx.Graph) -> None:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
     graph.eliminate_dead_code()
-
-
-def _take_from_outside(module: fx.GraphModule, inputs: Inputs) -> None:
-    """Turn tensors from outside into inputs, which saves a look-up at each use."""
-    for node in module.graph.nodes:
-        if node.op == "get_attr":
-            inputs.replace(node, node.target, _attribute(module, node.target))
-
-
-def _attribute(module: Any, path: Any) -> Any:
-    for name in path.split("."):
-        module = getattr(module, name)
-    return module
 
 
 def _fold(graph: fx.Graph, inputs: Inputs) -> None:
@@ -89,7 +70,7 @@ def _value(inputs: Inputs, node: fx.Node) -> th.Tensor:
     """Value of an input; for any other node, of which only the shape is needed, an empty tensor of its shape."""
     if node in inputs.values:
         return inputs.values[node]
-    like = meta(node)
+    like = layout_of(node)
     return th.empty_strided(like.shape, like.stride, dtype=like.dtype)
 
 

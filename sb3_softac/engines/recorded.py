@@ -12,7 +12,7 @@ VIEWS_BY_NAME = (getitem, th.ops.aten._unsafe_view.default)
 
 
 class Layout(NamedTuple):
-    """How an input lies in memory, by the names that PyTorch has for what it records of a result."""
+    """Shape, strides and dtype of a tensor."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -51,10 +51,9 @@ class Inputs:
         :return: its node
         """
         graph, inputs = self._graph, list(self.values)
-        place = graph.inserting_after(inputs[-1]) if inputs else graph.inserting_before(next(iter(graph.nodes)))
-        with place:
+        with graph.inserting_after(inputs[-1]) if inputs else graph.inserting_before(next(iter(graph.nodes))):
             made = graph.placeholder(f"input_{len(inputs)}")
-        made.meta["tensor_meta"] = Layout(value.shape, value.stride(), value.dtype)
+        set_layout(made, value)
         self.values[made] = value
         return made
 
@@ -90,9 +89,27 @@ def written(operations: Sequence[fx.Node]) -> set[fx.Node]:
     return found
 
 
-def meta(node: fx.Node) -> Any:
-    """Shape, strides and dtype of what a node returns, as they were when it was recorded.
+def set_layout(node: fx.Node, result: th.Tensor) -> None:
+    """Note the layout of a result.
+
+    :param node: returns it
+    :param result: the result
+    """
+    node.meta["layout"] = Layout(result.shape, result.stride(), result.dtype)
+
+
+def layout_of(node: fx.Node) -> Layout:
+    """Layout of what a node returns, as it was when it was recorded.
 
     :param node: an input, or an operation that returns a tensor
+    :raises KeyError: it returns none
     """
-    return node.meta["tensor_meta"]
+    return node.meta["layout"]
+
+
+def returns_tensor(node: fx.Node) -> bool:
+    """Whether a node returns one tensor.
+
+    :param node: any node
+    """
+    return "layout" in node.meta

@@ -6,7 +6,7 @@ from operator import getitem
 from typing import Any, cast
 
 import torch as th
-from torch import fx
+from torch import fx, nn
 
 # The interpreter's numbers for what it has no other constants for.
 MEMORY_FORMATS = {th.contiguous_format: 0, th.preserve_format: 1, th.channels_last: 2}
@@ -111,15 +111,14 @@ def _of_numbers(schema: Any, given: Mapping[str, Any]) -> str | None:
     return str(packet.Scalar._schema) if has_number and hasattr(packet, "Scalar") else None
 
 
-def listed(module: fx.GraphModule, values: Mapping[fx.Node, th.Tensor]) -> Callable[[], None]:
+def listed(graph: fx.Graph, values: Mapping[fx.Node, th.Tensor]) -> Callable[[], None]:
     """Make a function that calls the operations of a graph from Python.
 
-    :param module: operations of PyTorch, without a result; is changed
+    :param graph: operations of PyTorch, without a result; is changed
     :param values: tensors that stand for the inputs of the graph
     """
-    _call_directly(module.graph)
-    module.recompile()
-    forward, tensors = module.forward, list(values.values())
+    _call_directly(graph)
+    forward, tensors = fx.GraphModule(nn.Module(), graph).forward, list(values.values())
 
     def replay() -> None:
         with th.no_grad():

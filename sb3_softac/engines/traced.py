@@ -1,6 +1,5 @@
 """Capture of updates on a CPU as a flat list of operations, like a CUDA graph on a GPU."""
 
-import threading
 from collections.abc import Callable, Hashable, Iterable
 from itertools import zip_longest
 from typing import Any
@@ -10,11 +9,10 @@ from torch import nn
 
 from sb3_softac.engines import passes
 from sb3_softac.engines.adam import gradient_is_hooked, step_is_hooked
+from sb3_softac.engines.base import ReplayError
+from sb3_softac.engines.recorder import Recorder
 from sb3_softac.engines.replays import interpreted, listed
 from sb3_softac.networks.fused.unchanged import Unchanged
-
-# `make_fx` patches `nn.Module` for all threads while it records, and a hyperparameter search may train in several.
-TRACING = threading.Lock()
 
 
 class TraceCapture:
@@ -25,8 +23,8 @@ class TraceCapture:
     the optimizers, so that ``parameter.grad`` is None.
     """
 
-    # Tracing takes half a second, which a short run would not gain back.
-    warm_ups = 50
+    # Recording takes as long as some ten updates, which a shorter run would not gain back.
+    warm_ups = 10
     runs_while_capturing = True
 
     def warm_up(self, function: Callable[[], None]) -> None:
@@ -36,28 +34,23 @@ class TraceCapture:
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
         """Trace the function; see :class:`~sb3_softac.engines.base.Capture`.
 
-        :raises RuntimeError: an operation cannot be recorded
+        :raises ReplayError: an operation cannot be recorded
         """
-        # Imported late, since it is large and few users need it.
-        from torch.fx.experimental.proxy_tensor import make_fx
-
-        def traced() -> tuple[()]:
+        with Recorder() as recorder:
             function()
-            return ()
-
-        with TRACING:
-            module = make_fx(traced)()
-        _forget_gradients(module)
-        inputs = passes.lighten(module)
+        _forget_gradients(recorder.outside)
+        if recorder.obstacle is not None:
+            raise ReplayError(recorder.obstacle)
+        passes.lighten(recorder.graph, recorder.inputs)
         try:
-            return interpreted(module.graph, inputs)
+            return interpreted(recorder.graph, recorder.inputs.values)
         except RuntimeError:
-            return listed(module, inputs)
+            return listed(recorder.graph, recorder.inputs.values)
 
 
-def _forget_gradients(module: nn.Module) -> None:
-    """Delete the ``.grad`` left by tracing. Replays do not write ``.grad``, so the old values would look current."""
-    for tensor in (*module.parameters(), *module.buffers()):
+def _forget_gradients(tensors: Iterable[th.Tensor]) -> None:
+    """Delete the ``.grad`` left by the recording: no replay writes it, and old values would look current."""
+    for tensor in tensors:
         if tensor.is_leaf:
             tensor.grad = None
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch as th
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from sb3_softac.engines import passes
+from sb3_softac.engines.recorder import Recorder
 from sb3_softac.engines.replays import interpreted
 
 X = th.tensor([[1.0, -2.0], [3.0, 4.0]])
@@ -15,15 +15,12 @@ OUT = th.zeros(2, 2)
 
 def lightened(function: Callable[[], th.Tensor]) -> tuple[list[str], Callable[[], None]]:
     """The operations that are left, and a call of them."""
-
-    def traced() -> tuple[()]:
+    with Recorder() as recorder:
         OUT.copy_(function())
-        return ()
-
-    module = make_fx(traced)()
-    inputs = passes.lighten(module)
-    names = [node.target.overloadpacket.__name__ for node in module.graph.nodes if node.op == "call_function"]
-    return names, interpreted(module.graph, inputs)
+    graph, inputs = recorder.graph, recorder.inputs
+    passes.lighten(graph, inputs)
+    names = [node.target.overloadpacket.__name__ for node in graph.nodes if node.op == "call_function"]
+    return names, interpreted(graph, inputs.values)
 
 
 @pytest.mark.parametrize(
