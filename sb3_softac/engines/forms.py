@@ -18,7 +18,7 @@ Arguments = Callable[..., tuple[Any, ...]]
 class Form(NamedTuple):
     """An operation that writes into a tensor.
 
-    :param operation: the operation
+    :param operation: the operation; None if nothing need be written
     :param name: its argument for the tensor; None if this is the first one
     :param arguments: its other arguments, from those of the operation whose place it takes
     """
@@ -34,6 +34,10 @@ class Form(NamedTuple):
         :param place: an input
         :param inputs: to which numbers are added that stand in the place of tensors
         """
+        node.replace_all_uses_with(place)
+        if self.operation is None:
+            node.graph.erase_node(node)
+            return
         first, named = ((place,), {}) if self.name is None else ((), {**node.kwargs, self.name: place})
         args = (*first, *self.arguments(*node.args))
         # PyTorch would wrap a number at each call, and its interpreter would look for another form.
@@ -41,7 +45,6 @@ class Form(NamedTuple):
             inputs.add(th.tensor(value, dtype=layout_of(node).dtype)) if is_number else value
             for value, is_number in zip(args, _are_numbers(self.operation, args), strict=True)
         )
-        node.replace_all_uses_with(place)
         node.target, node.args, node.kwargs = self.operation, args, named
 
 
@@ -57,7 +60,10 @@ SPELLINGS: dict[tuple[Any, int], tuple[Any, Arguments]] = {
     (aten.sum.default, 1): (aten.sum.dim_IntList, lambda x: (x, [])),
 }
 # What fills a tensor, in the place of what makes one.
-FILLS: dict[Any, Form] = {aten.randn.default: Form(aten.normal_.default, None, lambda shape: (0.0, 1.0))}
+FILLS: dict[Any, Form] = {
+    aten.randn.default: Form(aten.normal_.default, None, lambda shape: (0.0, 1.0)),
+    aten.empty_like.default: Form(None, None, _as_given),
+}
 
 
 def form_of(node: fx.Node) -> Form | None:

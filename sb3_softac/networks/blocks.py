@@ -107,19 +107,21 @@ class MLP(nn.Sequential):
         return fused.run_partly_trained(self._stack_with(heads), x, n_trained)
 
     @staticmethod
-    def ensemble(networks: Sequence[nn.Module], x: th.Tensor) -> th.Tensor:
+    def ensemble(networks: Sequence[nn.Module], *parts: th.Tensor) -> th.Tensor:
         """Outputs of N networks of one structure for the same input.
 
         :param networks: N networks
-        :param x: (B, I)
+        :param parts: (B, I) in all, side by side; where only the last parts need a gradient, it is computed for them
         :return: (N, B, O)
         """
-        nodes = [network._node() for network in networks if isinstance(network, MLP)] if runs_fused(x) else []
+        nodes = [network._node() for network in networks if isinstance(network, MLP)] if runs_fused(parts[0]) else []
         stacks = [node for node in nodes if node is not None]
         if len(stacks) < len(networks):
+            x = fused.side_by_side(parts)
             return th.stack([network(x) for network in networks])
         ensemble: Any = networks[0]._ensemble
-        return ensemble.run(x) if ensemble is not None and ensemble.stacks == stacks else fused.run(stacks, x)
+        is_joined = ensemble is not None and ensemble.stacks == stacks
+        return ensemble.run(*parts) if is_joined else fused.run(stacks, *parts)
 
     @staticmethod
     def join(networks: Sequence[nn.Module]) -> None:

@@ -225,7 +225,11 @@ class ContinuousCritic(Critic):
 
     def outputs(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
         assert actions is not None, "there is no list of all actions"
-        outputs_NRM = MLP.ensemble(self.q_networks, self._rows(self.features(obs), actions))
+        features = self.features(obs)
+        if actions.shape[1] == 1:  # in parts, as the actor's loss needs the gradient of the actions alone
+            outputs_NRM = MLP.ensemble(self.q_networks, features, actions.squeeze(1))
+        else:
+            outputs_NRM = MLP.ensemble(self.q_networks, self._rows(features, actions))
         return outputs_NRM.unflatten(1, actions.shape[:2])
 
     def outputs_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:

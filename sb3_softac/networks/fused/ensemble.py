@@ -14,8 +14,8 @@ import torch as th
 from torch import nn
 
 from sb3_softac.networks.fused.layers import LinearLayer
-from sb3_softac.networks.fused.products import TorchProducts
-from sb3_softac.networks.fused.stack import Stack, put_back, taken_out
+from sb3_softac.networks.fused.products import TorchProducts, product
+from sb3_softac.networks.fused.stack import Parts, Stack, put_back, side_by_side, taken_out
 
 # For fewer inputs or outputs, a library computes a product of a batch in another way than the same product alone.
 NARROW = 16
@@ -40,14 +40,15 @@ class BatchedProducts(TorchProducts):
         return y.relu_() if relu else y
 
     def grad_input(self, grad: th.Tensor, weight: th.Tensor) -> th.Tensor:
-        if _is_narrow(weight):
-            return th.stack([one @ other for one, other in zip(grad, weight, strict=True)])
-        return th.bmm(grad, weight)
+        return product(grad, weight, _one_by_one if _is_narrow(weight) else th.bmm)
 
     def grad_weight(self, grad: th.Tensor, x: th.Tensor) -> th.Tensor:
-        if min(grad.shape[-1], x.shape[-1]) < NARROW:
-            return th.stack([one.t() @ other for one, other in zip(grad, x, strict=True)])
-        return th.bmm(grad.transpose(1, 2), x)
+        return product(grad.mT, x, _one_by_one if min(grad.shape[-1], x.shape[-1]) < NARROW else th.bmm)
+
+
+def _one_by_one(a: th.Tensor, b: th.Tensor) -> th.Tensor:
+    """Products of N pairs of matrices."""
+    return th.stack([one @ other for one, other in zip(a, b, strict=True)])
 
 
 def _is_narrow(weight: th.Tensor) -> bool:
@@ -65,15 +66,16 @@ class Ensemble(Stack):
         self.dtype = self.input_dtype = None
         self.layers = [LinearLayer(layer.module, BatchedProducts(), layer.has_relu) for layer in _linear(stacks[:1])]
 
-    def run(self, x: th.Tensor) -> th.Tensor:
+    def run(self, *parts: th.Tensor) -> th.Tensor:
         """Outputs of all networks for the same input.
 
-        :param x: (B, I)
+        :param parts: (B, I) in all, side by side; a gradient is computed from the first part on that needs one
         :return: (N, B, O)
         """
         parameters = [parameter for stack in self.stacks for parameter in stack.parameters()]
         if th.is_grad_enabled():
-            return _Node.apply(self, x, *parameters)
+            return _Node.apply(self, len(parts), *parts, *parameters)
+        x = side_by_side(parts)
         return self.forward(x.expand(len(self.stacks), *x.shape), self.joined(parameters))[0]
 
     def joined(self, parameters: Sequence[th.Tensor | None]) -> list[th.Tensor | None]:
@@ -89,26 +91,29 @@ class _Node(th.autograd.Function):
     """Autograd node of an ensemble."""
 
     @staticmethod
-    def forward(ctx: Any, ensemble: Ensemble, x: th.Tensor, *parameters: th.Tensor | None) -> th.Tensor:
-        joined = ensemble.joined(parameters)
+    def forward(ctx: Any, ensemble: Ensemble, n_parts: int, *tensors: th.Tensor | None) -> th.Tensor:
+        ctx.ensemble, ctx.parts = ensemble, Parts(tensors[:n_parts])
+        x = side_by_side(tensors[:n_parts])
+        joined = ensemble.joined(tensors[n_parts:])
         outputs, saved = ensemble.forward(x.expand(len(ensemble.stacks), *x.shape), joined)
-        ctx.ensemble = ensemble
-        tensors: list[th.Tensor] = []
-        ctx.saved = taken_out(saved, tensors)
-        ctx.save_for_backward(*tensors)
+        kept: list[th.Tensor] = []
+        ctx.saved = taken_out(saved, kept)
+        ctx.save_for_backward(*kept)
         return outputs
 
     @staticmethod
     def backward(ctx: Any, grad_outputs: th.Tensor) -> Any:
-        needs_x, *needs = ctx.needs_input_grad[1:]
+        needs_parts, needs = ctx.parts.split(ctx.needs_input_grad[2:])
         n_networks = len(ctx.ensemble.stacks)
         n_each = len(needs) // n_networks
         needed = [any(needs[i::n_each]) for i in range(n_each)]  # a user may have frozen a layer of one network
         saved = put_back(ctx.saved, ctx.saved_tensors)
-        grad_x, *joined = ctx.ensemble.backward(grad_outputs, saved, (needs_x, *needed))
+        start = ctx.parts.start(needs_parts)
+        grad_x, *joined = ctx.ensemble.backward(grad_outputs, saved, (any(needs_parts), *needed), start)
         gradients = [None if own is None else own[i] for i in range(n_networks) for own in joined]
         chosen = [own if is_needed else None for own, is_needed in zip(gradients, needs, strict=True)]
-        return None, reduce(add, grad_x) if needs_x else None, *chosen
+        grad_parts = ctx.parts.gradients(reduce(add, grad_x) if any(needs_parts) else None, needs_parts)
+        return None, None, *grad_parts, *chosen
 
 
 def fits(stacks: Sequence[Stack]) -> bool:

@@ -3,8 +3,10 @@
 Shapes: B rows, I inputs, O outputs.
 """
 
+import operator
 import platform
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +15,8 @@ import torch as th
 
 # Layers with at most so many weights are faster by PyTorch's shorter calls, and in float32, which needs no conversions.
 FEW_WEIGHTS = 64 * 64
+# Numbers in single precision in the widest register.
+REGISTER = 16
 # The operation that PyTorch's own compiler emits for a linear layer on a CPU; None in a PyTorch without oneDNN.
 _onednn_linear: Any = None
 if th.backends.mkldnn.is_available() and hasattr(th.ops.mkldnn, "_linear_pointwise"):
@@ -67,10 +71,28 @@ class TorchProducts:
         return y.relu_() if relu else y
 
     def grad_input(self, grad: th.Tensor, weight: th.Tensor) -> th.Tensor:
-        return grad @ weight
+        return product(grad, weight)
 
     def grad_weight(self, grad: th.Tensor, x: th.Tensor) -> th.Tensor:
-        return grad.t() @ x
+        return product(grad.t(), x)
+
+
+def product(
+    a: th.Tensor, b: th.Tensor, multiply: Callable[[th.Tensor, th.Tensor], th.Tensor] = operator.matmul
+) -> th.Tensor:
+    """Matrix product, with its wider side as columns where these do not fill the registers of a CPU.
+
+    For 17 or 23 columns, MKL was measured half as fast as for so many rows.
+
+    :param a: (R, I), or (N, R, I)
+    :param b: (I, C), or (N, I, C)
+    :param multiply: multiplies two matrices, or N pairs of them
+    :return: (R, C), or (N, R, C); in memory it may lie the other way round
+    """
+    n_rows, n_columns = a.shape[-2], b.shape[-1]
+    if 1 < n_columns < n_rows and n_columns % REGISTER:
+        return multiply(b.mT, a.mT).mT
+    return multiply(a, b)
 
 
 class OneDnnProducts(TorchProducts):

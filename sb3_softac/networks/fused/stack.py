@@ -89,25 +89,31 @@ class Stack:
             start = end
         return x, saved
 
-    def backward(self, grad: th.Tensor, saved: Sequence[Saved], needs: Sequence[bool]) -> list[th.Tensor | None]:
+    def backward(
+        self, grad: th.Tensor, saved: Sequence[Saved], needs: Sequence[bool], start: int = 0
+    ) -> list[th.Tensor | None]:
         """Gradients of the input and of every parameter; stops below the last layer that needs one.
 
         :param grad: (B, O), gradient of the output
         :param saved: from :meth:`forward`
         :param needs: for the input and each parameter, whether a gradient is needed
-        :return: a gradient for the input and each parameter; None where none is needed
+        :param start: of the input, the first column that needs a gradient
+        :return: a gradient for the input from that column on, and for each parameter; None where none is needed
         """
+        if start > 0 and self.layers and isinstance(self.layers[0], LinearLayer):
+            (weight, *others), *above = saved
+            saved, start = [(weight[..., start:], *others), *above], 0
         if self.layers and self.layers[-1].overwrites_grad:
             grad = grad.clone()  # autograd owns it and may use it elsewhere
         gradients: list[th.Tensor | None] = [None] * len(needs)
         end = len(needs)
         for layer, kept in zip(reversed(self.layers), reversed(saved), strict=True):
-            start = end - layer.n_parameters
-            grad_input, *gradients[start:end] = layer.backward(grad, kept, (any(needs[:start]), *needs[start:end]))
+            begin = end - layer.n_parameters
+            grad_input, *gradients[begin:end] = layer.backward(grad, kept, (any(needs[:begin]), *needs[begin:end]))
             if grad_input is None:
                 return gradients
-            grad, end = grad_input, start
-        gradients[0] = grad
+            grad, end = grad_input, begin
+        gradients[0] = grad[..., start:]
         return gradients
 
 
@@ -139,17 +145,17 @@ class ResidualLayer(Layer):
         return None if grad_input is None else grad_input + grad, *gradients
 
 
-def run(stacks: Sequence[Stack], x: th.Tensor) -> th.Tensor:
+def run(stacks: Sequence[Stack], *parts: th.Tensor) -> th.Tensor:
     """Outputs of N stacks of one structure for the same input.
 
     :param stacks: N stacks
-    :param x: (B, I)
+    :param parts: (B, I) in all, side by side; a gradient is computed from the first part on that needs one
     :return: (N, B, O)
     """
     parameters = [parameter for stack in stacks for parameter in stack.parameters()]
     if th.is_grad_enabled():
-        return _Network.apply(stacks, None, x, *parameters)[0]
-    return _forward(stacks, x, parameters)[0]
+        return _Network.apply(stacks, None, len(parts), *parts, *parameters)[0]
+    return _forward(stacks, side_by_side(parts), parameters)[0]
 
 
 def run_partly_trained(stack: Stack, x: th.Tensor, n_trained: int) -> tuple[th.Tensor, th.Tensor]:
@@ -160,7 +166,7 @@ def run_partly_trained(stack: Stack, x: th.Tensor, n_trained: int) -> tuple[th.T
     :param n_trained: number of rows whose outputs have a gradient
     :return: (n_trained, O) with gradient, and (B - n_trained, O) without
     """
-    trained, other = _Network.apply([stack], n_trained, x, *stack.parameters())
+    trained, other = _Network.apply([stack], n_trained, 1, x, *stack.parameters())
     return trained.squeeze(0), other.squeeze(0)
 
 
@@ -179,14 +185,17 @@ def _forward(
 class _Network(th.autograd.Function):
     """Autograd node of N stacks. It returns the first ``n_trained`` rows with gradient and the other rows without.
 
-    With ``n_trained=None``, it returns all rows with gradient, and None.
+    With ``n_trained=None``, it returns all rows with gradient, and None. The parts of the input come before the
+    parameters.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, stacks: Sequence[Stack], n_trained: int | None, x: th.Tensor, *parameters: th.Tensor | None
+        ctx: Any, stacks: Sequence[Stack], n_trained: int | None, n_parts: int, *tensors: th.Tensor | None
     ) -> tuple[th.Tensor, th.Tensor | None]:
-        outputs, saved = _forward(stacks, x, parameters)
+        ctx.parts = Parts(tensors[:n_parts])
+        x = side_by_side(tensors[:n_parts])
+        outputs, saved = _forward(stacks, x, tensors[n_parts:])
         other = None
         if n_trained is not None:
             outputs, other = outputs[:, :n_trained], outputs[:, n_trained:]
@@ -194,25 +203,65 @@ class _Network(th.autograd.Function):
             layers = stacks[0].layers
             saved = [[layer.first_rows(kept, n_trained) for layer, kept in zip(layers, saved[0], strict=True)]]
         ctx.stacks, ctx.dtype = stacks, x.dtype
-        tensors: list[th.Tensor] = []
-        ctx.saved = taken_out(saved, tensors)
-        ctx.save_for_backward(*tensors)
+        kept: list[th.Tensor] = []
+        ctx.saved = taken_out(saved, kept)
+        ctx.save_for_backward(*kept)
         return outputs, other
 
     @staticmethod
     def backward(ctx: Any, grad_outputs: th.Tensor, _: Any) -> Any:
-        needs_x, *needs = ctx.needs_input_grad[2:]
+        needs_parts, needs = ctx.parts.split(ctx.needs_input_grad[3:])
+        start = ctx.parts.start(needs_parts)
         saved = put_back(ctx.saved, ctx.saved_tensors)
         n_parameters = len(needs) // len(ctx.stacks)
         grad_x: th.Tensor | None = None
         gradients: list[th.Tensor | None] = []
         for i, (stack, grad) in enumerate(zip(ctx.stacks, grad_outputs.unbind(), strict=True)):
-            own_needs = (needs_x, *needs[i * n_parameters : (i + 1) * n_parameters])
-            grad_input, *own = stack.backward(grad, saved[i], own_needs)
+            own_needs = (any(needs_parts), *needs[i * n_parameters : (i + 1) * n_parameters])
+            grad_input, *own = stack.backward(grad, saved[i], own_needs, start)
             gradients += own
-            if needs_x:
+            if grad_input is not None:
                 grad_x = grad_input if grad_x is None else grad_x + grad_input
-        return None, None, *[as_dtype(gradient, ctx.dtype) for gradient in (grad_x, *gradients)]
+        grad_parts = ctx.parts.gradients(as_dtype(grad_x, ctx.dtype), needs_parts)
+        return None, None, None, *grad_parts, *[as_dtype(gradient, ctx.dtype) for gradient in gradients]
+
+
+def side_by_side(parts: Sequence[Any]) -> th.Tensor:
+    """Parts of an input as one.
+
+    :param parts: (B, I) in all
+    :return: (B, I)
+    """
+    return parts[0] if len(parts) == 1 else th.cat(list(parts), dim=-1)
+
+
+class Parts:
+    """Parts of the input of an autograd node, which stand before its parameters.
+
+    :param tensors: the parts, (B, I) in all
+    """
+
+    def __init__(self, tensors: Sequence[Any]) -> None:
+        self._widths = [tensor.shape[-1] for tensor in tensors]
+
+    def split(self, needs: Sequence[bool]) -> tuple[Sequence[bool], Sequence[bool]]:
+        """Needs of the parts, and of the parameters."""
+        return needs[: len(self._widths)], needs[len(self._widths) :]
+
+    def start(self, needs: Sequence[bool]) -> int:
+        """Column of the first part that needs a gradient; 0 if none does."""
+        return sum(self._widths[: needs.index(True)]) if any(needs) else 0
+
+    def gradients(self, grad: th.Tensor | None, needs: Sequence[bool]) -> list[th.Tensor | None]:
+        """Gradient of each part.
+
+        :param grad: of the input, from the first part on that needs one
+        :param needs: for each part, whether it does
+        """
+        if grad is None or not any(needs):
+            return [None] * len(needs)
+        first = list(needs).index(True)
+        return [*[None] * first, *grad.split(self._widths[first:], dim=-1)]
 
 
 def taken_out(saved: Any, tensors: list[th.Tensor]) -> Any:
