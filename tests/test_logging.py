@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import time
 
 import gymnasium as gym
 import pytest
@@ -112,4 +113,7 @@ def test_wandb_offline_takes_the_log(tmp_path, monkeypatch):
         logged(tmp_path / "logs", "tensorboard")
         assert run.settings.mode == "offline"
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    deadline = time.monotonic() + 60  # a process of its own writes it
+    while b"train/td_error" not in file.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert b"train/td_error" in file.read_bytes()
