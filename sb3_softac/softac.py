@@ -779,6 +779,7 @@ class SoftAC(TensorRollouts, SavedAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rates(settings)
         engine = self._current_engine(settings)
+        engine.begin()
         progress = self._current_progress_remaining
         self.temperature.set_target_entropy(*settings.run.target_entropy.at(progress))
         reward_scale = value_at(settings.run.reward_scale, progress) / self._reward_divisor(settings)

@@ -13,6 +13,9 @@ from sb3_softac.updates.update import Update
 class Engine(Protocol):
     """Engine: runs the update of a variant."""
 
+    def begin(self) -> None:
+        """Notice what a user has changed: called before the gradient steps of a training, which no user's code parts."""
+
     def update(self, batch: Batch, n_updates: int) -> None:
         """Run one gradient step, without a synchronisation of host and device.
 
@@ -36,6 +39,9 @@ class EagerEngine:
     def __init__(self, update: Update) -> None:
         self._update = update
         self._metrics: list[dict[str, th.Tensor]] = []
+
+    def begin(self) -> None:
+        """Do nothing: each gradient step reads all that it needs; see :class:`Engine`."""
 
     def update(self, batch: Batch, n_updates: int) -> None:
         """Run one gradient step; see :class:`Engine`."""

@@ -37,6 +37,11 @@ class GraphEngine:
         self._steps: dict[Hashable, _GraphStep] = {}
         self._metrics: dict[Hashable, _MetricSums] = {}  # by phase: all updates of a phase have the same metrics
         self._can_capture = True
+        self._known_key: Hashable | None = None  # replays do not change it, other updates may
+
+    def begin(self) -> None:
+        """Notice what a user has changed; see :class:`~sb3_softac.engines.base.Engine`."""
+        self._known_key = None
 
     def update(self, batch: Batch, n_updates: int) -> None:
         """Run one gradient step; see :class:`~sb3_softac.engines.base.Engine`."""
@@ -45,8 +50,9 @@ class GraphEngine:
             metrics = self._metrics.setdefault(phase, _MetricSums())
             metrics.n_updates += 1
             self._capture.warm_up(lambda: metrics.add(self._update(batch, n_updates)))
+            self._known_key = None
             return
-        state_key = self._state_key()
+        state_key = self._state_key() if self._known_key is None else self._known_key
         kind = (batch.layout(), phase, state_key)
         step = self._steps.get(kind)
         if step is None:
@@ -55,6 +61,7 @@ class GraphEngine:
             metrics = self._metrics.setdefault(phase, _MetricSums())
             step = self._steps[kind] = _GraphStep(batch, lambda own: self._update(own, n_updates), metrics)
         step.load(batch)
+        self._known_key = None if step.replay is None else state_key
         if step.replay is not None:
             step.replay()
         elif step.n_runs < self._capture.warm_ups or state_key is None or not self._can_capture:

@@ -137,11 +137,23 @@ def test_kinds_without_end_are_forgotten_and_their_metrics_are_not():
     engine = GraphEngine(Recorder(), graphs, lambda: next(held) // n_each)  # a weight decay that falls, say
     given = batches(n_kinds * n_each)
     for n_updates, batch in enumerate(given, start=1):
+        engine.begin()
         engine.update(batch, n_updates)
     assert graphs.n_captures == n_kinds
     assert len(engine._steps) == MAX_KINDS
     expected = sum(batch.reward.mean().item() for batch in given) / len(given)
     assert engine.read_metrics()["reward"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_a_user_may_have_changed_is_looked_at_once_in_a_training_of_replays():
+    asked: list[None] = []
+    engine = GraphEngine(Recorder(), FakeCapture(), lambda: asked.append(None) or "as it was")
+    given = batches(20)
+    for n_updates, batch in enumerate(given, start=1):
+        if n_updates % 5 == 1:
+            engine.begin()
+        engine.update(batch, n_updates)
+    assert len(asked) == FakeCapture.warm_ups + 2 + 3
 
 
 def test_a_graph_reads_the_discount_of_each_batch():

@@ -102,7 +102,8 @@ class Stack:
         """
         if start > 0 and self.layers and isinstance(self.layers[0], LinearLayer):
             (weight, *others), *above = saved
-            saved, start = [(weight[..., start:], *others), *above], 0
+            # Not as it lies there: for the columns of a wider matrix a library may have no fast product.
+            saved, start = [(weight[..., start:].contiguous(), *others), *above], 0
         if self.layers and self.layers[-1].overwrites_grad:
             grad = grad.clone()  # autograd owns it and may use it elsewhere
         gradients: list[th.Tensor | None] = [None] * len(needs)
