@@ -2,13 +2,15 @@
 
     python -m benchmarks.decisions.products
 
-Answer (`results/products.md`, AMD; `results/intel/products.md`, Intel with AMX; 256 rows, one thread). On the AMD,
-oneDNN multiplies a layer of 256 to 256 in 168 us and PyTorch's own choice in 343 us; on the Intel, PyTorch's choice is
-the faster one (409 us against 454). A layer with one output is faster by PyTorch everywhere. One batched call for two
-critics of 256 units takes as long as PyTorch's two calls, and twice as long as oneDNN's. So
-`networks/fused/products.py` takes oneDNN for wide layers where the CPU has AVX-512 and is not Intel's (for bfloat16 on
-Intel's too), and then loops over the critics. With PyTorch's own products, `networks/fused/ensemble.py` makes one call
-for all critics, as smaller networks gain by it (`recorded.py`).
+Answer (`results/products.md`, AMD of Zen 5; `results/zen4/products.md`, AMD of Zen 4; `results/intel/products.md`,
+Intel with AMX; one thread). With units of 512 bits, on Zen 5, oneDNN multiplies a layer of 256 to 256 in 168 us and
+PyTorch's own choice in 343 us. Where the units are 256 bits wide, on Zen 4, both take the same time, and on the Intel
+PyTorch's choice is the faster one. A call of oneDNN costs some 15 us more, so that it is slower everywhere for a layer
+of 64 to 64, and for one output. One batched call for two critics of 256 units takes as long as PyTorch's two calls.
+Gradients of 17 or 23 columns take PyTorch's choice half the time if the product is made the other way round. So
+`networks/fused/products.py` takes oneDNN for wide layers where the CPU has AVX-512 and units that MKL does not fill
+(for bfloat16 on every CPU that has it), and then loops over the critics. With PyTorch's own products,
+`networks/fused/ensemble.py` makes one call for all critics, as smaller networks gain by it (`recorded.py`).
 
 Measured are the forward pass and both gradients of one linear layer, and the forward pass of two critics, by turns in
 one process; microseconds, the median over blocks.
@@ -27,6 +29,17 @@ from benchmarks import _machine
 from benchmarks._output import grid
 from sb3_softac.networks.fused.products import OneDnnProducts, Products, TorchProducts, onednn_is_available
 
+
+class AsWritten(TorchProducts):
+    """PyTorch's own products, none of them made the other way round."""
+
+    def grad_input(self, grad: th.Tensor, weight: th.Tensor) -> th.Tensor:
+        return grad @ weight
+
+    def grad_weight(self, grad: th.Tensor, x: th.Tensor) -> th.Tensor:
+        return grad.t() @ x
+
+
 #: inputs and outputs of a layer
 LAYERS = [(17, 256), (23, 256), (256, 256), (256, 12), (256, 1), (64, 64)]
 BATCH, BLOCKS, BLOCK_SECONDS = 256, 9, 0.02
@@ -34,7 +47,7 @@ BATCH, BLOCKS, BLOCK_SECONDS = 256, 9, 0.02
 
 def contestants() -> dict[str, Products]:
     """Libraries that can be measured on this machine."""
-    made: dict[str, Products] = {"PyTorch's choice": TorchProducts()}
+    made: dict[str, Products] = {"PyTorch's choice": TorchProducts(), "as written": AsWritten()}
     if onednn_is_available():
         made |= {"oneDNN": OneDnnProducts(), "oneDNN, bfloat16": OneDnnProducts(th.bfloat16)}
     return made
@@ -58,7 +71,7 @@ def twin_calls(width: int) -> dict[str, Callable[[], Any]]:
     loops = {
         f"loop, {name}": lambda products=products: [products.linear(x[i], weight[i], bias[i], True) for i in range(2)]
         for name, products in contestants().items()
-        if products.dtype is None
+        if products.dtype is None and type(products) is not AsWritten
     }
     return loops | {"batched": lambda: th.baddbmm(bias.unsqueeze(1), x, weight.mT).relu_()}
 

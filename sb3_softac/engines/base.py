@@ -14,7 +14,7 @@ class Engine(Protocol):
     """Engine: runs the update of a variant."""
 
     def begin(self) -> None:
-        """Notice what a user has changed: called before the gradient steps of a training, which no user's code parts."""
+        """Notice what a user has changed: called before the gradient steps of each training."""
 
     def update(self, batch: Batch, n_updates: int) -> None:
         """Run one gradient step, without a synchronisation of host and device.
