@@ -2,6 +2,7 @@
 
 from functools import partial
 from itertools import permutations
+from typing import Any, cast
 
 import torch as th
 from torch import fx
@@ -39,7 +40,7 @@ def _drop_identities(graph: fx.Graph) -> None:
 
 
 def _fold(graph: fx.Graph, inputs: Inputs) -> None:
-    """Compute constants once, such as the weights of a mean, and remove multiplications by one."""
+    """Compute constants once, such as the weights of a mean, and remove multiplications by one and sums of one."""
     changed = written(list(graph.nodes))
     constants: set[fx.Node] = set()
     for node in graph.nodes:
@@ -50,12 +51,15 @@ def _fold(graph: fx.Graph, inputs: Inputs) -> None:
             value = node.target(*args, **kwargs)
             if isinstance(value, th.Tensor):
                 constants.add(inputs.replace(node, node, value))
-        else:
-            factor = _only_factor(node, inputs, constants)
-            # An input may be a view of a tensor that is written into, which the graph does not show: keep the product.
-            if factor is not None and factor not in changed and factor not in inputs.values:
-                node.replace_all_uses_with(factor)
-                graph.erase_node(node)
+            continue
+        # An input may be a view of a tensor that is written into, which the graph does not show: keep the operation.
+        kept = changed | inputs.values.keys()
+        factor, term = _only_factor(node, inputs, constants), _only_term(node)
+        if factor is not None and factor not in kept:
+            node.replace_all_uses_with(factor)
+            graph.erase_node(node)
+        elif term is not None and term not in kept:
+            node.target, node.args = aten.squeeze.dims, (term, node.args[1])
 
 
 def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
@@ -68,8 +72,11 @@ def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
 
 def _value(inputs: Inputs, node: fx.Node) -> th.Tensor:
     """Value of an input; for any other node, of which only the shape is needed, an empty tensor of its shape."""
-    if node in inputs.values:
-        return inputs.values[node]
+    return inputs.values[node] if node in inputs.values else _empty(node)
+
+
+def _empty(node: fx.Node) -> th.Tensor:
+    """A tensor with the layout of a node's result."""
     like = layout_of(node)
     return th.empty_strided(like.shape, like.stride, dtype=like.dtype)
 
@@ -83,6 +90,17 @@ def _only_factor(node: fx.Node, inputs: Inputs, constants: set[fx.Node]) -> fx.N
         pairs = permutations(node.all_input_nodes, 2)
         factors = [one for one, other in pairs if other in constants and bool((inputs.values[other] == 1).all())]
     return next((factor for factor in factors if _alike(_value(inputs, factor), _value(inputs, node))), None)
+
+
+def _only_term(node: fx.Node) -> fx.Node | None:
+    """Argument of which a sum takes single numbers, so that it is a view of it; None if there is none."""
+    if node.target is not aten.sum.dim_IntList or len(node.args) != 2 or node.kwargs:
+        return None
+    term, dims = cast("Any", node.args)
+    if not dims or any(layout_of(term).shape[dim] != 1 for dim in dims):
+        return None
+    view = _empty(term).squeeze(dims)
+    return term if (view.stride(), view.dtype) == (layout_of(node).stride, layout_of(node).dtype) else None
 
 
 def _alike(one: th.Tensor, other: th.Tensor) -> bool:

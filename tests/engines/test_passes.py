@@ -33,6 +33,10 @@ def lightened(function: Callable[[], th.Tensor]) -> tuple[list[str], Callable[[]
         (lambda: th.ones_like(X) * X.exp(), ["exp"]),
         (lambda: X.exp() ** 1.0, ["exp"]),
         (lambda: X.exp() ** 2.0, ["exp", "pow"]),
+        (lambda: X.exp().unsqueeze(1).sum(1), ["exp"]),
+        (lambda: X.exp().view(2, 1, 2, 1).sum((-1, 1)), ["exp"]),
+        (lambda: X.exp().view(2, 1, 2).sum(1, keepdim=True).squeeze(1), ["exp", "sum"]),
+        (lambda: (X > 0.0).unsqueeze(1).sum(1) * X, ["gt", "sum", "mul"]),  # of another type
     ],
 )
 def test_what_comes_out_the_same_each_time_is_computed_once(function, left):
@@ -78,9 +82,17 @@ def one_times_what_is_written_outside() -> th.Tensor:
     return product + X.t()
 
 
+def sum_of_one_that_is_then_written() -> th.Tensor:
+    x = X.exp().unsqueeze(1)
+    total = x.sum(1)
+    x.zero_()
+    return total
+
+
 @pytest.mark.parametrize(
     "function",
     [
+        sum_of_one_that_is_then_written,
         fill_and_add,
         ones_of_another_shape,
         one_times_what_is_then_written,
