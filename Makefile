@@ -23,7 +23,7 @@ PY = $(VENV)/bin/python
 PACKAGING_FILES = setup.cfg setup.py pyproject.toml constraints.txt sb3_softac/version.py $(wildcard startup/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-rest test-scale test-docs docs notebooks lint format types check packaging packaging-full release compatibility clean
+.PHONY: help train test test-rest test-slow test-scale test-docs docs notebooks lint format types check packaging packaging-full release compatibility clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,12 +44,15 @@ train: $(VENV)/.installed-zoo ## train SoftAC on ENV with rl_zoo3's own command,
 	@$(PY) -m sb3_softac.report --video "$$(ls -td "$(LOGS)"/softac/$(subst /,-,$(ENV))_* | head -n 1)"
 
 # The networks of the tests are small.
-test test-rest test-scale test-docs: export OMP_NUM_THREADS = 1
+test test-rest test-slow test-scale test-docs: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev ## the test suite, but for what `make test-rest` runs
 	$(PY) -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 test-rest: $(VENV)/.installed-dev ## the contract of all options, the benchmarks, and learning to a known optimum
 	$(PY) -m pytest tests/contract tests/benchmarks tests/learning $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
+
+test-slow: $(VENV)/.installed-dev ## the tests that are marked as slow, here and there
+	$(PY) -m pytest tests tests/contract tests/benchmarks tests/learning -m slow $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 # The server is Debian's; each run has a cluster of its own in a temporary folder, and stops it.
 test-scale: $(VENV)/.installed-dev $(VENV)/.installed-scale ## searches in PostgreSQL with workers that are killed, sweeps and environments on Ray
@@ -95,7 +98,7 @@ packaging: $(VENV)-packaging/.installed ## build, install, use, uninstall, in an
 packaging-full: $(VENV)-packaging/.installed ## the same for every kind of installation and every script of rl_zoo3
 	$(PACKAGING_PYTEST) -m packaging $(PYTEST_FLAGS)
 
-check: lint types docs packaging test-docs test-rest test ## all of the above; CI runs it without test-rest and docs
+check: lint types docs packaging test-docs test-slow test-rest test ## all of the above; CI runs it without test-slow, test-rest and docs
 
 release: $(VENV)/.installed-dev ## sdist and wheel in dist/, built anew and verified
 	rm -rf dist
