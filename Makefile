@@ -52,7 +52,7 @@ test-rest: $(VENV)/.installed-dev ## the contract of all options, the benchmarks
 	$(PY) -m pytest tests/contract tests/benchmarks tests/learning $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 test-slow: $(VENV)/.installed-dev ## the tests that are marked as slow, here and there
-	$(PY) -m pytest tests tests/contract tests/benchmarks tests/learning -m slow $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
+	$(PY) -m pytest tests -o norecursedirs='.*' -m slow $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 # The server is Debian's; each run has a cluster of its own in a temporary folder, and stops it.
 test-scale: $(VENV)/.installed-dev $(VENV)/.installed-scale ## searches in PostgreSQL with workers that are killed, sweeps and environments on Ray
