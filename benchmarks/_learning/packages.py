@@ -22,7 +22,7 @@ def _register_minatar() -> None:
 
 # By the namespace of an id, which is what stands before the slash: the extra to install, and what registers its ids.
 _REGISTER: dict[str, tuple[str, Callable[[], None]]] = {
-    "dm_control": ("dm_control", _register_dm_control),
+    "dm_control": ("dm-control", _register_dm_control),
     "MinAtar": ("minatar", _register_minatar),
 }
 
