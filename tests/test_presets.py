@@ -11,7 +11,7 @@ from gymnasium import spaces
 from sb3_softac import SoftAC, presets
 from tests.helpers import DiscreteTarget, Target
 
-NAMES = ("sac_v1", "discrete_sac", "redq", "droq", "crossq", "tqc", "simba", "xqc", "flashsac")
+NAMES = ("sac_v1", "discrete_sac", "redq", "droq", "crossq", "tqc", "simba", "xqc", "flashsac", "robust")
 #: less to compute, and nothing else
 SMALL = {"learning_starts": 16, "batch_size": 8, "buffer_size": 500}
 
@@ -115,6 +115,9 @@ def test_the_numbers_of_newer_recipes():
         **{"net_arch": {"pi": [128] * 2, "qf": [256] * 2}, "blocks": "flashsac", "unit_norm_weights": "all"},
         "squash_log_std": True,
     }
+    smaller = {"learning_rate": 3e-4, "batch_size": 256, "learning_starts": 5000}
+    kwargs = flashsac["policy_kwargs"] | {"net_arch": {"pi": [64], "qf": [128]}}
+    assert presets.robust() == flashsac | smaller | {"policy_kwargs": kwargs}
     # sigma = 0.15, for each dimension: log(2 pi e sigma^2) / 2
     assert 0.5 * np.log(2 * np.pi * np.e * 0.15**2) == pytest.approx(-0.478, abs=5e-4)
 

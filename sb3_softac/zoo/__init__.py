@@ -27,7 +27,7 @@ __all__ = ["ALGO", "extend", "hyperparams_file", "register"]
 # rl_zoo3 derives the name of a hub model from the name of the class, so that the two must agree.
 ALGO = SoftAC.__name__.lower()
 #: functions of sb3_softac.presets, and their files
-PRESETS = ("sac_v1", "discrete_sac", "redq", "droq", "crossq", "tqc", "simba", "xqc", "flashsac")
+PRESETS = ("sac_v1", "discrete_sac", "redq", "droq", "crossq", "tqc", "simba", "xqc", "flashsac", "robust")
 
 
 def hyperparams_file(name: str = ALGO) -> Path:
