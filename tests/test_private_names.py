@@ -26,7 +26,7 @@ TORCH = {
     "torch.utils": {"_python_dispatch"},
     "an operation": {"_op", "_schema"},
     "a tensor": {"_backward_hooks", "_base", "_post_accumulate_grad_hooks", "_version"},
-    "a module": {"_compiled_call_impl", "_modules", "_parameters"}
+    "a module": {"_buffers", "_compiled_call_impl", "_modules", "_parameters"}
     | {"_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_pre_hooks"},
     "an optimizer": {"_optimizer_step_post_hooks", "_optimizer_step_pre_hooks"},
 }

@@ -115,4 +115,6 @@ def _are_numbers(operation: Any, args: tuple[Any, ...]) -> list[bool]:
 def _is_of_one_dtype(node: fx.Node) -> bool:
     """Whether all tensors of an operation have the dtype of its result, so that a number beside them gets it, too."""
     given = node.all_input_nodes
+    if layout_of(node).dtype not in (th.float32, th.float64):  # beside others PyTorch keeps a number as it is
+        return False
     return all(returns_tensor(each) and layout_of(each).dtype is layout_of(node).dtype for each in given)

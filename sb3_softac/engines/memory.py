@@ -11,12 +11,17 @@ import torch as th
 from torch import fx
 
 from sb3_softac.engines.forms import Form, form_of
-from sb3_softac.engines.recorded import Inputs, aliased, layout_of, returns_tensor, written
+from sb3_softac.engines.recorded import Inputs, aliased, layout_of, returned_argument, returns_tensor, written
 
 aten = th.ops.aten
 
 # Blocks begin where vector instructions read fastest, in bytes.
 ALIGNMENT = 64
+# Products, which libraries may round in another way where the result begins elsewhere; and what may hold them.
+PRODUCTS = {
+    *(aten.mm.default, aten.bmm.default, aten.addmm.default, aten.baddbmm.default),
+    *(aten.mv.default, aten.addmv.default, aten.addbmm.default, aten.dot.default, aten.cat.default),
+}
 # A result is put into a free block of at most this many times its size.
 LARGEST_BLOCK = 2
 
@@ -72,7 +77,8 @@ class _Part(NamedTuple):
         part = self.of(th.empty_strided(whole.shape, whole.stride, dtype=whole.dtype, device="meta"))
         counts_from_start = any(user.target is aten.as_strided.default for user in result.users)
         same = (part.shape, part.stride(), part.dtype) == (like.shape, tuple(like.stride), like.dtype)
-        return same and not counts_from_start
+        is_aligned = part.storage_offset() * part.element_size() % ALIGNMENT == 0
+        return same and not counts_from_start and (is_aligned or result.target not in PRODUCTS)
 
 
 def _parts(whole: fx.Node) -> list[_Part]:
@@ -101,6 +107,8 @@ def _find_parts(
     """Results that can be written where they are put together, and all parts of what has at least one of them.
 
     Such a result is not used any more once it is put together, or neither of the two is written into.
+
+    :param last_uses: what is put together is in use as long as its parts, which is noted here
     """
     changed = written(nodes)
     in_place: dict[fx.Node, _Part] = {}
@@ -115,6 +123,7 @@ def _find_parts(
             if last_uses[piece] == index or changed.isdisjoint((piece, whole)):
                 in_place[piece] = part
                 wholes[whole] = parts
+                last_uses[whole] = max(last_uses[whole], last_uses[piece])  # before it becomes a part itself
     return in_place, wholes
 
 
@@ -143,9 +152,6 @@ class _Places:
         self.wholes = wholes
         self._in_place = in_place
         self._last_uses = last_uses
-        for whole in wholes:  # those that are parts of others come before them
-            pieces = [piece for piece, part in in_place.items() if part.whole is whole]
-            self._last_uses[whole] = max(self._last_uses[each] for each in (whole, *pieces))
         self._places: dict[fx.Node, th.Tensor] = {}
         self._free: list[th.Tensor] = []
         self._in_use: dict[int, list[th.Tensor]] = {}
@@ -201,12 +207,12 @@ def _unalias(node: fx.Node, inputs: Inputs, lists: dict[fx.Node, Any]) -> None:
     """
     target, args, kwargs = cast("Any", (node.target, node.args, node.kwargs))
     shared = list(aliased(node))
-    written = [argument for is_write, arguments in shared if is_write for argument in arguments]
-    if len(written) == 1:
-        node.replace_all_uses_with(written[0])
+    argument = returned_argument(node)
+    if argument is not None:
+        node.replace_all_uses_with(argument)
     elif target is getitem and args[0] in lists:
         inputs.replace(node, node, lists[args[0]][args[1]])
-    elif shared and not written and inputs.values.keys() >= set(node.all_input_nodes):
+    elif shared and not any(is_write for is_write, _ in shared) and inputs.values.keys() >= set(node.all_input_nodes):
         args, kwargs = fx.map_arg((args, kwargs), inputs.values.__getitem__)
         views = target(*args, **kwargs)
         if isinstance(views, th.Tensor):

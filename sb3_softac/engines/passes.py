@@ -1,5 +1,6 @@
 """Graph passes on a traced update: they remove operations whose result is the same at every replay."""
 
+from collections.abc import Iterable
 from functools import partial
 from itertools import permutations
 from typing import Any, cast
@@ -8,7 +9,7 @@ import torch as th
 from torch import fx
 
 from sb3_softac.engines.memory import place
-from sb3_softac.engines.recorded import Inputs, layout_of, written
+from sb3_softac.engines.recorded import Inputs, aliased, layout_of, written
 
 aten = th.ops.aten
 
@@ -52,14 +53,23 @@ def _fold(graph: fx.Graph, inputs: Inputs) -> None:
             if isinstance(value, th.Tensor):
                 constants.add(inputs.replace(node, node, value))
             continue
-        # An input may be a view of a tensor that is written into, which the graph does not show: keep the operation.
-        kept = changed | inputs.values.keys()
+        # The memory of an input may be written into by another name, which the graph does not show: keep the operation.
+        kept = changed | _views_of(inputs.values.keys(), graph)
         factor, term = _only_factor(node, inputs, constants), _only_term(node)
         if factor is not None and factor not in kept:
             node.replace_all_uses_with(factor)
             graph.erase_node(node)
         elif term is not None and term not in kept:
             node.target, node.args = aten.squeeze.dims, (term, node.args[1])
+
+
+def _views_of(nodes: Iterable[fx.Node], graph: fx.Graph) -> set[fx.Node]:
+    """Nodes and all views of them."""
+    found = set(nodes)
+    for node in graph.nodes:
+        if any(not found.isdisjoint(shared) for _, shared in aliased(node)):
+            found.add(node)
+    return found
 
 
 def _is_constant(node: fx.Node, constants: set[fx.Node]) -> bool:
@@ -104,4 +114,4 @@ def _only_term(node: fx.Node) -> fx.Node | None:
 
 
 def _alike(one: th.Tensor, other: th.Tensor) -> bool:
-    return one.shape == other.shape and one.dtype == other.dtype
+    return (one.shape, one.stride(), one.dtype) == (other.shape, other.stride(), other.dtype)

@@ -8,7 +8,12 @@ import torch as th
 from torch import fx
 
 # Their results share the memory of their argument, though no schema says so.
-VIEWS_BY_NAME = (getitem, th.ops.aten._unsafe_view.default)
+VIEWS_BY_NAME = (
+    getitem,
+    th.ops.aten._unsafe_view.default,
+    th.ops.aten.unsafe_split.Tensor,
+    th.ops.aten.unsafe_split_with_sizes.default,
+)
 
 
 class Layout(NamedTuple):
@@ -64,13 +69,36 @@ def aliased(node: fx.Node) -> Iterator[tuple[bool, list[fx.Node]]]:
         yield False, node.all_input_nodes
     if not isinstance(node.target, th._ops.OpOverload):
         return
-    names = [argument.name for argument in node.target._schema.arguments]
-    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    given = _given(node)
     for argument in node.target._schema.arguments:
         if argument.alias_info is not None:
             nodes: list[fx.Node] = []
             fx.map_arg(given.get(argument.name), nodes.append)
             yield argument.alias_info.is_write, nodes
+
+
+def returned_argument(node: fx.Node) -> fx.Node | None:
+    """Argument that an operation writes into and returns; None if it returns something else.
+
+    :param node: any node
+    """
+    if not isinstance(node.target, th._ops.OpOverload) or len(node.target._schema.returns) != 1:
+        return None
+    info = node.target._schema.returns[0].alias_info
+    if info is None or not info.is_write:
+        return None
+    given = _given(node)
+    for argument in node.target._schema.arguments:
+        if argument.alias_info is not None and argument.alias_info.before_set == info.before_set:
+            found = given.get(argument.name)
+            return found if isinstance(found, fx.Node) else None
+    return None
+
+
+def _given(node: fx.Node) -> dict[str, Any]:
+    """Arguments of an operation by their names."""
+    names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
+    return dict(zip(names, node.args, strict=False)) | node.kwargs
 
 
 def written(operations: Sequence[fx.Node]) -> set[fx.Node]:

@@ -15,6 +15,8 @@ aten = th.ops.aten
 
 # Tags of operations that return a number, or a tensor whose shape depends on numbers.
 DEPEND_ON_NUMBERS = {th.Tag.data_dependent_output, th.Tag.dynamic_output_shape}
+# Operations that make a tensor a view of itself, for which there is one that returns the view.
+TURNED = ("squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_")
 
 
 class Recorder(TorchDispatchMode):
@@ -54,8 +56,18 @@ class Recorder(TorchDispatchMode):
             return args[0]
         given = cast("Any", map_aggregate((args, dict(kwargs)), self._recorded))
         result = operation(*args, **kwargs)
+        if th.Tag.inplace_view in operation.tags:
+            operation = self._view_in_place_of(operation, result)
         self._add(operation, given, result)
         return result
+
+    def _view_in_place_of(self, operation: Any, result: th.Tensor) -> Any:
+        """Operation that returns a view, in place of one that makes its argument one: that can be done once only."""
+        name = operation.overloadpacket.__name__
+        if name not in TURNED or any(result is tensor for tensor in self.outside):
+            self._obstruct(f"{operation} changes the shape of a tensor")
+            return operation
+        return getattr(getattr(aten, name.removesuffix("_")), operation._schema.overload_name or "default")
 
     def _obstruct(self, reason: str) -> None:
         self.obstacle = self.obstacle or reason

@@ -1,11 +1,11 @@
 """Capture of updates on a CPU as a flat list of operations, like a CUDA graph on a GPU."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from itertools import zip_longest
 from typing import Any
 
 import torch as th
-from torch import nn
+from torch import fx, nn
 
 from sb3_softac.engines import passes
 from sb3_softac.engines.adam import gradient_is_hooked, step_is_hooked
@@ -41,11 +41,19 @@ class TraceCapture:
         _forget_gradients(recorder.outside)
         if recorder.obstacle is not None:
             raise ReplayError(recorder.obstacle)
-        passes.lighten(recorder.graph, recorder.inputs)
         try:
-            return interpreted(recorder.graph, recorder.inputs.values)
-        except RuntimeError:
-            return listed(recorder.graph, recorder.inputs.values)
+            passes.lighten(recorder.graph, recorder.inputs)
+            return _replay(recorder.graph, recorder.inputs.values)
+        except Exception as error:  # the function has run: training can go on without a replay
+            raise ReplayError(f"{type(error).__name__}: {error}") from error
+
+
+def _replay(graph: fx.Graph, values: Mapping[fx.Node, th.Tensor]) -> Callable[[], None]:
+    """The faster one of two ways to run a graph that works here."""
+    try:
+        return interpreted(graph, values)
+    except RuntimeError:
+        return listed(graph, values)
 
 
 def _forget_gradients(tensors: Iterable[th.Tensor]) -> None:
@@ -58,7 +66,8 @@ def _forget_gradients(tensors: Iterable[th.Tensor]) -> None:
 class TraceKey:
     """Key of all state that a captured update has baked in and that a user may change at any time.
 
-    The state is hooks, learning-rate tensors, optimizer options, frozen parameters and dropout rates.
+    The state is hooks, learning-rate tensors, optimizer options, parameters and buffers that are frozen or lie
+    elsewhere, and numbers in modules, such as the rate of a dropout.
 
     :param policy: all networks
     :param optimizers: optimizers of all networks and of the temperature
@@ -67,12 +76,17 @@ class TraceKey:
     OPTIONS = ("betas", "eps", "weight_decay", "maximize")
 
     def __init__(self, policy: nn.Module, optimizers: Iterable[th.optim.Optimizer]) -> None:
-        self._networks_are_unchanged = Unchanged(policy.modules())
+        modules = list(policy.modules())
+        self._networks_are_unchanged = Unchanged(modules)
         self._optimizers = list(optimizers)
-        self._dropouts = [module for module in policy.modules() if isinstance(module, nn.Dropout)]
-        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
-        trained = [parameter for group in groups for parameter in group["params"]]  # the temperature's, too
-        self._parameters = list({id(parameter): parameter for parameter in (*policy.parameters(), *trained)}.values())
+        # Dicts and not what is in them, which a user may replace.
+        self._holders = [own for module in modules for own in (module._parameters, module._buffers) if own]
+        self._numbers = [
+            (module.__dict__, name)
+            for module in modules
+            for name in getattr(module, "__constants__", ())
+            if type(module.__dict__.get(name)) in (int, float, bool)
+        ]
         self._states: list[Any] = []
         self._n_loaded = 0
 
@@ -84,9 +98,12 @@ class TraceKey:
         """
         if not self._networks_are_unchanged() or any(map(step_is_hooked, self._optimizers)):
             return None
-        if any(map(gradient_is_hooked, self._parameters)):
-            return None
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        # Those of the optimizers as well: one is the temperature's, and a user may have replaced one of a network.
+        held = [tensor for own in self._holders for tensor in own.values() if tensor is not None]
+        tensors = held + [parameter for group in groups for parameter in group["params"]]
+        if any(map(gradient_is_hooked, tensors)):
+            return None
         if not all(isinstance(group["lr"], th.Tensor) for group in groups):
             return None
         if any(state is not optimizer.state for state, optimizer in zip_longest(self._states, self._optimizers)):
@@ -95,10 +112,10 @@ class TraceKey:
         return (
             self._n_loaded,
             *[_place_of_counts(optimizer) for optimizer in self._optimizers],
-            *[(parameter.requires_grad, parameter.data_ptr()) for parameter in self._parameters],
+            *[(tensor.requires_grad, tensor.data_ptr()) for tensor in tensors],
             *[group["lr"].data_ptr() for group in groups],
             *[group[name] for group in groups for name in self.OPTIONS],
-            *[dropout.p for dropout in self._dropouts],
+            *[own[name] for own, name in self._numbers],
         )
 
 

@@ -39,6 +39,8 @@ class BatchRenorm(nn.Module):
     :param warmup_steps: number of passes without a correction; None: all of them
     """
 
+    __constants__ = ("momentum", "warmup_steps")
+
     running_mean: th.Tensor
     running_var: th.Tensor
     num_batches_tracked: th.Tensor

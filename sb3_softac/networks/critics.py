@@ -225,11 +225,8 @@ class ContinuousCritic(Critic):
 
     def outputs(self, obs: PyTorchObs, actions: th.Tensor | None) -> th.Tensor:
         assert actions is not None, "there is no list of all actions"
-        features = self.features(obs)
-        if actions.shape[1] == 1:  # in parts, as the actor's loss needs the gradient of the actions alone
-            outputs_NRM = MLP.ensemble(self.q_networks, features, actions.squeeze(1))
-        else:
-            outputs_NRM = MLP.ensemble(self.q_networks, self._rows(features, actions))
+        # In parts, as the actor's loss needs the gradient of the actions alone.
+        outputs_NRM = MLP.ensemble(self.q_networks, *self._parts(self.features(obs), actions))
         return outputs_NRM.unflatten(1, actions.shape[:2])
 
     def outputs_taken(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
@@ -249,10 +246,20 @@ class ContinuousCritic(Critic):
 
     def _rows(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
         """Network inputs, one row for each action: features (B, I) and actions (B, K, D) to (B * K, I + D)."""
+        parts = self._parts(features, actions)
+        return parts[0] if len(parts) == 1 else th.cat(parts, dim=-1)
+
+    def _parts(self, features: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, ...]:
+        """Network inputs as :meth:`_rows` has them, in parts that stand side by side."""
+        actions = self._as_numbers(actions)
         if actions.shape[1] == 1:  # nothing to repeat
-            return th.cat([features, actions.squeeze(1)], dim=-1)
+            return features, actions.squeeze(1)
         features_BKF = features.unsqueeze(1).expand(-1, actions.shape[1], -1)
-        return th.cat([features_BKF, actions], dim=-1).flatten(0, 1)
+        return (th.cat([features_BKF, actions], dim=-1).flatten(0, 1),)
+
+    def _as_numbers(self, actions: th.Tensor) -> th.Tensor:
+        """Actions (B, K, D) as the networks take them."""
+        return actions
 
 
 class DiscreteCritic(Critic):
@@ -302,10 +309,10 @@ class OneHotCritic(ContinuousCritic):
     def _make_q_network(self) -> nn.Module:
         return self._mlp(self.features_dim + sum(discrete_sizes(self.action_space)), self.head.n_outputs)
 
-    def _rows(self, features: th.Tensor, actions: th.Tensor) -> th.Tensor:
+    def _as_numbers(self, actions: th.Tensor) -> th.Tensor:
         factors = zip(actions.long().unbind(dim=-1), discrete_sizes(self.action_space), strict=True)
         rows = th.cat([one_hot(ids, size) for ids, size in factors], dim=-1)
-        return super()._rows(features, rows.to(next(self.parameters()).dtype))
+        return rows.to(next(self.parameters()).dtype)
 
 
 def side_by_side(obs: PyTorchObs, next_obs: PyTorchObs) -> PyTorchObs:
