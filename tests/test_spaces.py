@@ -136,3 +136,12 @@ def test_multi_discrete_policy_finds_the_best_action_of_each_factor(space):
     ).learn(1500)
     ready(model)
     assert model.predict(np.zeros(3, dtype=np.float32), deterministic=True)[0].tolist() == [1] * len(space.nvec)
+
+
+@pytest.mark.parametrize("engine", ["eager", "fused", "traced"])
+def test_joint_actions_that_are_too_many_to_list_are_learned_from_one_sample(engine):
+    env = Target(action_space=spaces.MultiDiscrete([7] * 4))
+    kwargs = {"policy_kwargs": {"net_arch": [16]}, "learning_starts": 10, "batch_size": 8, "buffer_size": 100}
+    model = SoftAC("MlpPolicy", env, engine=engine, seed=0, **kwargs).learn(60)
+    assert model.n_action_samples == 1
+    assert all(parameter.isfinite().all() for parameter in model.policy.parameters())

@@ -83,6 +83,7 @@ KINDS = {
     "mixture": {"policy_kwargs": {"n_components": 2}},
     "Discrete": {"action_space": spaces.Discrete(3)},
     "MultiDiscrete, all": {"action_space": spaces.MultiDiscrete([3, 2])},
+    "MultiDiscrete, one sample": {"action_space": spaces.MultiDiscrete([7] * 4)},
     "MultiDiscrete, sampled": {"action_space": spaces.MultiDiscrete([7] * 4), "n_action_samples": 2},
 }
 

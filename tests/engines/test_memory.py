@@ -185,3 +185,75 @@ def test_what_is_drawn_is_drawn_in_its_place():
     interpreted(graph, inputs)()
     th.manual_seed(3)
     assert th.equal(OUT, th.cat([th.randn(1, 4), th.randn(2, 4)]))
+
+
+def computes_the_same(function: Callable[[], th.Tensor]) -> None:
+    out = th.zeros_like(function())
+    with Recorder() as recorder:
+        out.copy_(function())
+    assert recorder.obstacle is None
+    passes.lighten(recorder.graph, recorder.inputs)
+    replay = interpreted(recorder.graph, recorder.inputs.values)
+    for _ in range(2):
+        out.zero_()
+        replay()
+        assert th.equal(out, function())
+
+
+def products_of_odd_sizes() -> th.Tensor:
+    rows, matrices = A_ROW.unbind(), MATRIX.unbind()
+    return th.stack([row @ matrix for row, matrix in zip(rows, matrices, strict=True)])
+
+
+def a_part_of_a_part_that_is_used_after_the_whole_was_changed() -> th.Tensor:
+    part = X.exp()
+    inner = th.cat([part, X.sin()])
+    outer = th.stack([inner, X.repeat(2, 1)])
+    outer.add_(1.0)
+    return outer.sum(0)[:3] + part
+
+
+def an_argument_that_is_written_into_and_not_returned() -> th.Tensor:
+    noise = th.ones_like(X)
+    return th.ops.aten.rrelu_with_noise(X, noise, 0.25, 0.25, True) + noise
+
+
+def a_view_in_place() -> th.Tensor:
+    return (X.exp()[0] @ MATRIX[0, :4, :4]).split([1, 3])[1].unsqueeze_(0).t_() * 2.0
+
+
+def products_by_one_of_another_layout() -> th.Tensor:
+    return (th.ones_like(X.t().contiguous()) * X.exp().t()).as_strided((12,), (1,))
+
+
+def one_times_what_is_expanded() -> th.Tensor:
+    return (X.exp()[:1].expand(3, 4) ** 1).view(-1)
+
+
+def a_number_beside_bfloat16() -> th.Tensor:
+    return (X.to(th.bfloat16).exp() * 0.1).float()
+
+
+def undeclared_views() -> th.Tensor:
+    one, other = X.exp().unsafe_chunk(2, 1)
+    return X.sin().cos().sin()[:, :2] + one + other
+
+
+A_ROW, MATRIX = (th.randn(*shape, generator=th.Generator().manual_seed(0)) for shape in [(2, 1, 40), (2, 40, 33)])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        products_of_odd_sizes,
+        a_part_of_a_part_that_is_used_after_the_whole_was_changed,
+        an_argument_that_is_written_into_and_not_returned,
+        a_view_in_place,
+        products_by_one_of_another_layout,
+        one_times_what_is_expanded,
+        a_number_beside_bfloat16,
+        undeclared_views,
+    ],
+)
+def test_what_looks_alike_and_is_not(function):
+    computes_the_same(function)

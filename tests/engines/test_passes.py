@@ -89,9 +89,22 @@ def sum_of_one_that_is_then_written() -> th.Tensor:
     return total
 
 
+def a_view_of_what_is_written_by_another_name() -> th.Tensor:
+    flat = FLAT.view(4)
+    total = FLAT[:1].sum(0)
+    flat.add_(1.0)
+    later = (total + 0.0).expand(2, 2)
+    flat.sub_(1.0)
+    return later
+
+
+FLAT = th.tensor([[1.0, -2.0], [3.0, 4.0]])
+
+
 @pytest.mark.parametrize(
     "function",
     [
+        a_view_of_what_is_written_by_another_name,
         sum_of_one_that_is_then_written,
         fill_and_add,
         ones_of_another_shape,

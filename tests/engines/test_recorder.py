@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch as th
 
+from sb3_softac.engines.base import ReplayError
 from sb3_softac.engines.graph import GraphEngine
 from sb3_softac.engines.recorder import Recorder
 from sb3_softac.engines.replays import interpreted
@@ -83,6 +84,10 @@ def of_numpy() -> th.Tensor:
     return th.from_numpy(X.exp().numpy()) * 2.0
 
 
+def of_a_shape_that_is_changed() -> th.Tensor:
+    return X.exp().resize_(3).sum() * X
+
+
 def of_a_comparison_of_all() -> th.Tensor:
     return X * th.equal(X, X)
 
@@ -93,6 +98,7 @@ def of_a_comparison_of_all() -> th.Tensor:
         (of_a_branch, "what follows aten._local_scalar_dense.default may depend on numbers"),
         (of_a_selection, "what follows aten.index.Tensor may depend on numbers"),
         (of_numpy, "a result was passed on unseen"),
+        (of_a_shape_that_is_changed, "aten.resize_.default changes the shape of a tensor"),
         (of_a_comparison_of_all, "what follows aten.equal.default may depend on numbers"),
     ],
 )
@@ -146,3 +152,12 @@ def test_an_error_of_the_update_itself_is_not_taken_for_one_of_the_recording():
         engine.update(batch, count)
     with pytest.raises(RuntimeError, match="broken"):
         engine.update(batch, TraceCapture.warm_ups + 1)
+
+
+def test_what_cannot_be_run_again_does_not_stop_learning(monkeypatch):
+    monkeypatch.setattr("sb3_softac.engines.traced.passes.lighten", lambda graph, inputs: [][0])
+    recorder = TraceCapture()
+    calls: list[None] = []
+    with pytest.raises(ReplayError, match="IndexError: list index out of range"):
+        recorder.capture(lambda: calls.append(None))
+    assert len(calls) == 1

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -67,6 +68,64 @@ def test_a_change_takes_effect(change: Callable[[SoftAC], None]):
         train(model)
     for name, value in plain.policy.state_dict().items():
         assert th.equal(traced.policy.state_dict()[name], value), name
+
+
+def put_another_parameter(model: SoftAC) -> None:
+    model.actor.mu.weight = nn.Parameter(th.zeros_like(model.actor.mu.weight))
+
+
+def smooth_more(model: SoftAC) -> None:
+    for module in model.critic.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = 0.1
+
+
+def follow_batches_faster(model: SoftAC) -> None:
+    model.critic.qf0[0].momentum = 0.5
+
+
+def put_another_buffer(model: SoftAC) -> None:
+    model.critic.qf0[0].running_mean = th.full_like(model.critic.qf0[0].running_mean, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "kwargs"),
+    [
+        (put_another_parameter, {}),
+        (smooth_more, {"layer_norm": True}),
+        (follow_batches_faster, {"batch_norm": True, "renorm_warmup_steps": 0}),
+        (put_another_buffer, {"batch_norm": True, "renorm_warmup_steps": 0}),
+    ],
+)
+def test_a_change_in_a_module_takes_effect(change: Callable[[SoftAC], None], kwargs: dict[str, Any]):
+    plain, traced = (train(make(engine, Target(), policy_kwargs=kwargs)) for engine in ("fused", "traced"))
+    assert n_graphs(traced) == 1
+    for model in (plain, traced):
+        change(model)
+        train(model)
+    assert n_graphs(traced) == 2
+    for name, value in plain.policy.state_dict().items():
+        assert th.equal(traced.policy.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("width", [1, 3, 17, 33])
+@pytest.mark.parametrize("kwargs", [{}, {"critic_head": "categorical"}])
+def test_odd_widths_are_replayed_to_the_bit(width: int, kwargs: dict[str, Any]):
+    arguments = {"policy_kwargs": {"net_arch": [width, width], **kwargs}}
+    plain, traced = (train(make(engine, Target(), **arguments), 20) for engine in ("fused", "traced"))
+    assert n_graphs(traced) == 1
+    for name, value in plain.policy.state_dict().items():
+        assert th.equal(traced.policy.state_dict()[name], value), name
+
+
+def test_an_activation_that_draws_numbers_is_replayed_as_it_is():
+    arguments = {"policy_kwargs": {"activation_fn": nn.RReLU}}
+    replayed = train(make("auto", Target(), **arguments), 20)
+    with patch.object(TraceCapture, "warm_ups", 1000):
+        plain = train(make("auto", Target(), **arguments), 20)
+    assert (n_graphs(replayed), n_graphs(plain)) == (1, 0)
+    for name, value in plain.policy.state_dict().items():
+        assert th.equal(replayed.policy.state_dict()[name], value), name
 
 
 @pytest.mark.parametrize("engine", ["eager", "fused", "traced"])
