@@ -43,6 +43,8 @@ def _drop_identities(graph: fx.Graph) -> None:
 def _fold(graph: fx.Graph, inputs: Inputs) -> None:
     """Compute constants once, such as the weights of a mean, and remove multiplications by one and sums of one."""
     changed = written(list(graph.nodes))
+    # The memory of an input may be written into by another name, which the graph does not show: keep its views, too.
+    kept = changed | _views_of(inputs.values.keys(), graph)
     constants: set[fx.Node] = set()
     for node in graph.nodes:
         if node.op != "call_function" or node in changed:
@@ -53,8 +55,6 @@ def _fold(graph: fx.Graph, inputs: Inputs) -> None:
             if isinstance(value, th.Tensor):
                 constants.add(inputs.replace(node, node, value))
             continue
-        # The memory of an input may be written into by another name, which the graph does not show: keep the operation.
-        kept = changed | _views_of(inputs.values.keys(), graph)
         factor, term = _only_factor(node, inputs, constants), _only_term(node)
         if factor is not None and factor not in kept:
             node.replace_all_uses_with(factor)
