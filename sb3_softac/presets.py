@@ -219,7 +219,8 @@ def robust(**changed: Any) -> dict[str, Any]:
     """One setting for environments with Box actions that nobody has tuned: a small FlashSAC.
 
     It takes about the CPU time of Stable-Baselines3's SAC. It was chosen on Hopper-v5, HalfCheetah-v5 and Ant-v5, with
-    seeds from 5000, after 50,000 steps; ``benchmarks/robust_tuning.yml`` has the rules and what else was tried.
+    one or two seeds from 5000, after 50,000 steps; ``benchmarks/robust_tuning.yml`` has the rules and what else was
+    tried. On other environments it is not evaluated yet.
 
     - as :func:`flashsac`, but one block of 128 units in the critics and one of 64 in the actor
     - ``batch_size=256``, ``learning_starts=5000`` random steps, a constant ``learning_rate=3e-4``
